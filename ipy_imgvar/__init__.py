@@ -1,0 +1,1 @@
+"""Variations of any image, in the notebook where you already are."""

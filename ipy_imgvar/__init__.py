@@ -1,1 +1,68 @@
-"""Variations of any image, in the notebook where you already are."""
+"""Variations of any image, in the notebook where you already are: one magic, one panel, one client.
+
+`%load_ext ipy_imgvar`, then `%imagevariation cat.png -n 4`; or `variations("cat.png", n=4)` in Python. Names are
+loaded when first used, so that importing this package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from ipy_imgvar.client import Client, variations
+    from ipy_imgvar.journal import history, last
+    from ipy_imgvar.result import Variation, Variations
+    from ipy_imgvar.settings import Secret
+
+__all__ = [
+    "Client",
+    "Secret",
+    "Variation",
+    "Variations",
+    "history",
+    "last",
+    "load_ipython_extension",
+    "unload_ipython_extension",
+    "variations",
+]
+
+_HOMES: Final = {
+    "Client": "client",
+    "Secret": "settings",
+    "Variation": "result",
+    "Variations": "result",
+    "history": "journal",
+    "last": "journal",
+    "variations": "client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"ipy_imgvar.{_HOMES[name]}"), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("ipy-imgvar")
+    raise AttributeError(f"module 'ipy_imgvar' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def load_ipython_extension(ipython: InteractiveShell) -> None:
+    """Register the magic: what `%load_ext ipy_imgvar` calls."""
+    from ipy_imgvar.magic import load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: InteractiveShell) -> None:
+    """Undo all that loading did: what `%unload_ext ipy_imgvar` calls."""
+    from ipy_imgvar.magic import unload
+
+    unload(ipython)

@@ -1,1 +1,64 @@
-"""Engines: what makes variations. They implement `ipy_imgvar.protocol.Engine` and never import each other."""
+"""Engines: what makes variations. Each implements `ipy_imgvar.protocol.Engine`; they never import each other.
+
+Ours are named here; others come in through the entry-point group `ipy_imgvar.engines`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar.errors import ConfigurationError, shown
+
+if TYPE_CHECKING:
+    from ipy_imgvar.protocol import Engine
+
+__all__ = ["ENTRY_POINT_GROUP", "engine_names", "make_engine"]
+
+ENTRY_POINT_GROUP: Final = "ipy_imgvar.engines"
+
+_OURS: Final = {"patch": "ipy_imgvar.engines.patch.engine:PatchEngine"}
+
+
+def engine_names() -> list[str]:
+    """Return the names of all engines that are installed, ours first."""
+    others = {each.name for each in entry_points(group=ENTRY_POINT_GROUP)}
+    return [*_OURS, *sorted(others - set(_OURS))]
+
+
+def make_engine(name: str, **settings: Any) -> Engine:
+    """Return a new engine by name.
+
+    Parameters
+    ----------
+    name
+        One of `engine_names()`.
+    **settings
+        Passed to the engine's factory.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none of that name, or it can't be loaded.
+    """
+    if name in _OURS:
+        module, _, attribute = _OURS[name].partition(":")
+        factory = getattr(import_module(module), attribute)
+    else:
+        factory = _installed(name)
+    engine: Engine = factory(**settings)
+    return engine
+
+
+def _installed(name: str) -> Any:
+    found = [each for each in entry_points(group=ENTRY_POINT_GROUP) if each.name == name]
+    if not found:
+        near = difflib.get_close_matches(name, engine_names(), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigurationError(f"engine is {shown(name)}; allowed: {', '.join(engine_names())}{hint}")
+    try:
+        return found[0].load()
+    except Exception as exc:  # A foreign package may fail on import in any way.
+        raise ConfigurationError(f"engine {name} can't be loaded ({type(exc).__name__}: {exc})") from exc

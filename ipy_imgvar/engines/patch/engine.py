@@ -1,0 +1,181 @@
+"""The `patch` engine: from a request to pixels, through `synthesis`, to PNG files that say what repeats them.
+
+Everything about images as arrays is in the other modules of this package; here are the request's limits, the fit,
+transparency, and the encoding.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ipy_imgvar import codec
+from ipy_imgvar.engines.patch.synthesis import is_flat, synthesise
+from ipy_imgvar.errors import InvalidRequestError, RequestTimeoutError, shown
+from ipy_imgvar.result import Variation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from ipy_imgvar.protocol import Feature, Job
+    from ipy_imgvar.request import VariationRequest
+
+__all__ = ["PatchEngine"]
+
+#: The version of the method: the same one makes the same bytes of the same image, seed and settings.
+_MODEL: Final = "patch-1"
+_MIN_SIDE_PX, _MAX_SIDE_PX = 64, 2048
+#: The engine's own options and what they are when left out.
+_OPTIONS: Final = {"flip": True, "tone": True}
+
+
+class PatchEngine:
+    """Makes variations offline: new arrangements of one picture's own patches.
+
+    It can't invent content, pose or style. See `synthesis` for the method and its sources.
+    """
+
+    name = "patch"
+    supports: frozenset[Feature] = frozenset({"mask", "seed"})
+
+    def check(self, request: VariationRequest) -> None:
+        """Refuse a size, model or option that this engine does not have; see `protocol.Engine`."""
+        if not all(_MIN_SIDE_PX <= side <= _MAX_SIDE_PX for side in request.size):
+            raise InvalidRequestError(
+                f"size is {request.size[0]}x{request.size[1]}; the engine patch makes sides of "
+                f"{_MIN_SIDE_PX} to {_MAX_SIDE_PX} pixels",
+                field="size",
+            )
+        if request.model not in (None, _MODEL):
+            raise InvalidRequestError(
+                f"model is {shown(request.model)}; the engine patch has only {_MODEL}; leave it out",
+                field="model",
+            )
+        _options(request)
+
+    def model(self, request: VariationRequest) -> str:  # noqa: ARG002 - the protocol's signature
+        """Return the version of the method; see `protocol.Engine`."""
+        return _MODEL
+
+    def generate(self, request: VariationRequest, job: Job) -> Generator[Variation]:
+        """Yield the pictures one by one; see `protocol.Engine`."""
+        if request.image is None or request.seed is None:
+            raise InvalidRequestError("the engine patch needs an image and a seed", field="image")
+        check = _with_deadline(job.check, request.timeout)
+        pixels, keep = _prepare(request)
+        if is_flat(pixels):
+            job.warn(
+                f"{request.image.name} is one flat colour: there is nothing to rearrange, only its tone changes"
+            )
+        parameters = _parameters(request)
+        pictures = synthesise(
+            pixels,
+            shape=(pixels.shape[0], pixels.shape[1]),
+            n=request.n,
+            strength=request.strength,
+            seed=request.seed,
+            keep=keep,
+            progress=job.progress,
+            check=check,
+            **_options(request),
+        )
+        try:
+            for index, picture in enumerate(pictures, start=1):
+                data = codec.encode_png(_finished(picture, request), parameters | {"index": index})
+                yield Variation(
+                    data,
+                    source=request.image,
+                    mime_type="image/png",
+                    size=request.size,
+                    index=index,
+                    seed=request.seed,
+                    parameters=parameters | {"index": index},
+                )
+        finally:
+            pictures.close()
+
+    def close(self) -> None:
+        """Do nothing: no state outlives a run."""
+
+
+def _options(request: VariationRequest) -> dict[str, bool]:
+    """Return all of the engine's options; on a command line their values are text."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    chosen = dict(_OPTIONS)
+    for name, value in request.options.items():
+        if name not in _OPTIONS:
+            raise InvalidRequestError(
+                f"option {shown(name)} is unknown to the engine patch; allowed: {', '.join(_OPTIONS)}",
+                field="options",
+            )
+        word = str(value).strip().lower()
+        if word not in words:
+            raise InvalidRequestError(
+                f"option {name} is {shown(value)}; allowed: true or false", field="options"
+            )
+        chosen[name] = words[word]
+    return chosen
+
+
+def _with_deadline(check: Callable[[], None], timeout_s: float) -> Callable[[], None]:
+    if not timeout_s:
+        return check
+    deadline = time.monotonic() + timeout_s
+
+    def check_both() -> None:
+        check()
+        if time.monotonic() > deadline:
+            raise RequestTimeoutError(
+                f"the run took longer than the timeout of {timeout_s:g} s; raise it, or lower n or size"
+            )
+
+    return check_both
+
+
+def _parameters(request: VariationRequest) -> dict[str, Any]:
+    """All that repeats a picture, but its index; `n` is left out since a picture does not depend on it."""
+    assert request.image is not None  # noqa: S101 - `generate` has refused it
+    settings = request.settings()
+    return {
+        "engine": PatchEngine.name,
+        "model": _MODEL,
+        **{name: settings[name] for name in ("size", "strength", "seed", "fit")},
+        "options": _options(request),
+        "source_sha256": request.image.sha256,
+        **({"mask_sha256": request.mask.sha256} if request.mask else {}),
+    }
+
+
+def _prepare(request: VariationRequest) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Return the source as float32 (H, W, C) in 0..1, premultiplied where C is 4, and the pixels to keep in place.
+
+    The picture is made at the source's own resolution where that is below `size`: patches of an enlarged picture
+    hold no more detail and cost more.
+    """
+    assert request.image is not None  # noqa: S101 - `generate` has refused it
+    # A mask belongs to the whole image, so that must not be decoded at a reduced scale.
+    image = request.image.open(at_least_px=None if request.mask else max(request.size))
+    fitted = codec.fit_image(image, request.size, request.fit)
+    if fitted.mode == "RGBA" and fitted.getextrema()[3] == (255, 255):
+        fitted = fitted.convert("RGB")
+    pixels = np.asarray(fitted, dtype=np.float32) / np.float32(255)
+    if fitted.mode == "L":
+        pixels = pixels[:, :, None]
+    if fitted.mode == "RGBA":
+        pixels[:, :, :3] *= pixels[:, :, 3:]
+    keep: NDArray[np.bool_] | None = None
+    if request.mask is not None:
+        kept = codec.from_array(codec.kept_pixels(request.mask.open(), image.size), "the mask")
+        keep = np.asarray(codec.fit_image(kept, request.size, request.fit, exact_colours=True)) > 0
+    return pixels, keep
+
+
+def _finished(picture: NDArray[np.uint8], request: VariationRequest) -> Image:
+    """Bring a synthesised picture to the size asked for."""
+    image = codec.of_pixels(picture)
+    return codec.pad_image(image, request.size) if request.fit == "pad" else codec.resize(image, request.size)

@@ -1,0 +1,114 @@
+"""How pictures look: HTML for notebooks, a contact sheet where only one image fits, a table for terminals.
+
+Knows nothing of IPython. Every text that came from outside is escaped; no colour is set, so light and dark themes
+both work; and a notebook that is saved holds thumbnails, never originals.
+"""
+
+from __future__ import annotations
+
+import base64
+import html as markup
+import math
+from typing import TYPE_CHECKING, Final
+
+from ipy_imgvar import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ipy_imgvar.result import Variation, Variations
+
+__all__ = ["contact_sheet", "html", "text"]
+
+#: Longest side of a picture on the page, by how many there are: a thumbnail is never larger than it is shown.
+_ALONE_PX: Final = 512
+_TOGETHER_PX: Final = 256
+_SHEET_PX: Final = 1024
+_GAP_PX: Final = 8
+
+
+def html(pictures: Sequence[Variation], *, columns: int | None = None, notes: Sequence[str] = ()) -> str:
+    """Return a gallery as an HTML fragment that needs no style sheet, script or network.
+
+    Parameters
+    ----------
+    pictures
+        A `Variations` adds a line about the run and its warnings.
+    columns
+        How many pictures in a row, or None for as many as fit.
+    notes
+        Further lines below the pictures.
+    """
+    side_px = _ALONE_PX if len(pictures) == 1 else _TOGETHER_PX
+    figures = "".join(_figure(each, side_px) for each in pictures)
+    grid = f"display:grid;grid-template-columns:repeat({columns},max-content)"
+    layout = grid if columns else "display:flex;flex-wrap:wrap"
+    lines = "".join(
+        f'<div style="font-size:85%;margin-top:4px">{markup.escape(line)}</div>'
+        for line in [*run_lines(pictures), *notes]
+    )
+    return f'<div style="{layout};gap:{_GAP_PX}px">{figures}</div>{lines}'
+
+
+def _figure(picture: Variation, side_px: int) -> str:
+    data, mime_type, (width, height) = codec.thumbnail(picture.bytes, side_px)
+    encoded = base64.b64encode(data).decode("ascii")
+    alt = markup.escape(f"Variation {picture.index} of {picture.source.name}")
+    return (
+        f'<figure style="margin:0;max-width:{width}px">'
+        f'<img src="data:{mime_type};base64,{encoded}" alt="{alt}" width="{width}" height="{height}" '
+        'style="display:block;max-width:100%;height:auto;margin:0">'
+        f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{markup.escape(_caption(picture))}</figcaption>'
+        "</figure>"
+    )
+
+
+def _caption(picture: Variation) -> str:
+    width, height = picture.size
+    seed = "" if picture.seed is None else f" · seed {picture.seed}"
+    return f"{picture.name} · {width}x{height}{seed}"
+
+
+def run_lines(pictures: Sequence[Variation]) -> list[str]:
+    """Return what there is to say about a run: who made it and how long it took, how it ended, its warnings."""
+    from ipy_imgvar.result import Variations
+
+    if not isinstance(pictures, Variations) or pictures.engine is None:
+        return []
+    model = f" ({pictures.model})" if pictures.model and pictures.model != pictures.engine else ""
+    seconds = f" · {pictures.elapsed:.1f} s" if pictures.elapsed else ""
+    tokens = (pictures.usage or {}).get("total_tokens")
+    usage = f" · {tokens} tokens" if tokens else ""
+    count = f"{len(pictures)} picture{'' if len(pictures) == 1 else 's'}"
+    state = "" if pictures.status == "done" else f" · {pictures.status}"
+    return [f"{count} by {pictures.engine}{model}{seconds}{usage}{state}", *pictures.warnings]
+
+
+def contact_sheet(pictures: Sequence[Variation]) -> bytes:
+    """Return one PNG of at most 1024 px a side with all pictures in a grid on transparent ground.
+
+    Raises
+    ------
+    ValueError
+        If there are no pictures.
+    """
+    if not pictures:
+        raise ValueError("a contact sheet needs at least one picture")
+    columns = math.ceil(math.sqrt(len(pictures)))
+    side_px = min(_ALONE_PX if columns == 1 else _TOGETHER_PX, _SHEET_PX // columns - _GAP_PX)
+    cells = [codec.reduced(each.bytes, each.name, side_px) for each in pictures]
+    # The sheet is saved inside the notebook, so its size matters more than the time it takes.
+    return codec.encode_png(cells[0] if len(cells) == 1 else codec.grid(cells, columns, _GAP_PX), level=6)
+
+
+def text(pictures: Variations, *, notes: Sequence[str] = ()) -> str:
+    """Return a table of name, size and path for a terminal, the lines about the run, and the notes."""
+    if not pictures:
+        return "\n".join([*run_lines(pictures), *notes])
+    rows = [("name", "size", "path")]
+    rows += [
+        (each.name, f"{each.size[0]}x{each.size[1]}", str(each.path or "in memory")) for each in pictures
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    table = [f"{name:<{widths[0]}}  {size:<{widths[1]}}  {path}" for name, size, path in rows]
+    return "\n".join([*table, *run_lines(pictures), *notes])

@@ -1,0 +1,212 @@
+"""What was made: every run goes from here to the store and comes back as `Variations`.
+
+Runs of this process are remembered also when the store is off, full or unwritable; runs of others are read from it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.request import VariationRequest
+from ipy_imgvar.result import Variation, Variations
+from ipy_imgvar.settings import store_max_bytes, store_root
+from ipy_imgvar.source import Source
+from ipy_imgvar.store import Store, new_run_id
+
+if TYPE_CHECKING:
+    from ipy_imgvar.store import Run
+
+__all__ = ["Recorder", "history", "last", "move_store", "store"]
+
+
+class _Journal:
+    """The process-wide state: which store is used, and the runs of this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.store: Store | None = None
+        self.opened = False
+        self.session: dict[str, Variations] = {}
+        self.newest: Variations | None = None
+
+
+_journal = _Journal()
+
+
+def store() -> Store | None:
+    """Return the store in use, opened on first use as the environment says; None when it is off."""
+    with _journal.lock:
+        if not _journal.opened:
+            root = store_root()
+            _journal.store = Store(root, store_max_bytes()) if root is not None else None
+            _journal.opened = True
+        return _journal.store
+
+
+def move_store(root: Path | None, max_bytes: int) -> None:
+    """Use another folder from now on, or none; what earlier runs wrote stays where it is."""
+    with _journal.lock:
+        _journal.store = Store(root, max_bytes) if root is not None else None
+        _journal.opened = True
+
+
+def history() -> list[Variations]:
+    """Return the runs that the store has and those of this process, oldest first.
+
+    Runs of other notebooks of the same user are among them: they share the store.
+    """
+    place = store()
+    runs = {folder.name: _restore(folder, record) for folder, record in place.runs()} if place else {}
+    with _journal.lock:
+        runs |= _journal.session
+    return [runs[name] for name in sorted(runs)]
+
+
+def last() -> Variations | None:
+    """Return the newest run of this process, else the newest in the store; None when nothing was made yet.
+
+    A run that failed or was interrupted counts: its finished pictures are in it.
+    """
+    if _journal.newest is not None:
+        return _journal.newest
+    runs = history()
+    return runs[-1] if runs else None
+
+
+class Recorder:
+    """Write one run down as it happens.
+
+    Parameters
+    ----------
+    request
+        What was asked; only `request.settings()` is written.
+    engine, model
+        What will make it.
+    warnings
+        A list that the run may go on adding to.
+
+    Notes
+    -----
+    A store that can't be written (full disk, no permission) never stops a run: the pictures stay in memory and a
+    warning says so.
+    """
+
+    def __init__(self, request: VariationRequest, *, engine: str, model: str, warnings: list[str]) -> None:
+        self._request = request
+        self._facts: dict[str, Any] = {"engine": engine, "model": model}
+        self._started = time.perf_counter()
+        self._pictures: list[Variation] = []
+        self._name = new_run_id()
+        self.usage: dict[str, Any] | None = None
+        self.warnings = warnings
+        self._run = self._begin()
+
+    def _begin(self) -> Run | None:
+        place = store()
+        if place is None:
+            return None
+        try:
+            record = {**self._facts, "status": "running", "request": self._request.settings()}
+            return place.begin(self._name, record)
+        except OSError as exc:
+            self._give_up(exc)
+            return None
+
+    def _give_up(self, exc: OSError) -> None:
+        self._run = None
+        self.warnings.append(
+            f"the store can't be written ({exc.strerror or exc}): these pictures are in memory only, save them"
+        )
+
+    def add(self, picture: Variation) -> Variation:
+        """Write a finished picture to the store at once; return it as it is to be used from now on."""
+        if self._run is not None:
+            try:
+                path = self._run.add(picture.bytes, _extension(picture), _entry(picture))
+                picture = picture.kept_at(path, self._run)
+            except OSError as exc:
+                self._give_up(exc)
+        self._pictures.append(picture)
+        return picture
+
+    def finish(self, status: str) -> Variations:
+        """End the run as `done`, `failed` or `interrupted`, and return its pictures."""
+        elapsed = time.perf_counter() - self._started
+        place = store()
+        if self._run is not None and place is not None:
+            outcome = {"elapsed": round(elapsed, 3), "usage": self.usage, "warnings": self.warnings}
+            try:
+                self._run.finish(status=status, **outcome)
+                place.make_room(self._run)
+            except OSError as exc:
+                self._give_up(exc)
+        result = Variations(
+            self._pictures,
+            **self._facts,
+            request=self._request,
+            elapsed=elapsed,
+            usage=self.usage,
+            warnings=self.warnings,
+            status=status,
+        )
+        with _journal.lock:
+            _journal.newest = result
+            if self._run is None:
+                _journal.session[self._name] = result
+        return result
+
+
+def _extension(picture: Variation) -> str:
+    return "." + picture.mime_type.rpartition("/")[2].replace("jpeg", "jpg")
+
+
+def _entry(picture: Variation) -> dict[str, Any]:
+    source = picture.source
+    return {
+        "mime_type": picture.mime_type,
+        "size": list(picture.size),
+        "index": picture.index,
+        "seed": picture.seed,
+        "parameters": picture.parameters,
+        "remote_url": picture.remote_url,
+        "source": source.name,
+        "source_path": str(source.path.absolute()) if source.path else None,
+    }
+
+
+def _restore(folder: Path, record: dict[str, Any]) -> Variations:
+    """Read a run back; what a newer or older version wrote differently is left out, never an error."""
+    try:
+        request = VariationRequest.from_arguments(**record.get("request", {}))
+    except (InvalidRequestError, TypeError):
+        request = None
+    return Variations(
+        [_restore_picture(folder, entry) for entry in record.get("pictures", [])],
+        engine=record.get("engine"),
+        model=record.get("model"),
+        request=request,
+        elapsed=record.get("elapsed", 0.0),
+        usage=record.get("usage"),
+        warnings=record.get("warnings", ()),
+        status=record.get("status", "done"),
+    )
+
+
+def _restore_picture(folder: Path, entry: dict[str, Any]) -> Variation:
+    source_path = entry.get("source_path")
+    width, height = entry["size"]
+    return Variation(
+        None,
+        source=Source(entry.get("source", "image"), path=Path(source_path) if source_path else None),
+        mime_type=entry["mime_type"],
+        size=(width, height),
+        index=entry.get("index", 1),
+        seed=entry.get("seed"),
+        remote_url=entry.get("remote_url"),
+        parameters=entry.get("parameters"),
+        path=folder / entry["file"],
+    )

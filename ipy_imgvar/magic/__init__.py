@@ -1,0 +1,31 @@
+"""The IPython interface: what `%load_ext` and `%unload_ext` do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ipy_imgvar.magic.magics import ImageVariationMagics
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["load", "unload"]
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magic with a shell; loading twice leaves one."""
+    unload(shell)
+    magics = ImageVariationMagics(shell)
+    shell.register_magics(magics)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Undo `load`; do nothing where it was not loaded."""
+    magics = shell.magics_manager.registry.pop(ImageVariationMagics.__name__, None)
+    if magics is None:
+        return
+    magics.close()
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("imagevariation", None)
+    if magics in shell.configurables:
+        shell.configurables.remove(magics)

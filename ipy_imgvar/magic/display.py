@@ -1,0 +1,183 @@
+"""What a run shows while it works and when it ends: one output per run, in a notebook or a terminal.
+
+A front end that can update an output gets progress, then the finished pictures, then the gallery, all in the same
+place; a terminal gets a progress line that is wiped, then a table.
+"""
+
+from __future__ import annotations
+
+import html as markup
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from ipy_imgvar.result import Variation, Variations
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from IPython.core.display_functions import DisplayHandle
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["Echo", "RunDisplay"]
+
+#: A run shorter than this shows no progress: a flicker tells nobody anything.
+_PATIENCE_S: Final = 1.0
+_REFRESH_S: Final = 0.2
+_BAR_WIDTH: Final = 24
+
+
+def is_rich(shell: InteractiveShell) -> bool:
+    """Return whether the front end shows more than text and can update an output: a kernel's does."""
+    return getattr(shell, "kernel", None) is not None
+
+
+class RunDisplay:
+    """The one output of a run; use it as a context manager, so that no progress line stays behind.
+
+    Parameters
+    ----------
+    shell
+        Where to show it.
+    quiet
+        Show nothing at all.
+    columns
+        Pictures in a row, or None for as many as fit.
+    """
+
+    def __init__(self, shell: InteractiveShell, *, quiet: bool, columns: int | None = None) -> None:
+        self._shell = shell
+        self._quiet = quiet
+        self._columns = columns
+        self._handle: DisplayHandle | None = None
+        self._started = time.monotonic()
+        self._refreshed = 0.0
+        self._pictures: list[Variation] = []
+        self._line = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._wipe()
+
+    def progress(self, fraction: float, text: str) -> None:
+        """Show how far the run is, once it has taken longer than about a second."""
+        now = time.monotonic()
+        if self._quiet or now - self._started < _PATIENCE_S or now - self._refreshed < _REFRESH_S:
+            return
+        self._refreshed = now
+        filled = round(fraction * _BAR_WIDTH)
+        line = f"{'█' * filled}{'░' * (_BAR_WIDTH - filled)} {fraction:4.0%} {text}"
+        if is_rich(self._shell):
+            self._publish(self._progress_bundle(line, fraction, text))
+        elif sys.stderr.isatty():
+            self._wipe()
+            self._line = line
+            sys.stderr.write(f"\r{line}")
+            sys.stderr.flush()
+
+    def picture(self, picture: Variation) -> None:
+        """Keep a finished picture, to be shown beside the progress."""
+        self._pictures.append(picture)
+        self._refreshed = 0.0
+
+    def result(self, pictures: Variations, notes: Sequence[str] = ()) -> None:
+        """Show what was made, and notes in a line each, in place of the progress."""
+        self._wipe()
+        if self._quiet:
+            return
+        from ipy_imgvar import gallery
+
+        bundle: dict[str, Any] = {"text/plain": gallery.text(pictures, notes=notes)}
+        if is_rich(self._shell) and pictures:
+            bundle["text/html"] = gallery.html(pictures, columns=self._columns, notes=notes)
+            bundle["image/png"] = gallery.contact_sheet(pictures)
+        self._publish(bundle)
+
+    def stopped(self) -> None:
+        """Show what was finished before an error or an interrupt; the exception says the rest."""
+        if self._pictures or self._handle is not None:
+            count = len(self._pictures)
+            self.result(
+                Variations(self._pictures), [f"stopped after {count} picture{'' if count == 1 else 's'}"]
+            )
+
+    def _progress_bundle(self, line: str, fraction: float, text: str) -> dict[str, Any]:
+        from ipy_imgvar import gallery
+
+        bar = (
+            f'<progress value="{fraction:.3f}" max="1" aria-label="progress" style="width:16em"></progress> '
+            f"{fraction:.0%} {markup.escape(text)}"
+        )
+        finished = gallery.html(self._pictures, columns=self._columns) if self._pictures else ""
+        return {"text/plain": line, "text/html": finished + f"<div>{bar}</div>"}
+
+    def _publish(self, bundle: dict[str, Any]) -> None:
+        from IPython.display import display
+
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(bundle, raw=True)  # type: ignore[no-untyped-call]
+
+    def _wipe(self) -> None:
+        if self._line:
+            sys.stderr.write(f"\r{' ' * len(self._line)}\r")
+            sys.stderr.flush()
+            self._line = ""
+
+
+class Echo:
+    """Keeps a cell from showing what the magic returned a second time.
+
+    The magic has shown the pictures by itself, since IPython shows a value only where it ends a cell; there, the same
+    value must not appear again, and bytes or base64 of a picture must never be printed. One repeat is swallowed: the
+    same object, as the result of the same cell.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        assert shell.display_formatter is not None  # noqa: S101 - every shell that runs cells has one
+        self._formatter = shell.display_formatter.ipython_display_formatter
+        self._value: Any = None
+        self._cell: int | None = None
+        self._replaced: dict[type, Any] = {}
+        shell.events.register("post_run_cell", self._forget)
+
+    def swallow(self, value: Any) -> None:
+        """Let the display hook show nothing when `value` turns out to be this cell's result."""
+        self._forget()
+        if value is None:
+            return
+        kind = type(value)
+        self._value, self._cell = value, self._shell.execution_count
+        self._replaced[kind] = self._formatter.for_type(kind, self._print)
+
+    def _print(self, value: Any) -> None:
+        earlier = self._replaced.get(type(value))
+        if value is self._value and self._shell.execution_count == self._cell:
+            self._value = None
+        elif earlier is not None:
+            earlier(value)
+        else:
+            # IPython goes on to the formatters that it would have used.
+            raise NotImplementedError
+
+    def _forget(self, *_: Any) -> None:
+        for kind, earlier in self._replaced.items():
+            if self._formatter.type_printers.get(kind) == self._print:
+                if earlier is None:
+                    self._formatter.pop(kind)
+                else:
+                    self._formatter.for_type(kind, earlier)
+        self._replaced.clear()
+        self._value = None
+
+    def close(self) -> None:
+        """Undo what was registered."""
+        self._forget()
+        self._shell.events.unregister("post_run_cell", self._forget)

@@ -1,0 +1,258 @@
+"""The options of a variation, once: parser, help, completion and README's table all come from this table.
+
+The magic and the command line share it. Values stay `Token`s here: what a token means is the magic's grammar, which
+values are allowed is `VariationRequest`'s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, NoReturn
+
+from ipy_imgvar.errors import InvalidRequestError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["OPTIONS", "Option", "Token", "help_text", "is_option", "parse", "usage"]
+
+Kind = Literal["flag", "value", "choice", "name", "image", "path"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One word of a line.
+
+    Parameters
+    ----------
+    text
+        Without its quotes.
+    quoted
+        Some of it was in quotes, so it is text and never an option or a variable's name.
+    parts
+        The pieces it is made of: literal text, and expressions that stood in braces.
+    """
+
+    text: str
+    quoted: bool = False
+    parts: tuple[str | Expression, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A Python expression that stood in braces, and the format after its colon, if any."""
+
+    code: str
+    spec: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option.
+
+    Parameters
+    ----------
+    dest
+        The name of the value, as `Client.variations` spells it where it takes it.
+    flags
+        Its spellings, the usual one first. Dashes, underscores and case make no difference when it is read.
+    kind
+        How its value is read: a flag has none, a name is never looked up, a choice wins over a variable of that name.
+    metavar
+        What stands for the value in the help.
+    group
+        The heading under which the help lists it.
+    help
+        What it does, in one line.
+    peer
+        The parameter of PSOpenAI's `Request-ImageVariation` that it carries over, or "".
+    choices
+        The words that a choice may be.
+    repeatable
+        It may be given more than once.
+    """
+
+    dest: str
+    flags: tuple[str, ...]
+    kind: Kind
+    metavar: str
+    group: str
+    help: str
+    peer: str = ""
+    choices: tuple[str, ...] = ()
+    repeatable: bool = False
+
+
+_MAKE, _GET, _SHOW = "What is made", "What you get", "What is shown"
+
+OPTIONS: Final[tuple[Option, ...]] = (
+    Option(
+        "n", ("-n", "--number-of-images"), "value", "N", _MAKE,
+        "pictures for each image, 1 to 10", "-NumberOfImages",
+    ),
+    Option("size", ("-s", "--size"), "value", "SIZE", _MAKE, "256, 512, 1024 or WIDTHxHEIGHT in pixels", "-Size"),
+    Option(
+        "strength", ("--strength",), "choice", "HOW", _MAKE,
+        "how far from the source: subtle, medium, strong or 0 to 1", choices=("subtle", "medium", "strong"),
+    ),
+    Option("seed", ("--seed",), "value", "SEED", _MAKE, "a whole number; the same one makes the same pictures again"),
+    Option(
+        "fit", ("--fit",), "choice", "FIT", _MAKE,
+        "when the shape differs from the size: crop, pad or stretch", choices=("crop", "pad", "stretch"),
+    ),
+    Option("engine", ("--engine",), "choice", "NAME", _MAKE, "what makes them: patch (offline)", choices=("patch",)),
+    Option(
+        "response_format", ("-f", "--response-format", "--format"), "choice", "FORM", _GET,
+        "return url, base64 (b64_json), byte (bytes), image or array instead of the Variations", "-ResponseFormat",
+        choices=("url", "base64", "b64_json", "byte", "bytes", "image", "array"),
+    ),
+    Option("out", ("-o", "--out"), "name", "NAME", _GET, "bind what is returned to this variable", "assignment"),
+    Option(
+        "out_file", ("--out-file",), "path", "PATH", _GET,
+        "save as png, jpg or webp; {i} in it numbers several, {stem} names the image", "-OutFile",
+    ),
+    Option("quiet", ("--quiet",), "flag", "", _SHOW, "show nothing, as a ; at the end does; the value stays"),
+    Option("help", ("-h", "--help"), "flag", "", _SHOW, "show this", "Get-Help"),
+)  # fmt: skip
+
+#: Further spellings, of PSOpenAI, that are not another writing of ours.
+_ALIASES: Final = {"image": "image", "file": "image"}
+_NUMBER: Final = re.compile(r"-\.?\d")
+
+
+def _key(spelling: str) -> str:
+    """Spellings that differ in dashes, underscores and case only are the same one."""
+    return re.sub(r"[-_]", "", spelling).lower()
+
+
+def is_option(token: Token) -> bool:
+    """Return whether a token is written like an option; a negative number, a quoted word and "-" are not."""
+    return (
+        not token.quoted and token.text[:1] == "-" and len(token.text) > 1 and not _NUMBER.match(token.text)
+    )
+
+
+def parse(tokens: Iterable[Token], options: Sequence[Option] = OPTIONS) -> dict[str, list[Token]]:
+    """Sort the tokens of a line into images and option values.
+
+    Parameters
+    ----------
+    tokens
+        In any order of options and images; `--option=value` counts as two.
+    options
+        The options that are allowed here.
+
+    Returns
+    -------
+    dict
+        The tokens under each option's `dest`, an empty list for a flag; under "image", the images.
+
+    Raises
+    ------
+    InvalidRequestError
+        For an unknown option, one without its value, or one given twice.
+    """
+    argv, slots = _normalised(tokens, options)
+    parser = _Parser(add_help=False, allow_abbrev=False, exit_on_error=False, prog="imagevariation")
+    for option in options:
+        if option.kind == "flag":
+            parser.add_argument(option.flags[0], dest=option.dest, action="store_const", const=[])
+        else:
+            parser.add_argument(option.flags[0], dest=option.dest, action="append", type=slots.__getitem__)
+    parser.add_argument("image", nargs="*", type=slots.__getitem__)
+    try:
+        found = vars(parser.parse_intermixed_args(argv))
+    except argparse.ArgumentError as exc:
+        raise InvalidRequestError(f"{exc.argument_name} needs a value; see --help") from exc
+    return {dest: value for dest, value in found.items() if value is not None}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # argparse would print a usage and leave the process.
+        raise InvalidRequestError(message)
+
+
+def _normalised(tokens: Iterable[Token], options: Sequence[Option]) -> tuple[list[str], dict[str, Token]]:
+    """Write options in their usual spelling and values as slots.
+
+    argparse takes a value that begins with a dash for an option, however it was quoted; a slot never does.
+    """
+    spellings = {_key(flag): option for option in options for flag in option.flags}
+    argv: list[str] = []
+    slots: dict[str, Token] = {}
+
+    def slot(token: Token) -> str:
+        name = f"@{len(slots)}"
+        slots[name] = token
+        return name
+
+    seen: set[str] = set()
+    for token in tokens:
+        if not is_option(token):
+            argv.append(slot(token))
+            continue
+        written, equals, rest = token.text.partition("=")
+        key = _key(written)
+        if key in _ALIASES and key not in spellings:
+            argv += [slot(_after(token, len(written) + 1))] if equals else []
+            continue
+        option = spellings.get(key)
+        if option is None:
+            raise _unknown(written, spellings)
+        if option.dest in seen and not option.repeatable:
+            raise InvalidRequestError(f"{written} is given twice; allowed: once", field=option.dest)
+        if equals and option.kind == "flag":
+            raise InvalidRequestError(f"{written} takes no value; received {shown(rest)}", field=option.dest)
+        seen.add(option.dest)
+        argv.append(option.flags[0])
+        if equals:
+            argv.append(slot(_after(token, len(written) + 1)))
+    return argv, slots
+
+
+def _after(token: Token, start: int) -> Token:
+    """Return the value of `--option=value`: the token without its first `start` characters, which are literal."""
+    head = token.parts[0] if token.parts else token.text
+    rest: tuple[str | Expression, ...] = token.parts[1:]
+    if isinstance(head, str) and head[start:]:
+        rest = (head[start:], *rest)
+    return Token(token.text[start:], quoted=True, parts=rest)
+
+
+def _unknown(written: str, spellings: dict[str, Option]) -> InvalidRequestError:
+    near = difflib.get_close_matches(_key(written), spellings, n=1, cutoff=0.5)
+    hint = f"; did you mean {_spelled(near[0], spellings[near[0]])}?" if near else ""
+    return InvalidRequestError(
+        f"there is no option {written}{hint}; --help lists them, quotes make it a file name"
+    )
+
+
+def _spelled(key: str, option: Option) -> str:
+    return next(flag for flag in option.flags if _key(flag) == key)
+
+
+def usage(program: str) -> str:
+    """Return the one-line usage."""
+    return f"{program} IMAGE... [-n N] [-s SIZE] [-f FORM] [--out-file PATH] [more options: --help]"
+
+
+def help_text(program: str, examples: Sequence[str], options: Sequence[Option] = OPTIONS) -> str:
+    """Return the help: usage, options by group, and examples."""
+    lines = [
+        usage(program),
+        "",
+        "IMAGE is a path, pattern, URL, variable, $name or {expression}; several are allowed.",
+    ]
+    written = [" ".join([", ".join(option.flags), option.metavar]).strip() for option in options]
+    width = max(map(len, written)) + 2
+    group = ""
+    for option, flags in zip(options, written, strict=True):
+        if option.group != group:
+            group = option.group
+            lines += ["", f"{group}:"]
+        lines.append(f"  {flags:<{width}}{option.help}")
+    return "\n".join([*lines, "", "Examples:", *(f"  {line}" for line in examples)])

@@ -1,0 +1,228 @@
+"""What one run is asked to do: every limit and cross-field rule, in one frozen value.
+
+Magic, panel, command line, server and Python all build a `VariationRequest`, so the same mistake reads the same
+everywhere. What only an engine can judge (which sizes, which options) is left to `Engine.check`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, get_args
+
+from ipy_imgvar.errors import InvalidRequestError, shown
+
+if TYPE_CHECKING:
+    from ipy_imgvar.source import Source
+
+__all__ = ["FITS", "RESPONSE_FORMATS", "STRENGTHS", "Fit", "ResponseFormat", "Size", "VariationRequest"]
+
+Size = tuple[int, int]
+Fit = Literal["crop", "pad", "stretch", "retarget"]
+ResponseFormat = Literal["url", "base64", "byte"]
+
+FITS: Final = cast("tuple[Fit, ...]", get_args(Fit))
+#: Every accepted spelling of a response format; PSOpenAI has its own, the API calls base64 `b64_json`.
+RESPONSE_FORMATS: Final[Mapping[str, ResponseFormat]] = {
+    "url": "url",
+    "base64": "base64",
+    "b64_json": "base64",
+    "byte": "byte",
+    "bytes": "byte",
+}
+STRENGTHS: Final[Mapping[str, float]] = {"subtle": 0.2, "medium": 0.5, "strong": 0.85}
+
+_MAX_SIDE_PX: Final = 8192
+_MAX_SEED: Final = 2**63 - 1
+_MAX_N: Final = 10  # https://platform.openai.com/docs/api-reference/images/createVariation
+_MAX_RETRIES: Final = 100  # the range of PSOpenAI's -MaxRetryCount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariationRequest:
+    """A checked request for variations of one image.
+
+    Make it with `from_arguments`, which takes every accepted spelling; the fields hold the normal form.
+
+    Parameters
+    ----------
+    image
+        The source, or None where a request stands for several images.
+    n
+        How many pictures, 1..10.
+    size
+        Width and height of each picture, in pixels.
+    response_format
+        How the caller wants the pictures; a server is told where its API knows the difference.
+    user
+        An id of the end user, passed on to servers that take one.
+    model, prompt
+        None lets the engine choose.
+    strength
+        How far from the source, 0..1.
+    seed
+        None draws one; an engine that can't honour a given seed refuses it.
+    mask
+        What must stay in place, in the image's shape; True, 255 or opaque means keep.
+    fit
+        What to do when the image's aspect ratio is not that of `size`.
+    options
+        What only one engine knows; it checks them.
+    timeout
+        Seconds for one request; 0 means no limit.
+    max_retry_count
+        How often to try again after a 429 or 5xx, 0..100.
+    extra_headers, extra_query, extra_body
+        Sent to a server beside ours. They may hold keys, so they are left out of the repr and of every record.
+    """
+
+    image: Source | None = None
+    n: int = 1
+    size: Size = (1024, 1024)
+    response_format: ResponseFormat | None = None
+    user: str | None = None
+    model: str | None = None
+    prompt: str | None = None
+    strength: float = STRENGTHS["medium"]
+    seed: int | None = None
+    mask: Source | None = None
+    fit: Fit = "crop"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    timeout: float = 0.0
+    max_retry_count: int = 0
+    extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    extra_query: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_arguments(cls, **arguments: Any) -> Self:
+        """Build a request from arguments in any accepted spelling.
+
+        Parameters
+        ----------
+        **arguments
+            The fields of this class; a None means the field's default.
+
+        Raises
+        ------
+        InvalidRequestError
+            For a value outside what is allowed, or a name that is no field.
+
+        Examples
+        --------
+        >>> VariationRequest.from_arguments(size="512x256", strength="subtle").size
+        (512, 256)
+        """
+        names = {each.name for each in fields(cls)}
+        if unknown := sorted(set(arguments) - names):
+            raise InvalidRequestError(
+                f"unknown argument {shown(unknown[0])}; allowed: {', '.join(sorted(names))}", field=unknown[0]
+            )
+        given = {name: value for name, value in arguments.items() if value is not None}
+        return cls(
+            **{name: _PARSERS[name](value) if name in _PARSERS else value for name, value in given.items()}
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Return what may be written down: no image, mask, headers, query, body or user.
+
+        The result is JSON-safe as long as `options` is, and `from_arguments(**result)` takes it back.
+        """
+        private = {"image", "mask", "user", "extra_headers", "extra_query", "extra_body"}
+        kept = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in private}
+        return kept | {"size": f"{self.size[0]}x{self.size[1]}", "options": dict(self.options)}
+
+
+def _whole_number(name: str, value: Any, low: int, high: int) -> int:
+    allowed = f"{name} is {shown(value)}; allowed: a whole number from {low} to {high}"
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,20}\s*", value):
+        value = int(value)
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise InvalidRequestError(allowed, field=name)
+    number = int(value.__index__())
+    if not low <= number <= high:
+        raise InvalidRequestError(allowed, field=name)
+    return number
+
+
+def _real_number(name: str, value: Any, low: float, high: float, allowed: str) -> float:
+    try:
+        number = float("nan" if isinstance(value, bool) else value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not low <= number <= high:
+        raise InvalidRequestError(f"{name} is {shown(value)}; allowed: {allowed}", field=name)
+    return number
+
+
+def _size(value: Any) -> Size:
+    text = str(value).strip().lower() if isinstance(value, str) else value
+    if isinstance(text, str) and (match := re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)):
+        width = int(match[1])
+        size = (width, int(match[2] or width))
+    elif isinstance(text, (tuple, list)) and len(text) == 2:  # noqa: PLR2004
+        size = (
+            _whole_number("size", text[0], 1, _MAX_SIDE_PX),
+            _whole_number("size", text[1], 1, _MAX_SIDE_PX),
+        )
+    elif hasattr(text, "__index__") and not isinstance(text, bool):
+        size = (int(text.__index__()), int(text.__index__()))
+    else:
+        size = (0, 0)
+    if not all(1 <= side <= _MAX_SIDE_PX for side in size):
+        raise InvalidRequestError(
+            f"size is {shown(value)}; allowed: 256, 512, 1024, or WIDTHxHEIGHT in pixels such as 512x512",
+            field="size",
+        )
+    return size
+
+
+def _choice(name: str, value: Any, allowed: Mapping[str, Any]) -> Any:
+    if isinstance(value, str) and value.strip().lower() in allowed:
+        return allowed[value.strip().lower()]
+    raise InvalidRequestError(f"{name} is {shown(value)}; allowed: {', '.join(allowed)}", field=name)
+
+
+def _strength(value: Any) -> float:
+    if isinstance(value, str) and value.strip().lower() in STRENGTHS:
+        return STRENGTHS[value.strip().lower()]
+    return _real_number("strength", value, 0, 1, "subtle, medium, strong or a number from 0 to 1")
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, str) and value.strip():
+        return value
+    received = "empty" if isinstance(value, str) else shown(value)
+    raise InvalidRequestError(
+        f"{name} is {received}; allowed: text; leave {name} out to not send one", field=name
+    )
+
+
+def _mapping(name: str, value: Any) -> Mapping[str, Any]:
+    # The values are not shown: headers and bodies may hold keys.
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return dict(value)
+    raise InvalidRequestError(
+        f"{name} is a {type(value).__name__}; allowed: a dictionary with text keys", field=name
+    )
+
+
+_PARSERS: Final[Mapping[str, Any]] = {
+    "n": lambda value: _whole_number("n", value, 1, _MAX_N),
+    "size": _size,
+    "response_format": lambda value: _choice("response_format", value, RESPONSE_FORMATS),
+    "user": lambda value: _text("user", value),
+    "model": lambda value: _text("model", value),
+    "prompt": lambda value: _text("prompt", value),
+    "strength": _strength,
+    "seed": lambda value: _whole_number("seed", value, 0, _MAX_SEED),
+    "fit": lambda value: _choice("fit", value, {name: name for name in FITS}),
+    "options": lambda value: _mapping("options", value),
+    "timeout": lambda value: _real_number("timeout", value, 0, 86_400, "seconds from 0 (no limit) to 86400"),
+    "max_retry_count": lambda value: _whole_number("max_retry_count", value, 0, _MAX_RETRIES),
+    "extra_headers": lambda value: _mapping("extra_headers", value),
+    "extra_query": lambda value: _mapping("extra_query", value),
+    "extra_body": lambda value: _mapping("extra_body", value),
+}

@@ -1,0 +1,411 @@
+"""What a run gives back: `Variation`, one picture, and `Variations`, a sequence of them.
+
+A picture is held as the bytes that were received, in memory or in a file of the store; every other form is made when
+it is asked for. How they look in a notebook is `gallery`'s.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, overload
+
+from ipy_imgvar.errors import ImageVariationError, InvalidRequestError, shown
+from ipy_imgvar.outfile import expand_pattern
+from ipy_imgvar.request import RESPONSE_FORMATS
+from ipy_imgvar.store import write_atomic
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Callable, Iterable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from ipy_imgvar.request import Size, VariationRequest
+    from ipy_imgvar.source import Source
+
+__all__ = ["Variation", "Variations", "converted", "form_of"]
+
+
+class Variation:
+    """One picture.
+
+    Parameters
+    ----------
+    data
+        The encoded picture, byte for byte as it was made or received, or None when `path` has it.
+    source
+        The image it is a variation of.
+    mime_type
+        By content, such as "image/png".
+    size
+        (width, height) in pixels.
+    index
+        Its number among the variations of its source, from 1.
+    seed
+        What the engine drew its random numbers from, or None.
+    parameters
+        All that repeats it; JSON-safe, without paths, user, headers or address.
+    remote_url
+        Where a server offers it, or None.
+    path
+        Its original in the store, or None.
+    """
+
+    __slots__ = (
+        "_data",
+        "_lease",
+        "index",
+        "mime_type",
+        "parameters",
+        "path",
+        "remote_url",
+        "seed",
+        "size",
+        "source",
+    )
+
+    def __init__(
+        self,
+        data: bytes | None,
+        *,
+        source: Source,
+        mime_type: str,
+        size: Size,
+        index: int = 1,
+        seed: int | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        remote_url: str | None = None,
+        path: Path | None = None,
+    ) -> None:
+        self._data = data
+        self._lease: object = None
+        self.source = source
+        self.mime_type = mime_type
+        self.size = size
+        self.index = index
+        self.seed = seed
+        self.parameters = dict(parameters or {})
+        self.remote_url = remote_url
+        self.path = path
+
+    def kept_at(self, path: Path, lease: object) -> Variation:
+        """Return the same picture, read from `path` when asked for; `lease` is held as long as the picture is."""
+        kept = Variation(
+            None,
+            source=self.source,
+            mime_type=self.mime_type,
+            size=self.size,
+            index=self.index,
+            seed=self.seed,
+            parameters=self.parameters,
+            remote_url=self.remote_url,
+            path=path,
+        )
+        kept._lease = lease
+        return kept
+
+    @property
+    def name(self) -> str:
+        """A short name for captions and files: the source's stem and the number."""
+        return f"{self.source.stem}-{self.index}"
+
+    @property
+    def bytes(self) -> builtins.bytes:
+        """The encoded picture.
+
+        Raises
+        ------
+        ImageVariationError
+            If the store no longer has it.
+        """
+        if self._data is not None:
+            return self._data
+        try:
+            return Path(self.path or "").read_bytes()
+        except OSError as exc:
+            raise ImageVariationError(
+                f"{self.name}: its original {self.path} is no longer in the store ({exc.strerror}); make it again"
+            ) from exc
+
+    @property
+    def base64(self) -> str:
+        """The encoded picture as base64 text, without a header."""
+        return base64.b64encode(self.bytes).decode("ascii")
+
+    @property
+    def url(self) -> str:
+        """Where a server offers it, else a data: URL."""
+        return self.remote_url or f"data:{self.mime_type};base64,{self.base64}"
+
+    @property
+    def image(self) -> Image:
+        """The decoded picture: a PIL image of mode L, RGB or RGBA, a new one each time."""
+        from ipy_imgvar import codec
+
+        return codec.open_image(self.bytes, self.name)
+
+    def to_numpy(self) -> NDArray[np.uint8]:
+        """Return the pixels, shape (H, W, 3), or (H, W, 4) where there is transparency; uint8."""
+        from ipy_imgvar import codec
+
+        return codec.to_array(self.image)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001
+        if copy is False:
+            raise ValueError("a Variation is decoded into a new array each time; copy=False is not possible")
+        array = self.to_numpy()
+        return array if dtype is None else array.astype(dtype)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture to a file; the extension (.png, .jpg, .jpeg, .webp) decides the format.
+
+        The bytes stay as they are when the format is theirs. Parents are made, an existing file is replaced in one
+        step, and the path written is returned.
+
+        Raises
+        ------
+        InvalidRequestError
+            For any other extension, or a folder.
+        ImageVariationError
+            If the file can't be written.
+        """
+        return Variations([self]).save(path)[0]
+
+    def __repr__(self) -> str:
+        width, height = self.size
+        return f"<Variation {self.name}: {width}x{height} {self.mime_type}, seed {self.seed}>"
+
+    def _repr_html_(self) -> str:
+        from ipy_imgvar import gallery
+
+        return gallery.html([self])
+
+    def _repr_png_(self) -> builtins.bytes:
+        from ipy_imgvar import gallery
+
+        return gallery.contact_sheet([self])
+
+
+class Variations(Sequence[Variation]):
+    """The pictures of a run, source by source.
+
+    Parameters
+    ----------
+    pictures
+        In the order of their sources.
+    engine, model
+        What made them, or None.
+    request
+        What was asked, without an image; None for a sequence that was put together by hand.
+    elapsed
+        Seconds that the run took.
+    usage
+        What a server counted, as it sent it.
+    warnings
+        What the caller should know, a line each.
+    status
+        `done`, `failed`, `interrupted` or `running`.
+    """
+
+    def __init__(
+        self,
+        pictures: Iterable[Variation] = (),
+        *,
+        engine: str | None = None,
+        model: str | None = None,
+        request: VariationRequest | None = None,
+        elapsed: float = 0.0,
+        usage: Mapping[str, Any] | None = None,
+        warnings: Iterable[str] = (),
+        status: str = "done",
+    ) -> None:
+        self._pictures = tuple(pictures)
+        self.engine = engine
+        self.model = model
+        self.request = request
+        self.elapsed = elapsed
+        self.usage = dict(usage) if usage is not None else None
+        self.warnings = list(warnings)
+        self.status = status
+
+    @overload
+    def __getitem__(self, index: int) -> Variation: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> Variation | Self:
+        if isinstance(index, slice):
+            return type(self)(
+                self._pictures[index],
+                engine=self.engine,
+                model=self.model,
+                request=self.request,
+                elapsed=self.elapsed,
+                usage=self.usage,
+                warnings=self.warnings,
+                status=self.status,
+            )
+        return self._pictures[index]
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    @property
+    def bytes(self) -> list[builtins.bytes]:
+        """The encoded pictures."""
+        return [each.bytes for each in self]
+
+    @property
+    def base64(self) -> list[str]:
+        """The encoded pictures as base64 text."""
+        return [each.base64 for each in self]
+
+    @property
+    def urls(self) -> list[str]:
+        """Where a server offers each, else data: URLs."""
+        return [each.url for each in self]
+
+    @property
+    def images(self) -> list[Image]:
+        """The decoded pictures."""
+        return [each.image for each in self]
+
+    def to_numpy(self) -> NDArray[np.uint8]:
+        """Return the pixels as one array of shape (n, H, W, 3), or (n, H, W, 4) where one has transparency; uint8.
+
+        Raises
+        ------
+        ImageVariationError
+            If there are no pictures, or of more than one size.
+        """
+        import numpy as np
+
+        sizes = sorted({each.size for each in self})
+        if len(sizes) != 1:
+            received = ", ".join(f"{width}x{height}" for width, height in sizes) or "no pictures"
+            raise ImageVariationError(
+                f"an array needs one size, these are {received}; use [v.to_numpy() for v in ...]"
+            )
+        arrays = [each.to_numpy() for each in self]
+        channels = max(array.shape[2] for array in arrays)
+        opaque = ((0, 0), (0, 0), (0, 1))
+        return np.stack(
+            [
+                array if array.shape[2] == channels else np.pad(array, opaque, constant_values=255)
+                for array in arrays
+            ]
+        )
+
+    def save(self, where: str | Path) -> list[Path]:
+        """Write every picture to a file and return the paths.
+
+        Parameters
+        ----------
+        where
+            A folder (existing, or a path without an extension), for `<stem>-<number>` with each picture's own
+            extension; or a pattern as `outfile.expand_pattern` takes it, whose extension decides the format.
+
+        Raises
+        ------
+        InvalidRequestError
+            If the pattern gives two pictures one name, or has an extension that can't be written.
+        ImageVariationError
+            If a file can't be written.
+        """
+        from ipy_imgvar import codec
+
+        target = Path(where).expanduser()
+        if target.is_dir() or not target.suffix:
+            pattern = str(target / ("{stem}-{i}" + self._extension()))
+        else:
+            pattern = str(target)
+        return self.save_as(
+            expand_pattern(pattern, [each.source.stem for each in self], tuple(codec.EXTENSIONS))
+        )
+
+    def save_as(self, paths: Sequence[Path]) -> list[Path]:
+        """Write each picture to the path at its place, and return the paths; see `save`."""
+        from ipy_imgvar import codec
+
+        for each, path in zip(self, paths, strict=True):
+            try:
+                write_atomic(path, codec.convert(each.bytes, path.suffix))
+            except OSError as exc:
+                raise ImageVariationError(
+                    f"{path} can't be written ({exc.strerror or exc})", partial=self
+                ) from exc
+        return list(paths)
+
+    def _extension(self) -> str:
+        """Return the extension that fits all pictures without converting one."""
+        from ipy_imgvar import codec
+
+        kinds = {each.mime_type for each in self}
+        name = kinds.pop().removeprefix("image/").upper() if len(kinds) == 1 else "PNG"
+        return next((ext for ext, kind in codec.EXTENSIONS.items() if kind == name), ".png")
+
+    def __repr__(self) -> str:
+        made = f" by {self.engine}" if self.engine else ""
+        state = "" if self.status == "done" else f", {self.status}"
+        return f"<Variations: {len(self)} picture{'' if len(self) == 1 else 's'}{made}{state}>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's signature
+        from ipy_imgvar import gallery
+
+        printer.text(repr(self) if cycle or not self else gallery.text(self))
+
+    def _repr_html_(self) -> str:
+        from ipy_imgvar import gallery
+
+        return gallery.html(self)
+
+    def _repr_png_(self) -> builtins.bytes | None:
+        from ipy_imgvar import gallery
+
+        return gallery.contact_sheet(self) if self else None
+
+
+_CONVERTERS: Final[Mapping[str, Callable[[Variation], Any]]] = {
+    "url": lambda each: each.url,
+    "base64": lambda each: each.base64,
+    "byte": lambda each: each.bytes,
+    "image": lambda each: each.image,
+    "array": lambda each: each.to_numpy(),
+}
+
+
+def form_of(value: Any) -> str:
+    """Return the normal form of a response format: url, base64, byte, image or array.
+
+    Raises
+    ------
+    InvalidRequestError
+        For any other.
+    """
+    name = value.strip().lower() if isinstance(value, str) else ""
+    name = RESPONSE_FORMATS.get(name, name)
+    if name not in _CONVERTERS:
+        allowed = ", ".join([*RESPONSE_FORMATS, "image", "array"])
+        raise InvalidRequestError(
+            f"response_format is {shown(value)}; allowed: {allowed}", field="response_format"
+        )
+    return name
+
+
+def converted(pictures: Variations, form: str, *, single: bool) -> Any:
+    """Return the pictures in one of the forms that `form_of` returns.
+
+    Parameters
+    ----------
+    pictures
+        The result of a run.
+    form
+        What each becomes.
+    single
+        One picture was asked for: return its value alone, not a list of one.
+    """
+    values = [_CONVERTERS[form](each) for each in pictures]
+    return values[0] if single and len(values) == 1 else values

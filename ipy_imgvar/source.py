@@ -1,0 +1,279 @@
+"""Any kind of image input becomes a `Source`: a name, and the image when it is asked for.
+
+Files are read when needed, never before. What can change under our hands (arrays, PIL images, open files) is copied
+at once. Decoding is `codec`'s, fetching is `fetch`'s.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import hashlib
+import io
+import os
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
+
+from ipy_imgvar.errors import InvalidImageError, shown
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Source", "load_sources", "missing_file"]
+
+_ALLOWED = (
+    "a path, an http(s) or data: URL, bytes, a binary file object, a PIL image, a numpy array (or anything with "
+    "__array__), a matplotlib figure, an IPython Image, a Variation, or a list of these"
+)
+
+
+class Source:
+    """One input image.
+
+    Parameters
+    ----------
+    name
+        What to call it: a file's name, or a description such as "array of shape (8, 8, 3)".
+    path
+        Where to read it, or None.
+    data
+        Its encoded bytes, or None.
+    picture
+        A decoded image, or None. One of `path`, `data` and `picture` is enough; without any the source is only a
+        name, as in a history whose pictures came from memory.
+    """
+
+    __slots__ = ("_data", "_digest", "_picture", "name", "path")
+
+    def __init__(
+        self, name: str, *, path: Path | None = None, data: bytes | None = None, picture: Image | None = None
+    ) -> None:
+        self.name = name
+        self.path = path
+        self._data = data
+        self._picture = picture
+        self._digest: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Source({self.name!r})"
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def stem(self) -> str:
+        """The name without folders and extension, fit for a file name."""
+        if self.path is not None:
+            return self.path.stem
+        clean = "".join(
+            char if char.isalnum() or char in "-_" else "-" for char in PurePosixPath(self.name).stem
+        )
+        return clean.strip("-")[:60] or "image"
+
+    @property
+    def sha256(self) -> str:
+        """The hex digest of the encoded bytes."""
+        if self._digest is None:
+            self._digest = hashlib.sha256(self.read()).hexdigest()
+        return self._digest
+
+    def read(self) -> bytes:
+        """Return the encoded bytes as they came; of a decoded image, a PNG.
+
+        Raises
+        ------
+        InvalidImageError
+            If the file is gone or can't be read.
+        """
+        if self._data is not None:
+            return self._data
+        if self.path is not None:
+            return self._read_file(self.path)
+        if self._picture is not None:
+            from ipy_imgvar import codec
+
+            return codec.encode_png(self._picture)
+        raise InvalidImageError(f"{self.name}: the source was in memory and is gone; pass it again")
+
+    def _read_file(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise missing_file(path) from None
+        except OSError as exc:
+            raise InvalidImageError(f"{self.name} can't be read ({exc.strerror or exc})") from exc
+
+    def open(self, *, at_least_px: int | None = None) -> Image:
+        """Return the decoded image: upright, sRGB, mode L, RGB or RGBA.
+
+        Parameters
+        ----------
+        at_least_px
+            See `codec.open_image`.
+
+        Raises
+        ------
+        InvalidImageError
+            If it is no image, damaged or too large.
+        """
+        if self._picture is not None:
+            return self._picture
+        from ipy_imgvar import codec
+
+        return codec.open_image(self.read(), self.name, at_least_px=at_least_px)
+
+    @classmethod
+    def of_picture(cls, name: str, picture: Image) -> Self:
+        """Wrap a PIL image; later changes of it are not seen."""
+        from ipy_imgvar import codec
+
+        try:
+            return cls(name, picture=codec.normalise(picture.copy()))
+        except OSError as exc:  # A lazily opened file that is truncated breaks only here.
+            raise InvalidImageError(f"{name} can't be decoded ({exc}); export or download it again") from exc
+
+
+def load_sources(value: Any, *, field: str = "image") -> list[Source]:
+    """Turn whatever was passed as an image into sources; a list or a `Variations` means each of them.
+
+    Raises
+    ------
+    InvalidImageError
+        If it is no kind of image, its file is missing or a folder, or its array has an unclear shape or range.
+    ConnectionFailedError
+        If it is a URL that can't be fetched.
+    """
+    from ipy_imgvar.result import Variations
+
+    if isinstance(value, (list, tuple, Variations)):
+        if not value:
+            raise InvalidImageError(
+                f"{field} is an empty {type(value).__name__}; pass at least one image", field=field
+            )
+        return [source for item in value for source in load_sources(item, field=field)]
+    try:
+        return [_load_one(value)]
+    except InvalidImageError as exc:
+        exc.field = field
+        raise
+
+
+def _load_one(value: Any) -> Source:  # noqa: C901, PLR0911
+    from ipy_imgvar.result import Variation
+
+    if isinstance(value, Source):
+        return value
+    if isinstance(value, Variation):
+        return Source(value.name, path=value.path, data=None if value.path else value.bytes)
+    if isinstance(value, str):
+        return _from_text(value)
+    if isinstance(value, os.PathLike):
+        return _from_path(Path(os.fsdecode(value)))
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return Source(f"image of {len(value)} bytes", data=bytes(value))
+    kind = type(value)
+    if kind.__module__.startswith("PIL.") and hasattr(value, "getbands"):
+        return Source.of_picture(f"PIL image {value.width}x{value.height}", value)
+    if hasattr(value, "savefig"):
+        return _from_figure(value)
+    if kind.__module__ == "IPython.core.display" and kind.__name__ == "Image":
+        return _from_ipython(value)
+    if hasattr(value, "read"):
+        return _from_file(value)
+    if hasattr(value, "__array__"):
+        return _from_arraylike(value)
+    raise InvalidImageError(f"the image is {shown(value)} ({kind.__name__}); allowed: {_ALLOWED}")
+
+
+def _from_text(text: str) -> Source:
+    lowered = text[:8].lower()
+    if lowered.startswith("data:"):
+        return Source("data: URL", data=_decode_data_url(text))
+    if lowered.startswith(("http://", "https://")):
+        from ipy_imgvar import fetch
+
+        # The query and user part stay out of the name: they may hold a signature or a password.
+        parts = urlsplit(text)
+        name = PurePosixPath(unquote(parts.path)).name or parts.hostname or "the URL"
+        return Source(name, data=fetch.get(text, name=name))
+    if not text or "\0" in text:
+        raise InvalidImageError(f"the image is {shown(text)}; allowed: {_ALLOWED}")
+    return _from_path(Path(text))
+
+
+def _from_path(path: Path) -> Source:
+    try:
+        path = path.expanduser()
+        if path.is_dir():
+            inside = next((each.name for each in sorted(path.glob("*.[pjwPJW]*"))), "cat.png")
+            raise InvalidImageError(f"{path} is a folder; name an image in it, such as {path / inside}")
+        if not path.exists():
+            raise missing_file(path)
+    except (OSError, RuntimeError) as exc:  # A name too long for the file system, or "~nobody".
+        raise InvalidImageError(f"{shown(str(path))} can't be opened ({exc})") from exc
+    return Source(path.name, path=path)
+
+
+def missing_file(path: Path) -> InvalidImageError:
+    """Return the error for a path that leads nowhere; it names up to three near names in the same folder."""
+    try:
+        near = difflib.get_close_matches(path.name, [each.name for each in path.parent.iterdir()], n=3)
+    except OSError:
+        return InvalidImageError(f"there is no file {path}: its folder {path.parent} does not exist")
+    hint = f"; near names there: {', '.join(near)}" if near else f"; looked in {path.parent.absolute()}"
+    return InvalidImageError(f"there is no file {path}{hint}")
+
+
+def _decode_data_url(text: str) -> bytes:
+    header, comma, payload = text.partition(",")
+    if not comma:
+        raise InvalidImageError("the data: URL has no comma; allowed: data:image/png;base64,...")
+    try:
+        if header.rstrip().lower().endswith(";base64"):
+            return base64.b64decode("".join(unquote(payload).split()), validate=True)
+        return unquote_to_bytes(payload)
+    except (ValueError, binascii.Error) as exc:
+        raise InvalidImageError(
+            f"the data: URL can't be decoded ({exc}); allowed: data:image/png;base64,..."
+        ) from exc
+
+
+def _from_figure(figure: Any) -> Source:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return Source("figure", data=buffer.getvalue())
+
+
+def _from_ipython(value: Any) -> Source:
+    """Take the bytes of an `IPython.display.Image`, or the file or URL that it names and did not embed."""
+    if isinstance(value.data, bytes):
+        return Source("IPython image", data=value.data)
+    if place := value.filename or value.url:
+        return _from_text(str(place))
+    raise InvalidImageError("the IPython Image is empty; make it with data=, filename= or url=")
+
+
+def _from_file(file: Any) -> Source:
+    data = file.read()
+    if not isinstance(data, bytes):
+        raise InvalidImageError(
+            f"the file object gives {type(data).__name__}; open it in binary mode: open(path, 'rb')"
+        )
+    name = getattr(file, "name", None)
+    return Source(Path(name).name if isinstance(name, str) else "file object", data=data)
+
+
+def _from_arraylike(value: Any) -> Source:
+    import numpy as np
+
+    from ipy_imgvar import codec
+
+    kind = "array" if isinstance(value, np.ndarray) else type(value).__name__
+    try:
+        array = np.asarray(value)
+    except Exception as exc:  # Whatever a foreign __array__ raises, such as torch for a tensor on a GPU.
+        raise InvalidImageError(f"the {kind} can't become an array ({exc})") from exc
+    name = f"{kind} of shape {array.shape}"
+    return Source(name, picture=codec.from_array(array, f"the {kind}"))

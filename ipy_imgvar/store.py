@@ -1,0 +1,149 @@
+"""Files that are whole or absent, and the store: every finished picture, as received, until room is needed.
+
+A run is a folder `runs/<id>` with its pictures and one `run.json` that is rewritten after each of them, so a killed
+process leaves a readable run with what was finished. Ids sort by time. What a run means is the journal's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import threading
+import weakref
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["Run", "Store", "new_run_id", "write_atomic"]
+
+_RECORD: Final = "run.json"
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash at any instant, sees the old content or all of the new.
+
+    Parents are made. The temporary file lies beside the target, since a rename is atomic within one file system only.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:40]}-{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def new_run_id() -> str:
+    """Return a name for a run; names sort by the time they were made."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}"
+
+
+class Run:
+    """One run's folder, open for writing.
+
+    Parameters
+    ----------
+    folder
+        Made when the first picture or the end of the run is written.
+    record
+        What `run.json` says, JSON-safe; `add` and `finish` extend it.
+    """
+
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+        self.folder = folder
+        self.record: dict[str, Any] = {**record, "id": folder.name, "pictures": []}
+
+    def add(self, data: bytes, extension: str, entry: dict[str, Any]) -> Path:
+        """Write one picture, byte for byte, then the record with its `entry`; return the picture's path."""
+        path = self.folder / f"{len(self.record['pictures']) + 1}{extension}"
+        write_atomic(path, data)
+        self.record["pictures"].append({**entry, "file": path.name})
+        self._write_record()
+        return path
+
+    def finish(self, **outcome: Any) -> None:
+        """Write how the run ended."""
+        self.record |= outcome
+        self._write_record()
+
+    def _write_record(self) -> None:
+        text = json.dumps(self.record, ensure_ascii=False, indent=1, default=str)
+        write_atomic(self.folder / _RECORD, text.encode())
+
+
+class Store:
+    """Runs on disk, the oldest removed when they outgrow a bound.
+
+    Parameters
+    ----------
+    root
+        The folder; made, for this user only, when the first run is written.
+    max_bytes
+        The bound for all runs together. A run whose pictures are in use by this process is never removed, nor is
+        the newest.
+    """
+
+    def __init__(self, root: Path, max_bytes: int) -> None:
+        self.root = root
+        self.max_bytes = max_bytes
+        self._in_use: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._bytes: int | None = None
+        self._lock = threading.Lock()
+
+    def begin(self, name: str, record: dict[str, Any]) -> Run:
+        """Open a run called `name`, from `new_run_id`; only the store's own folder is made yet."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        run = Run(self.root / "runs" / name, record)
+        self._in_use.add(run)
+        return run
+
+    def runs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield the folder and the record of each readable run, oldest first."""
+        for folder in self._folders():
+            with contextlib.suppress(OSError, ValueError):
+                record = json.loads((folder / _RECORD).read_bytes())
+                if isinstance(record, dict):
+                    yield folder, record
+
+    def make_room(self, newest: Run) -> None:
+        """Remove the oldest runs until the rest fits into `max_bytes`; call it when a run has ended."""
+        with self._lock:
+            # Counting every file is slow in a full store, so it is done once and when the bound is near.
+            if self._bytes is not None:
+                self._bytes += _size(newest.folder)
+            if self._bytes is None or self._bytes > self.max_bytes:
+                self._remove_oldest()
+
+    def _remove_oldest(self) -> None:
+        sizes = {folder: _size(folder) for folder in self._folders()}
+        total = sum(sizes.values())
+        in_use = {run.folder for run in self._in_use}
+        for folder, size in list(sizes.items())[:-1]:
+            if total <= self.max_bytes:
+                break
+            if folder not in in_use:
+                shutil.rmtree(folder, ignore_errors=True)
+                total -= size
+        self._bytes = total
+
+    def _folders(self) -> list[Path]:
+        try:
+            return sorted(each for each in (self.root / "runs").iterdir() if each.is_dir())
+        except OSError:
+            return []
+
+
+def _size(folder: Path) -> int:
+    try:
+        return sum(entry.stat().st_size for entry in os.scandir(folder))
+    except OSError:
+        return 0

@@ -1,7 +1,7 @@
 """Find the arrangement at the coarse levels, where every patch can be compared with every other.
 
-Several layouts are tried on the smallest levels, and the best is carried on: the one that coheres and that is neither
-a moved copy of the source nor of a sibling.
+Several layouts are tried on the smallest levels, and the best is carried on: the one that coheres and that
+is neither a moved copy of the source nor of a sibling.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .pyramid import Level
     from .workers import Workers
 
-__all__ = ["Arrangement", "coherence", "descend", "force", "force_field"]
+__all__ = ["Arrangement", "coherence", "descend", "force", "force_field", "initial"]
 
 _ITERATIONS = 6
 _SETTLED = 0.005
@@ -41,8 +41,8 @@ class Arrangement:
     image : ndarray of shape (H, W, C), float32, 0..1
     field : Field
     cost : float
-        Mean squared difference of its patches to the source's, and of the source's to its (Simakov et al. 2008,
-        equation 1).
+        Mean squared difference of its patches to the source's, and of the source's to its (Simakov et al.
+        2008, equation 1).
     """
 
     image: NDArray[np.float32]
@@ -71,6 +71,20 @@ def descend(
         result = _settle(image, layout, level, knobs, workers, sharp=sharp)
         image = result.image
     return result
+
+
+def initial(layout: Layout, level: Level) -> Arrangement:
+    """Return the layout itself as an arrangement, where no level is small enough for an exact search."""
+    rows, cols = layout.origin(level.output)
+    inner = slice(RADIUS, -RADIUS)
+    height, width = level.source
+    field = Field.from_positions(
+        (rows[inner, inner] * height).astype(np.int32) - RADIUS,
+        (cols[inner, inner] * width).astype(np.int32) - RADIUS,
+        level.output,
+        level.source,
+    )
+    return Arrangement(vote(level.packed, field, level.image.shape[2]), field, 0.0)
 
 
 def _settle(

@@ -1,7 +1,7 @@
 """The nearest-neighbour field: where in the source every patch of the output comes from.
 
-It is kept as displacements (source position minus output position), because a region copied as a whole has one
-displacement, and seams are where it changes (Barnes et al., "PatchMatch", 2009, section 3.1).
+It is kept as displacements (source position minus output position), because a region copied as a whole has
+one displacement, and seams are where it changes (Barnes et al., "PatchMatch", 2009, section 3.1).
 """
 
 from __future__ import annotations
@@ -55,15 +55,13 @@ class Field:
         )
 
     @classmethod
-    def from_flat(
-        cls, index: NDArray[np.integer], output: tuple[int, int], source: tuple[int, int]
-    ) -> Field:
+    def from_flat(cls, index: NDArray[np.integer], output: tuple[int, int], source: tuple[int, int]) -> Field:
         """Make a field from one flat index among the source's patches for each of the output's."""
         rows, cols = np.divmod(index.reshape(grid(output)), grid(source)[1])
         return cls.from_positions(rows, cols, output, source)
 
     def enlarged(self, output: tuple[int, int], source: tuple[int, int]) -> Field:
-        """Return the same arrangement at another level's sizes: displacements scale, positions are clamped."""
+        """Return the same arrangement at another level's sizes: displacements scale, positions clamp."""
         rows, cols = grid(output)
         old_rows, old_cols = self.rows.shape
         pick_rows = _centres(rows, output[0], old_rows, self.output[0])
@@ -78,7 +76,7 @@ class Field:
         """Return, for every output pixel, the flat source pixel that the patch centred on it shows there."""
         height, width = self.output
         step = self.rows * np.int32(self.source[1]) + self.cols
-        flat = np.pad(step, RADIUS, mode="edge")
+        flat: NDArray[np.int32] = np.pad(step, RADIUS, mode="edge")
         flat += np.arange(height, dtype=np.int32)[:, None] * np.int32(self.source[1])
         flat += np.arange(width, dtype=np.int32)
         return flat
@@ -119,4 +117,5 @@ def dilate(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
 def _centres(count: int, size: int, old_count: int, old_size: int) -> NDArray[np.intp]:
     """Map patches of an axis to the old level's patches whose centres lie nearest."""
     centre = (np.arange(count) + RADIUS + 0.5) * (old_size / size) - 0.5
-    return np.clip(np.rint(centre).astype(np.intp) - RADIUS, 0, old_count - 1)
+    pick: NDArray[np.intp] = np.clip(np.rint(centre).astype(np.intp) - RADIUS, 0, old_count - 1)
+    return pick

@@ -1,7 +1,7 @@
 """Find what must stay whole: the unusual parts of a picture, as separate subjects.
 
-A patch is unusual when nothing far from it looks alike. Repetitive ground (grass, water, sky) can be put together
-anew without anyone noticing; a face cannot.
+A patch is unusual when nothing far from it looks alike. Repetitive ground (grass, water, sky) can be put
+together anew without anyone noticing; a face cannot.
 """
 
 from __future__ import annotations

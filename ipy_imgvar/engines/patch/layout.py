@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Layout", "Piece", "draw"]
 
+_HALF = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -69,7 +71,7 @@ class Layout:
         rows, cols = level.output
         result = np.full(level.output, -1, np.int32)
         for piece in self.pieces:
-            mask = resize(piece.mask[..., None], level.source)[..., 0] > 0.5
+            mask = resize(piece.mask[..., None], level.source)[..., 0] > _HALF
             row, col = np.nonzero(mask)
             new_row = row + round(piece.rows * height + (rows - height) / 2)
             new_col = col + round(piece.cols * width + (cols - width) / 2)
@@ -84,7 +86,7 @@ class Layout:
         across = (np.arange(shape[1], dtype=np.float32) + 0.5) / shape[1]
         rows = np.clip(down[:, None] - self.rows + bend[..., 0], 0, 1)
         cols = (across - self.cols + bend[..., 1]) % 1
-        return rows, cols.astype(np.float32)
+        return rows.astype(np.float32), cols.astype(np.float32)
 
     def start(self, level: Level, fade: float) -> NDArray[np.float32]:
         """Return the picture that the coarsest level begins with, shape (*level.output, C)."""
@@ -103,7 +105,7 @@ class Layout:
         mask = np.zeros(level.source, bool)
         for piece in self.pieces:
             if abs(piece.rows - self.rows) + abs(piece.cols - self.cols) > 0.03:  # noqa: PLR2004
-                mask |= resize(piece.mask[..., None], level.source)[..., 0] > 0.5  # noqa: PLR2004
+                mask |= resize(piece.mask[..., None], level.source)[..., 0] > _HALF
         return mask
 
 
@@ -144,17 +146,17 @@ def draw(
 
 
 def _within(mask: NDArray[np.bool_], cols: float, rows: float) -> tuple[float, float]:
-    """Limit a subject's move so that it neither leaves the picture nor shows the side where it was cut off."""
+    """Limit a subject's move so that it neither leaves the picture nor shows where it was cut off."""
 
-    def limit(line: NDArray[np.bool_], move: float) -> float:
-        places = np.flatnonzero(line)
-        size = len(line)
+    def limit(axis: int, move: float) -> float:
+        places = np.flatnonzero(mask.any(axis=1 - axis))
+        size = mask.shape[axis]
         before, after = places[0] / size, (size - 1 - places[-1]) / size
         low = -before - 0.04 if places[0] > 0 else -0.04
         high = after + 0.04 if places[-1] < size - 1 else 0.04
         return float(np.clip(move, low, high))
 
-    return limit(mask.any(axis=0), cols), limit(mask.any(axis=1), rows)
+    return limit(1, cols), limit(0, rows)
 
 
 def _without(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:

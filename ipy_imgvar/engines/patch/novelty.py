@@ -16,7 +16,7 @@ _INNER = 0.8
 
 
 def new_share(image: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    """Return 1 minus the best correlation of the reference's inner 80 % with the image, over shifts and mirroring.
+    """Return 1 minus the best correlation of the reference's inner 80 % with the image, moved or mirrored.
 
     Parameters
     ----------

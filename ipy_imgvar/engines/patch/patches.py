@@ -11,8 +11,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from .workers import Workers
@@ -49,8 +47,8 @@ def vectors(image: NDArray[np.float32]) -> NDArray[np.float32]:
 def basis(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Return the principal directions of an image's patches, the strongest first.
 
-    Distances between patches are judged in these few dimensions where there are too many patches for all of them
-    (a projection never makes a distance larger, so near patches stay near).
+    Distances between patches are judged in these few dimensions where there are too many patches for all of
+    them (a projection never makes a distance larger, so near patches stay near).
 
     Parameters
     ----------
@@ -90,10 +88,10 @@ def project(
     rows, cols = windows.shape[:2]
     features = np.empty((rows, cols, directions.shape[1]), np.float32)
     size = max(1, _CHUNK_BYTES // (cols * directions.shape[0] * 4))
-    run: Callable[[int], object] = lambda top: np.matmul(  # noqa: E731
-        windows[top : top + size].reshape(-1, directions.shape[0]),
-        directions,
-        out=features[top : top + size].reshape(-1, directions.shape[1]),
-    )
+
+    def run(top: int) -> None:
+        part = features[top : top + size].reshape(-1, directions.shape[1])
+        np.matmul(windows[top : top + size].reshape(-1, directions.shape[0]), directions, out=part)
+
     workers.each(run, range(0, rows, size))
     return features.reshape(rows * cols, -1)

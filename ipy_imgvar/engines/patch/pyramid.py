@@ -23,7 +23,6 @@ COARSEST = 18
 """Short side, in pixels, at or below which no further level is made."""
 
 _QUARTERING_BELOW = 90
-_EXACT_PATCHES = 2_500
 
 
 @dataclass
@@ -46,10 +45,10 @@ class Level:
         return self.image.shape[0], self.image.shape[1]
 
     @property
-    def exact(self) -> bool:
-        """Whether every patch can be compared with every other (the cost is the product of their numbers)."""
+    def pairs(self) -> int:
+        """How many comparisons it takes to compare every patch of the output with every one of the source."""
         asked, known = grid(self.output), grid(self.source)
-        return asked[0] * asked[1] * known[0] * known[1] <= _EXACT_PATCHES**2
+        return asked[0] * asked[1] * known[0] * known[1]
 
     @cached_property
     def packed(self) -> NDArray[np.uint64]:
@@ -85,8 +84,8 @@ class Level:
 def pyramid(source: NDArray[np.float32], shape: tuple[int, int]) -> list[Level]:
     """Return the levels, coarsest first.
 
-    The scale halves from the full size until the short side is at most 90, then shrinks by 0.75 until it is at most
-    18: large steps where only detail is added, small ones where the arrangement is found.
+    The scale halves from the full size until the short side is at most 90, then shrinks by 0.75 until it is
+    at most 18: large steps where only detail is added, small ones where the arrangement is found.
 
     Parameters
     ----------

@@ -95,7 +95,9 @@ def _features_at(
     features = np.empty((len(patches), level.directions.shape[1]), np.float32)
     # The projection wants channels before rows and columns; packed words have them last.
     directions = (
-        level.directions.reshape(channels, PATCH * PATCH, -1).swapaxes(0, 1).reshape(channels * PATCH * PATCH, -1)
+        level.directions.reshape(channels, PATCH * PATCH, -1)
+        .swapaxes(0, 1)
+        .reshape(channels * PATCH * PATCH, -1)
     )
 
     def run(start: int) -> None:

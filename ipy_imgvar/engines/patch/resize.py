@@ -1,7 +1,7 @@
 """Change the size of float images: area means to reduce, Catmull-Rom cubics to enlarge.
 
-Both are separable and written as a few weighted row gathers, so that any pair of sizes costs a few passes over the
-array. Nothing here knows of patches or levels.
+Both are separable and written as a few weighted row gathers, so that any pair of sizes costs a few passes
+over the array. Nothing here knows of patches or levels.
 """
 
 from __future__ import annotations

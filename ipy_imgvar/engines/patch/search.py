@@ -1,4 +1,4 @@
-"""Find, for every patch of the output, a patch of the source: exactly where that is cheap, else by PatchMatch."""
+"""Find a source patch for every patch of the output: exactly where that is cheap, else by PatchMatch."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def nearest_complete(
 ) -> Match:
     """Compare every patch with every other and favour source patches that the output does not show yet.
 
-    The choice minimises D / (alpha + min over asked of D), Granot et al. 2022, equation 3. The whole distance matrix
-    is one product of augmented vectors, [q, 1, |q|^2] . [-2k, |k|^2, 1].
+    The choice minimises D / (alpha + min over asked of D), Granot et al. 2022, equation 3. The whole
+    distance matrix is one product of augmented vectors, [q, 1, |q|^2] . [-2k, |k|^2, 1].
 
     Parameters
     ----------
@@ -62,7 +62,8 @@ def nearest_complete(
         [asked, np.ones((len(asked), 1), np.float32), np.einsum("qf,qf->q", asked, asked)[:, None]], axis=1
     )
     right = np.concatenate(
-        [known * -2, np.einsum("kf,kf->k", known, known)[:, None], np.ones((len(known), 1), np.float32)], axis=1
+        [known * -2, np.einsum("kf,kf->k", known, known)[:, None], np.ones((len(known), 1), np.float32)],
+        axis=1,
     ).T * np.float32(1 / scale)
     distances = np.empty((len(asked), len(known)), np.float32)
     starts = range(0, len(asked), _CHUNK_ROWS)
@@ -99,7 +100,7 @@ def patch_match(
     movable: NDArray[np.intp],
     radii: list[NDArray[np.int32]],
 ) -> Field:
-    """Improve a field by one round of propagation and random search (Barnes et al. 2009, sections 3.2 and 3.3).
+    """Improve a field by one round of propagation and random search (Barnes et al. 2009, section 3.2).
 
     All patches move at once instead of in scan order, so that the round is a few array operations.
 

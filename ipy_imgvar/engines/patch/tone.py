@@ -1,7 +1,7 @@
 """Another light on the same scene: gamma, colour temperature and saturation.
 
-Every step leaves black, white and grey alone where a shift of the white balance would tint them: temperature is a
-different gamma per channel, not a gain, so a white ground stays white.
+Every step leaves black, white and grey alone where a shift of the white balance would tint them: temperature
+is a different gamma per channel, not a gain, so a white ground stays white.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Turn a nearest-neighbour field into pixels: average the patches that overlap, or copy.
 
-Source pixels are packed four channels to one 64-bit word, 16 bits each, so that a vote is one gather and one addition.
-49 votes of at most 1337 fill 65,513 of a lane's 65,535, hence the scale.
+Source pixels are packed four channels to one 64-bit word, 16 bits each, so that a vote is one gather and one
+addition. 49 votes of at most 1336 and half a vote to round fill 65,488 of a lane's 65,535, hence the scale.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["copy", "pack", "unpack", "vote", "vote_at"]
 
-_SCALE = 1337
+_SCALE = 1336
 _CHUNK = 65_536
 
 
@@ -50,7 +50,8 @@ def unpack(words: NDArray[np.uint64], channels: int) -> NDArray[np.float32]:
 def vote(packed: NDArray[np.uint64], field: Field, channels: int) -> NDArray[np.float32]:
     """Average, at every output pixel, what the patches that cover it show there.
 
-    The mean over all overlapping patches is the update of Simakov et al. 2008, section 3.1, for the coherence term.
+    The mean over all overlapping patches is the update of Simakov et al. 2008, section 3.1, for the
+    coherence term.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ def vote_at(
         lefts = [np.clip(col - offset, 0, cols - 1) for offset in offsets]
         for top in tops:
             line = top * cols
-            inside = (row - top) * stride + col
+            inside = np.asarray(col + (row - top) * stride)
             for left in lefts:
                 total += packed[first[line + left] + (inside - left)]
         lanes = total.view(np.uint16)
@@ -147,8 +148,7 @@ def _first_pixels(field: Field) -> NDArray[np.int32]:
     rows, cols = field.rows.shape
     down = field.rows + np.arange(rows, dtype=np.int32)[:, None]
     across = field.cols + np.arange(cols, dtype=np.int32)
-    flat: NDArray[np.int32] = down * np.int32(field.source[1]) + across
-    return flat
+    return (down * field.source[1] + across).astype(np.int32, copy=False)
 
 
 def _coverage(size: int) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """A small thread pool over chunks that reports to a caller and stops when told to.
 
-No random number is drawn and no result is combined out of order here, so the number of threads never changes a byte.
+No random number is drawn and no result is combined out of order here, so the number of threads never changes
+a byte.
 """
 
 from __future__ import annotations

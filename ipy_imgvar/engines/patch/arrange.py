@@ -1,0 +1,171 @@
+"""Find the arrangement at the coarse levels, where every patch can be compared with every other.
+
+Several layouts are tried on the smallest levels, and the best is carried on: the one that coheres and that
+is neither a moved copy of the source nor of a sibling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .field import Field
+from .novelty import new_share
+from .patches import RADIUS, grid, vectors
+from .resize import resize
+from .search import nearest_complete
+from .vote import vote
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .knobs import Knobs
+    from .layout import Layout
+    from .pyramid import Level
+    from .workers import Workers
+
+__all__ = ["Arrangement", "coherence", "descend", "force", "force_field", "initial"]
+
+_ITERATIONS = 6
+_SETTLED = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """The output at one level.
+
+    Attributes
+    ----------
+    image : ndarray of shape (H, W, C), float32, 0..1
+    field : Field
+    cost : float
+        Mean squared difference of its patches to the source's, and of the source's to its (Simakov et al.
+        2008, equation 1).
+    """
+
+    image: NDArray[np.float32]
+    field: Field
+    cost: float
+
+
+def descend(
+    image: NDArray[np.float32], layout: Layout, levels: list[Level], knobs: Knobs, workers: Workers
+) -> Arrangement:
+    """Run exact levels, coarsest first, from a start image of any size.
+
+    Parameters
+    ----------
+    image : ndarray of shape (h, w, C), float32
+        The start; it is enlarged to the first level.
+    layout : Layout
+    levels : list of Level
+        At least one.
+    knobs : Knobs
+    workers : Workers
+    """
+    for level in levels:
+        sharp = image.shape[:2] == level.output
+        image = resize(image, level.output)
+        result = _settle(image, layout, level, knobs, workers, sharp=sharp)
+        image = result.image
+    return result
+
+
+def initial(layout: Layout, level: Level) -> Arrangement:
+    """Return the layout itself as an arrangement, where no level is small enough for an exact search."""
+    rows, cols = layout.origin(level.output)
+    inner = slice(RADIUS, -RADIUS)
+    height, width = level.source
+    field = Field.from_positions(
+        (rows[inner, inner] * height).astype(np.int32) - RADIUS,
+        (cols[inner, inner] * width).astype(np.int32) - RADIUS,
+        level.output,
+        level.source,
+    )
+    return Arrangement(vote(level.packed, field, level.image.shape[2]), field, 0.0)
+
+
+def _settle(
+    image: NDArray[np.float32],
+    layout: Layout,
+    level: Level,
+    knobs: Knobs,
+    workers: Workers,
+    *,
+    sharp: bool,
+) -> Arrangement:
+    """Match and vote at one level until few patches change."""
+    forced = layout.forced(level)
+    scale = level.image.shape[2] * 49
+    places_asked, places_known = _places(layout, level, knobs, scale)
+    before: NDArray[np.intp] | None = None
+    force(image, level, forced)
+    for turn in range(1 if sharp else _ITERATIONS):
+        workers.check()
+        known = level.sharp_patches if turn or sharp else level.soft_patches
+        match = nearest_complete(
+            np.concatenate([vectors(image), places_asked], axis=1),
+            np.concatenate([known, places_known], axis=1),
+            scale,
+            workers,
+        )
+        field = force_field(Field.from_flat(match.index, level.output, level.source), forced)
+        image = vote(level.packed, field, level.image.shape[2])
+        force(image, level, forced)
+        if before is not None and np.mean(before != match.index) < _SETTLED:
+            break
+        before = match.index
+    return Arrangement(image, field, float(match.distance.mean() + match.missing.mean()))
+
+
+def force(image: NDArray[np.float32], level: Level, forced: NDArray[np.int32]) -> None:
+    """Put the pieces' source pixels into the image, in place."""
+    kept = forced >= 0
+    image[kept] = level.image.reshape(-1, image.shape[2])[forced[kept]]
+
+
+def force_field(field: Field, forced: NDArray[np.int32]) -> Field:
+    """Return the field with the patches centred on a piece moved as the piece is."""
+    rows, cols = field.rows.shape
+    centre = forced[RADIUS : RADIUS + rows, RADIUS : RADIUS + cols]
+    kept = centre >= 0
+    row, col = np.divmod(centre, field.source[1])
+    down = np.arange(rows)[:, None]
+    across = np.arange(cols)
+    new_rows = np.where(kept, row - RADIUS, field.rows + down)
+    new_cols = np.where(kept, col - RADIUS, field.cols + across)
+    return Field.from_positions(new_rows, new_cols, field.output, field.source)
+
+
+def _places(
+    layout: Layout, level: Level, knobs: Knobs, scale: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the two position values that extend each patch vector, for the asking and the known patches."""
+    weights = np.sqrt(np.array([knobs.prior_rows, knobs.prior_cols]) * scale).astype(np.float32)
+    rows, cols = layout.origin(level.output)
+    inner = slice(RADIUS, -RADIUS)
+    asked = np.stack([rows[inner, inner], cols[inner, inner]], axis=-1).reshape(-1, 2)
+    height, width = level.source
+    down, across = grid(level.source)
+    known = np.empty((down, across, 2), np.float32)
+    known[..., 0] = ((np.arange(down) + RADIUS + 0.5) / height)[:, None]
+    known[..., 1] = (np.arange(across) + RADIUS + 0.5) / width
+    return asked * weights, known.reshape(-1, 2) * weights
+
+
+def coherence(
+    arrangement: Arrangement, source: Level, knobs: Knobs, siblings: list[NDArray[np.float32]]
+) -> float:
+    """Return the score by which candidates are chosen; lower is better.
+
+    The cost is taken relative to the source's own contrast, so that one weight suits all pictures.
+    """
+    contrast = float(source.image.var()) + 1e-4
+    score = arrangement.cost / contrast
+    aims = [(source.image, knobs.share)] + [(sibling, knobs.share * 0.7) for sibling in siblings]
+    for reference, aim in aims:
+        if aim > 0:
+            score += 0.3 * max(0.0, 1 - new_share(arrangement.image, reference) / aim)
+    return score

@@ -1,0 +1,121 @@
+"""The nearest-neighbour field: where in the source every patch of the output comes from.
+
+It is kept as displacements (source position minus output position), because a region copied as a whole has
+one displacement, and seams are where it changes (Barnes et al., "PatchMatch", 2009, section 3.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .patches import RADIUS, grid
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Field", "dilate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Displacements of the patches of one output.
+
+    Attributes
+    ----------
+    rows, cols : ndarray of shape grid(output), int32
+        Source row (column) minus output row (column) of each patch's top-left pixel.
+    output, source : tuple of int
+        Shapes of the two images, in pixels.
+    """
+
+    rows: NDArray[np.int32]
+    cols: NDArray[np.int32]
+    output: tuple[int, int]
+    source: tuple[int, int]
+
+    @classmethod
+    def from_positions(
+        cls,
+        rows: NDArray[np.integer],
+        cols: NDArray[np.integer],
+        output: tuple[int, int],
+        source: tuple[int, int],
+    ) -> Field:
+        """Make a field from absolute source positions, moved inside the source where they stick out."""
+        last_row, last_col = grid(source)
+        down, across = np.arange(rows.shape[0]), np.arange(rows.shape[1])
+        return cls(
+            (np.clip(rows, 0, last_row - 1) - down[:, None]).astype(np.int32),
+            (np.clip(cols, 0, last_col - 1) - across).astype(np.int32),
+            output,
+            source,
+        )
+
+    @classmethod
+    def from_flat(cls, index: NDArray[np.integer], output: tuple[int, int], source: tuple[int, int]) -> Field:
+        """Make a field from one flat index among the source's patches for each of the output's."""
+        rows, cols = np.divmod(index.reshape(grid(output)), grid(source)[1])
+        return cls.from_positions(rows, cols, output, source)
+
+    def enlarged(self, output: tuple[int, int], source: tuple[int, int]) -> Field:
+        """Return the same arrangement at another level's sizes: displacements scale, positions clamp."""
+        rows, cols = grid(output)
+        old_rows, old_cols = self.rows.shape
+        pick_rows = _centres(rows, output[0], old_rows, self.output[0])
+        pick_cols = _centres(cols, output[1], old_cols, self.output[1])
+        down = np.rint(self.rows * (source[0] / self.source[0])).astype(np.int32)[pick_rows][:, pick_cols]
+        across = np.rint(self.cols * (source[1] / self.source[1])).astype(np.int32)[pick_rows][:, pick_cols]
+        down += np.arange(rows, dtype=np.int32)[:, None]
+        across += np.arange(cols, dtype=np.int32)
+        return Field.from_positions(down, across, output, source)
+
+    def pixels(self) -> NDArray[np.int32]:
+        """Return, for every output pixel, the flat source pixel that the patch centred on it shows there."""
+        height, width = self.output
+        step = self.rows * np.int32(self.source[1]) + self.cols
+        flat: NDArray[np.int32] = np.pad(step, RADIUS, mode="edge")
+        flat += np.arange(height, dtype=np.int32)[:, None] * np.int32(self.source[1])
+        flat += np.arange(width, dtype=np.int32)
+        return flat
+
+    def seams(self) -> NDArray[np.bool_]:
+        """Mark the patches whose displacement differs from that of one of their four neighbours."""
+        marks = np.zeros(self.rows.shape, bool)
+        step = self.rows * np.int32(4 * self.source[1]) + self.cols
+        across = step[:, 1:] != step[:, :-1]
+        down = step[1:] != step[:-1]
+        marks[:, 1:] |= across
+        marks[:, :-1] |= across
+        marks[1:] |= down
+        marks[:-1] |= down
+        return marks
+
+
+def dilate(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    """Return `mask` grown by `radius` pixels in every direction (a square)."""
+    for axis in (0, 1):
+        grown = mask.copy()
+        reach = 0
+        while reach < radius:
+            # Doubling steps: a run of length r grows by any step up to r without leaving gaps.
+            step = min(reach + 1, radius - reach)
+            before = grown.copy()
+            if axis == 0:
+                grown[step:] |= before[:-step]
+                grown[:-step] |= before[step:]
+            else:
+                grown[:, step:] |= before[:, :-step]
+                grown[:, :-step] |= before[:, step:]
+            reach += step
+        mask = grown
+    return mask
+
+
+def _centres(count: int, size: int, old_count: int, old_size: int) -> NDArray[np.intp]:
+    """Map patches of an axis to the old level's patches whose centres lie nearest."""
+    centre = (np.arange(count) + RADIUS + 0.5) * (old_size / size) - 0.5
+    pick: NDArray[np.intp] = np.clip(np.rint(centre).astype(np.intp) - RADIUS, 0, old_count - 1)
+    return pick

@@ -1,0 +1,72 @@
+"""What strength means, in numbers: one table, piecewise linear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Knobs", "knobs"]
+
+_TABLE: dict[str, tuple[tuple[float, float], ...]] = {
+    "keep_quantile": ((0, 0.1), (0.3, 0.35), (0.6, 0.6), (0.8, 0.8), (1, 0.85)),
+    "fade": ((0, 0.1), (0.25, 0.3), (0.6, 0.75), (1, 1.0)),
+    "noise": ((0, 0.1), (0.5, 0.4), (1, 0.6)),
+    "prior_rows": ((0, 0.4), (0.5, 0.2), (0.8, 0.12), (1, 0.08)),
+    "prior_cols": ((0, 0.2), (0.5, 0.03), (0.8, 0.01), (1, 0.005)),
+    "warp": ((0, 0.02), (0.5, 0.03), (1, 0.05)),
+    "shift_rows": ((0, 0.01), (0.5, 0.03), (1, 0.06)),
+    "shift_cols": ((0, 0.02), (0.3, 0.07), (1, 0.2)),
+    "part": ((0, 0.0), (0.3, 0.0), (0.5, 0.6), (0.8, 1.0)),
+    "share": ((0, 0.0), (0.3, 0.04), (0.5, 0.16), (0.85, 0.32), (1, 0.4)),
+    "candidates": ((0, 1), (0.3, 2), (0.4, 6), (1, 8)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """The recipe's numbers at one strength.
+
+    Attributes
+    ----------
+    keep_quantile : float
+        The share of the picture, least unusual first, that is not a subject.
+    fade : float
+        How far the start is mixed towards the mean colour, 0..1.
+    noise : float
+        Standard deviation of the start's noise, twice.
+    prior_rows, prior_cols : float
+        Weight of a patch's place against its looks; keeps sky up and ground down.
+    warp : float
+        Standard deviation of the start's smooth bending, as a share of the side.
+    shift_rows, shift_cols : float
+        Largest displacement of the whole, as a share of the side.
+    part : float
+        How far subjects and ground move apart, 0 (as one) to 1.
+    share : float
+        The new share of the arrangement (see `ipy_imgvar.engines.patch.novelty`) to aim at.
+    candidates : int
+        Arrangements tried per picture.
+    """
+
+    keep_quantile: float
+    fade: float
+    noise: float
+    prior_rows: float
+    prior_cols: float
+    warp: float
+    shift_rows: float
+    shift_cols: float
+    part: float
+    share: float
+    candidates: int
+
+
+def knobs(strength: float) -> Knobs:
+    """Return the numbers for a strength of 0..1."""
+    values = {
+        name: float(np.interp(strength, [place for place, _ in points], [value for _, value in points]))
+        for name, points in _TABLE.items()
+    }
+    candidates = round(values.pop("candidates"))
+    return Knobs(**values, candidates=candidates)

@@ -1,0 +1,97 @@
+"""Patches as vectors: all of an image's 7x7 neighbourhoods, whole or projected to a few features.
+
+A patch is named by its top-left pixel. An image of H rows and W columns has (H - 6) x (W - 6) of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .workers import Workers
+
+__all__ = ["PATCH", "RADIUS", "basis", "grid", "project", "vectors"]
+
+PATCH = 7
+RADIUS = PATCH // 2
+_SAMPLES = 4_000
+_FEATURES = 16
+_CHUNK_BYTES = 4_000_000
+
+
+def grid(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return how many patches an image of `shape` has, down and across."""
+    return shape[0] - PATCH + 1, shape[1] - PATCH + 1
+
+
+def vectors(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return every patch of an image, row by row, as one vector each.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, C), float32
+
+    Returns
+    -------
+    ndarray of shape ((H - 6) * (W - 6), 49 * C), float32
+    """
+    windows = sliding_window_view(image, (PATCH, PATCH), axis=(0, 1))
+    return windows.reshape(-1, PATCH * PATCH * image.shape[2])
+
+
+def basis(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return the principal directions of an image's patches, the strongest first.
+
+    Distances between patches are judged in these few dimensions where there are too many patches for all of
+    them (a projection never makes a distance larger, so near patches stay near).
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, C), float32
+    rng : numpy.random.Generator
+        Chooses the sample of patches.
+
+    Returns
+    -------
+    ndarray of shape (49 * C, 16), float32
+    """
+    windows = sliding_window_view(image, (PATCH, PATCH), axis=(0, 1))
+    rows, cols = windows.shape[:2]
+    pick = rng.integers(0, rows * cols, _SAMPLES)
+    sample = windows[pick // cols, pick % cols].reshape(_SAMPLES, -1)
+    sample = sample - sample.mean(axis=0)
+    _, directions = np.linalg.eigh(sample.T @ sample)
+    return np.ascontiguousarray(directions[:, ::-1][:, :_FEATURES])
+
+
+def project(
+    image: NDArray[np.float32], directions: NDArray[np.float32], workers: Workers
+) -> NDArray[np.float32]:
+    """Return the features of every patch of an image.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, C), float32
+    directions : ndarray of shape (49 * C, F), float32
+    workers : Workers
+
+    Returns
+    -------
+    ndarray of shape ((H - 6) * (W - 6), F), float32
+    """
+    windows = sliding_window_view(image, (PATCH, PATCH), axis=(0, 1))
+    rows, cols = windows.shape[:2]
+    features = np.empty((rows, cols, directions.shape[1]), np.float32)
+    size = max(1, _CHUNK_BYTES // (cols * directions.shape[0] * 4))
+
+    def run(top: int) -> None:
+        part = features[top : top + size].reshape(-1, directions.shape[1])
+        np.matmul(windows[top : top + size].reshape(-1, directions.shape[0]), directions, out=part)
+
+    workers.each(run, range(0, rows, size))
+    return features.reshape(rows * cols, -1)

@@ -1,0 +1,119 @@
+"""Carry an arrangement to full size: match densely while that is cheap, then only along the seams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from .arrange import force, force_field
+from .field import Field, dilate
+from .patches import PATCH, RADIUS, grid, project
+from .search import patch_match
+from .vote import copy, unpack, vote, vote_at
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .layout import Layout
+    from .pyramid import Level
+    from .workers import Workers
+
+__all__ = ["dense", "fine"]
+
+_ROUNDS = 3
+_CHUNK = 8_192
+
+
+def dense(
+    field: Field, layout: Layout, level: Level, rng: np.random.Generator, workers: Workers
+) -> tuple[Field, NDArray[np.float32]]:
+    """Improve the whole field at a middle level.
+
+    Returns
+    -------
+    Field
+    ndarray of shape (*level.output, C), float32, 0..1
+        What it shows.
+    """
+    channels = level.image.shape[2]
+    forced = layout.forced(level)
+    field = force_field(field.enlarged(level.output, level.source), forced)
+    known = level.features(workers)
+    free = forced[RADIUS:-RADIUS, RADIUS:-RADIUS].reshape(-1) < 0
+    movable = np.flatnonzero(free)
+    for _ in range(_ROUNDS):
+        workers.check()
+        image = vote(level.packed, field, channels)
+        force(image, level, forced)
+        asked = project(image, level.directions, workers)
+        # A patch that already shows a source patch exactly cannot get better.
+        field = patch_match(field, asked[movable], known, movable, _jumps(rng, len(movable), level, 4))
+    image = vote(level.packed, field, channels)
+    force(image, level, forced)
+    return field, image
+
+
+def fine(
+    field: Field, level: Level, rng: np.random.Generator, workers: Workers, *, repair: bool
+) -> tuple[Field, NDArray[np.uint64]]:
+    """Inherit a field at a large level, mend it along its seams if asked, and show it.
+
+    Returns
+    -------
+    Field
+    ndarray of shape level.output, uint64
+        Packed pixels: votes near seams, copies elsewhere.
+    """
+    field = field.enlarged(level.output, level.source)
+    words = _show(field, level, workers)
+    if repair:
+        movable = np.flatnonzero(dilate(field.seams(), 2))
+        asked = _features_at(words, movable, level, workers)
+        known = level.features(workers)
+        field = patch_match(field, asked, known, movable, _jumps(rng, len(movable), level, 2))
+        words = _show(field, level, workers)
+    return field, words
+
+
+def _show(field: Field, level: Level, workers: Workers) -> NDArray[np.uint64]:
+    words = copy(level.packed, field, workers)
+    near = dilate(np.pad(field.seams(), RADIUS, mode="edge"), RADIUS)
+    pixels = np.flatnonzero(near)
+    words.reshape(-1)[pixels] = vote_at(level.packed, field, pixels, 2, workers)
+    return words
+
+
+def _features_at(
+    words: NDArray[np.uint64], patches: NDArray[np.intp], level: Level, workers: Workers
+) -> NDArray[np.float32]:
+    """Return the features of some patches of a packed image, shape (len(patches), F)."""
+    channels = level.image.shape[2]
+    windows = sliding_window_view(words, (PATCH, PATCH))
+    cols = grid(level.output)[1]
+    features = np.empty((len(patches), level.directions.shape[1]), np.float32)
+    # The projection wants channels before rows and columns; packed words have them last.
+    directions = (
+        level.directions.reshape(channels, PATCH * PATCH, -1)
+        .swapaxes(0, 1)
+        .reshape(channels * PATCH * PATCH, -1)
+    )
+
+    def run(start: int) -> None:
+        row, col = np.divmod(patches[start : start + _CHUNK], cols)
+        part = unpack(windows[row, col].reshape(len(row), -1), channels)
+        np.matmul(part.reshape(len(row), -1), directions, out=features[start : start + _CHUNK])
+
+    workers.each(run, range(0, len(patches), _CHUNK))
+    return features
+
+
+def _jumps(rng: np.random.Generator, count: int, level: Level, tries: int) -> list[NDArray[np.int32]]:
+    """Draw the random search's displacements, within radii that shrink from half the larger side."""
+    radius = max(level.source) / 2
+    jumps = []
+    for _ in range(tries):
+        jumps.append((rng.random((2, count), np.float32) * (2 * radius) - radius).astype(np.int32))
+        radius *= 0.35
+    return jumps

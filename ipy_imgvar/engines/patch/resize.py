@@ -1,0 +1,98 @@
+"""Change the size of float images: area means to reduce, Catmull-Rom cubics to enlarge.
+
+Both are separable and written as a few weighted row gathers, so that any pair of sizes costs a few passes
+over the array. Nothing here knows of patches or levels.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["nearest", "resize"]
+
+Taps: TypeAlias = "tuple[tuple[NDArray[np.intp], NDArray[np.float32]], ...]"
+
+
+def resize(image: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return `image` at another size, by area means where it shrinks and by cubics where it grows.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, C), float32
+    shape : tuple of int
+        (rows, columns) of the result, each at least 1.
+
+    Returns
+    -------
+    ndarray of shape (*shape, C), float32
+        Cubics overshoot at sharp edges, so values may leave the input's range a little.
+    """
+    rows, cols = shape
+    height, width = image.shape[:2]
+    if (2 * rows, 2 * cols) == (height, width):
+        return _halve(image)
+    if rows != height:
+        image = _along_rows(image, _taps(height, rows))
+    if cols != width:
+        image = _along_rows(image.swapaxes(0, 1), _taps(width, cols)).swapaxes(0, 1)
+    return np.ascontiguousarray(image)
+
+
+def nearest(size_in: int, size_out: int) -> NDArray[np.intp]:
+    """Return, for every index of an axis of `size_out`, the index of the nearest sample among `size_in`."""
+    return (np.arange(size_out) * 2 + 1) * size_in // (2 * size_out)
+
+
+def _halve(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    rows = image[0::2] + image[1::2]
+    return (rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25)
+
+
+def _along_rows(image: NDArray[np.float32], taps: Taps) -> NDArray[np.float32]:
+    total: NDArray[np.float32] | None = None
+    for index, weight in taps:
+        term = image[index] * weight[:, None, None]
+        total = term if total is None else np.add(total, term, out=total)
+    assert total is not None  # noqa: S101 - there is always at least one tap
+    return total
+
+
+@lru_cache(maxsize=128)
+def _taps(size_in: int, size_out: int) -> Taps:
+    return _area_taps(size_in, size_out) if size_out < size_in else _cubic_taps(size_in, size_out)
+
+
+def _area_taps(size_in: int, size_out: int) -> Taps:
+    edges = np.arange(size_out + 1) * (size_in / size_out)
+    first = np.floor(edges[:-1]).astype(np.intp)
+    count = int(np.ceil(size_in / size_out)) + 1
+    taps = []
+    for tap in range(count):
+        cell = first + tap
+        overlap = np.minimum(edges[1:], cell + 1) - np.maximum(edges[:-1], cell)
+        weight = np.clip(overlap, 0, None) * (size_out / size_in)
+        taps.append((np.minimum(cell, size_in - 1), weight.astype(np.float32)))
+    return tuple(taps)
+
+
+def _cubic_taps(size_in: int, size_out: int) -> Taps:
+    place = (np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5
+    base = np.floor(place)
+    part = place - base
+    weights = (
+        ((-0.5 * part + 1.0) * part - 0.5) * part,
+        (1.5 * part - 2.5) * part * part + 1.0,
+        ((-1.5 * part + 2.0) * part + 0.5) * part,
+        (0.5 * part - 0.5) * part * part,
+    )
+    index = base.astype(np.intp)
+    return tuple(
+        (np.clip(index + tap - 1, 0, size_in - 1), weight.astype(np.float32))
+        for tap, weight in enumerate(weights)
+    )

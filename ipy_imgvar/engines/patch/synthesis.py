@@ -1,0 +1,274 @@
+"""New pictures from the patches of one.
+
+The method is that of Granot et al., "Drop the GAN" (CVPR 2022): from coarse to fine, every patch of the
+output is replaced by its nearest neighbour among the source's patches, and overlaps are averaged.
+Departures, and why:
+
+- Unusual regions are kept whole and placed first (`keep`, `layout`), since plain matching scrambles faces.
+- Exact matching only where the levels are tiny; above, the field is inherited and mended along its seams,
+  since everything else is a copy already.
+- Several arrangements are tried on the smallest levels, and one that is a moved copy is not chosen.
+
+It cannot invent content, pose or style. Reading requests and writing files is `engine`'s job.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .arrange import Arrangement, coherence, descend, initial
+from .blas import single_threaded_blas
+from .keep import subjects, uniqueness
+from .knobs import knobs
+from .layout import Layout, Piece, draw
+from .patches import PATCH, grid
+from .pyramid import Level, pyramid
+from .refine import dense, fine
+from .resize import resize
+from .tone import draw_tone
+from .vote import unpack
+from .workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = ["is_flat", "synthesise"]
+
+_FLAT = 1.5 / 255
+_TINY = 9
+_FLIP_FROM = 0.3
+_FLIP_SHARE = 0.35
+_NO_SUBJECTS_FROM = 0.97
+_REFRAME_EVERY = 3
+_REFRAME_BELOW = 0.75
+_RGBA = 4
+_ZOOM = (0.82, 0.95)
+_DENSE_PATCHES = 130 * 200
+_REPAIR_PIXELS = 700 * 700
+_EXACT_PAIRS = 2_500**2
+_CANDIDATE_PAIRS = 800**2
+
+
+def is_flat(source: NDArray[np.float32]) -> bool:
+    """Return whether a picture is of one colour, so that only its tone can vary.
+
+    Parameters
+    ----------
+    source : ndarray of shape (H, W, C), float32, 0..1
+    """
+    return bool((source.max(axis=(0, 1)) - source.min(axis=(0, 1))).max() < _FLAT)
+
+
+def synthesise(
+    source: NDArray[np.float32],
+    *,
+    shape: tuple[int, int],
+    n: int,
+    strength: float,
+    seed: int,
+    keep: NDArray[np.bool_] | None = None,
+    flip: bool = True,
+    tone: bool = True,
+    threads: int = 2,
+    progress: Callable[[float, str], None] | None = None,
+    check: Callable[[], None] | None = None,
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield new pictures of a source, one by one as they are ready.
+
+    Parameters
+    ----------
+    source : ndarray of shape (H, W, C), float32, 0..1
+        C is 1 (grey), 3 (RGB) or 4 (RGBA, premultiplied).
+    shape : tuple of int
+        Rows and columns of the pictures. Another shape than the source's gives a new arrangement at the same
+        scale.
+    n : int
+        How many pictures. Picture i depends on `seed` and i, not on `n`.
+    strength : float
+        0 (a second shot of the scene) to 1 (as free as the material allows).
+    seed : int
+        The same seed and source give the same bytes, for any `threads`.
+    keep : ndarray of shape (H, W), bool, or None
+        True keeps a pixel in place and equal to the source's; needs `shape` to be the source's. None chooses
+        what stays whole, which may then move.
+    flip : bool
+        Whether pictures may be mirrored (which would mirror text).
+    tone : bool
+        Whether light and colour may vary. Never applied where the caller keeps pixels.
+    threads : int
+        Threads for the large steps.
+    progress : callable or None
+        Called with the share of the work done, 0..1, and a text.
+    check : callable or None
+        Called often; raises to cancel.
+
+    Yields
+    ------
+    ndarray of shape (*shape, C), uint8
+        C = 4 is straight RGBA.
+
+    References
+    ----------
+    Granot et al., "Drop the GAN: In Defense of Patches Nearest Neighbors as Single Image Generative Models",
+    CVPR 2022. Barnes et al., "PatchMatch", SIGGRAPH 2009. Simakov et al., "Summarizing Visual Data Using
+    Bidirectional Similarity", CVPR 2008.
+    """
+    with single_threaded_blas(), Workers(threads, check) as workers:
+        run = _Run(
+            source,
+            shape=shape,
+            strength=strength,
+            seed=seed,
+            keep=keep,
+            workers=workers,
+            progress=progress,
+            n=n,
+        )
+        for number in range(n):
+            workers.check()
+            yield run.picture(number, flip=flip, tone=tone)
+            run.report(number + 1, 0, f"{number + 1} of {n}")
+
+
+class _Run:
+    """One call's source, with what its pictures share."""
+
+    def __init__(
+        self,
+        source: NDArray[np.float32],
+        *,
+        shape: tuple[int, int],
+        strength: float,
+        seed: int,
+        keep: NDArray[np.bool_] | None,
+        workers: Workers,
+        progress: Callable[[float, str], None] | None,
+        n: int,
+    ) -> None:
+        self.source, self.shape, self.strength, self.seed = source, shape, strength, seed
+        self.keep, self.workers, self.progress, self.n = keep, workers, progress, n
+        self.knobs = knobs(strength)
+        self.rigid = is_flat(source) or min(*source.shape[:2], *shape) < _TINY
+        self.siblings: list[NDArray[np.float32]] = []
+        if not self.rigid:
+            self.levels = pyramid(source, shape)
+            self.masks = self._masks()
+
+    def _masks(self) -> list[NDArray[np.bool_]]:
+        if self.keep is not None or self.strength >= _NO_SUBJECTS_FROM:
+            return []
+        return subjects(uniqueness(self.source), self.knobs.keep_quantile)
+
+    def picture(self, number: int, *, flip: bool, tone: bool) -> NDArray[np.uint8]:
+        """Make picture `number`."""
+        rng = np.random.default_rng([self.seed, number])
+        mirrored = (
+            bool(rng.random() < _FLIP_SHARE) and flip and self.strength >= _FLIP_FROM and self.keep is None
+        )
+        light = draw_tone(rng, self.strength)
+        image = self._crop(rng) if self.rigid else self._synthesised(rng, number)
+        result = self._finished(image)
+        if tone and self.keep is None:
+            result = light.apply(result)
+        if mirrored:
+            result = np.ascontiguousarray(result[:, ::-1])
+        return result
+
+    def report(self, number: int, part: float, text: str) -> None:
+        """Tell how far the whole call is, when `part` (0..1) of picture `number` is done."""
+        if self.progress is not None:
+            self.progress(min(1.0, (number + part) / self.n), text)
+
+    def _crop(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return a slightly smaller part of a picture too small or too flat for patches, enlarged."""
+        if self.keep is not None:
+            return self.source
+        if is_flat(self.source):
+            colour: NDArray[np.float32] = self.source.mean(axis=(0, 1))
+            return np.tile(colour, (*self.shape, 1))
+        height, width = self.source.shape[:2]
+        rows, cols = max(1, height - height // 6), max(1, width - width // 6)
+        top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - cols + 1)
+        part = self.source[top : top + rows, left : left + cols]
+        return np.clip(resize(part, self.shape), 0, 1)
+
+    def _synthesised(self, rng: np.random.Generator, number: int) -> NDArray[np.float32]:
+        levels = self.levels
+        if (
+            number % _REFRAME_EVERY == _REFRAME_EVERY - 1
+            and self.strength < _REFRAME_BELOW
+            and self.keep is None
+            and self.shape == self.source.shape[:2]
+        ):
+            levels = self._reframed(rng.uniform(*_ZOOM))
+        found, layout, at = self._arranged(levels, rng, number)
+        field, image = found.field, found.image
+        for place in range(at, len(levels)):
+            self.report(number, 0.4 + 0.6 * (place - at) / (len(levels) - at), "details")
+            level = levels[place]
+            asked = grid(level.output)
+            if asked[0] * asked[1] <= _DENSE_PATCHES:
+                field, image = dense(field, layout, level, rng, self.workers)
+            else:
+                repair = level.output[0] * level.output[1] <= _REPAIR_PIXELS
+                field, words = fine(field, level, rng, self.workers, repair=repair)
+                if place + 1 == len(levels):
+                    image = unpack(words, self.source.shape[2])
+        return image
+
+    def _reframed(self, zoom: float) -> list[Level]:
+        height, width = self.source.shape[:2]
+        smaller = max(PATCH, round(height * zoom)), max(PATCH, round(width * zoom))
+        return pyramid(np.clip(resize(self.source, smaller), 0, 1), self.shape)
+
+    def _arranged(
+        self, levels: list[Level], rng: np.random.Generator, number: int
+    ) -> tuple[Arrangement, Layout, int]:
+        """Choose an arrangement; return it, its layout, and how many levels it has gone through."""
+        exact = [level for level in levels if level.pairs <= _EXACT_PAIRS]
+        tried = [level for level in exact if level.pairs <= _CANDIDATE_PAIRS] or exact[:1]
+        if not exact:
+            layout = self._layout(rng, levels[0], 1)
+            return initial(layout, levels[0]), layout, 0
+        best: tuple[float, Layout, Arrangement] | None = None
+        for trial in range(self.knobs.candidates):
+            self.report(number, 0.2 * trial / self.knobs.candidates, "arrangement")
+            layout = self._layout(rng, levels[0], 1 if (number + trial) % 2 else -1)
+            start = layout.start(levels[0], self.knobs.fade)
+            found = descend(start, layout, tried, self.knobs, self.workers)
+            score = coherence(found, tried[-1], self.knobs, self.siblings)
+            if best is None or score < best[0]:
+                best = score, layout, found
+        assert best is not None  # noqa: S101 - there is always a candidate
+        _, layout, found = best
+        self.siblings.append(found.image)
+        self.report(number, 0.2, "arrangement")
+        if len(exact) > len(tried):
+            found = descend(found.image, layout, exact[len(tried) :], self.knobs, self.workers)
+        return found, layout, len(exact)
+
+    def _layout(self, rng: np.random.Generator, level: Level, sign: int) -> Layout:
+        layout = draw(rng, self.knobs, level, self.masks, sign)
+        if self.keep is not None:
+            return Layout(
+                (Piece(self.keep.astype(np.float32), 0.0, 0.0),),
+                layout.rows,
+                layout.cols,
+                layout.bend,
+                layout.noise,
+            )
+        return layout
+
+    def _finished(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
+        if self.keep is not None:
+            image = np.where(self.keep[..., None], self.source, image)
+        if image.shape[2] == _RGBA:
+            alpha = image[..., 3:]
+            colour = np.divide(image[..., :3], alpha, out=np.zeros_like(image[..., :3]), where=alpha > 0)
+            image = np.concatenate([np.minimum(colour, 1), alpha], axis=2)
+        result: NDArray[np.uint8] = np.rint(np.clip(image, 0, 1) * np.float32(255)).astype(np.uint8)
+        return result

@@ -1,0 +1,201 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipy_imgvar.engines.patch.synthesis import is_flat, synthesise
+
+
+class Stop(Exception):  # noqa: N818 - a signal, as a caller's cancel is
+    """What a test's check raises."""
+
+
+def pictures(source, **options):
+    options = {"shape": source.shape[:2], "n": 1, "strength": 0.5, "seed": 7} | options
+    return list(synthesise(source, **options))
+
+
+def random_source(rng, height, width, channels):
+    coarse = rng.random((height // 5 + 1, width // 5 + 1, channels), np.float32)
+    source = np.kron(coarse, np.ones((5, 5, 1), np.float32))[:height, :width]
+    if channels == 4:
+        source[..., :3] *= source[..., 3:]
+    return source
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.sampled_from([1, 3, 4]),
+    st.floats(0, 1),
+    st.integers(0, 2**63),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_small_picture_works(content, size, channels, strength, seed):
+    """Whatever the size, channels, strength and seed, the pictures have the asked shape and type."""
+    source = random_source(np.random.default_rng(content), *size, channels)
+    before = source.copy()
+    made = pictures(source, n=2, strength=strength, seed=seed)
+    assert len(made) == 2
+    for picture in made:
+        assert picture.shape == source.shape
+        assert picture.dtype == np.uint8
+        assert picture.flags.c_contiguous
+    np.testing.assert_array_equal(source, before)
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.floats(0, 1),
+)
+@settings(max_examples=20, deadline=None)
+def test_any_other_shape_works(content, size, shape, strength):
+    """A picture of another shape than the source's can always be made."""
+    source = random_source(np.random.default_rng(content), *size, 3)
+    assert pictures(source, shape=shape, strength=strength)[0].shape == (*shape, 3)
+
+
+@pytest.mark.parametrize("shape", [(13, 200), (300, 7), (1024, 64), (64, 1400)])
+def test_strips_work_and_are_not_slow(shape):
+    """A strip costs about what a square of its area costs."""
+    source = random_source(np.random.default_rng(0), *shape, 3)
+    start = time.process_time()
+    assert pictures(source)[0].shape == (*shape, 3)
+    assert time.process_time() - start < 4
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.5, 0.85, 1.0])
+def test_same_seed_same_bytes_for_any_threads(small, strength):
+    """The number of threads and a second run change nothing."""
+    first = pictures(small, n=2, strength=strength, threads=1)
+    for threads in (1, 2, 4):
+        again = pictures(small, n=2, strength=strength, threads=threads)
+        np.testing.assert_array_equal(first, again)
+
+
+def test_a_picture_does_not_depend_on_how_many_follow(photograph):
+    """Picture 1 of 3 is picture 1 of 1."""
+    source = photograph("coffee", 96)
+    np.testing.assert_array_equal(pictures(source, n=1)[0], pictures(source, n=3)[0])
+
+
+def test_another_seed_makes_another_picture(small):
+    """Seeds matter."""
+    assert not np.array_equal(pictures(small, seed=1)[0], pictures(small, seed=2)[0])
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.5, 0.85, 1.0])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_what_the_caller_keeps_stays(small, strength, channels):
+    """Pixels marked to keep are the source's, to the byte, with tone and flip allowed."""
+    rng = np.random.default_rng(5)
+    straight = np.concatenate([small, np.full_like(small[..., :1], 0.7)], axis=2)[..., :channels]
+    source = straight.copy()
+    if channels == 4:
+        source[..., :3] *= source[..., 3:]
+    keep = np.zeros(source.shape[:2], bool)
+    keep[20:50, 11:40] = True
+    keep |= rng.random(keep.shape) < 0.02
+    for picture in pictures(source, n=3, strength=strength, keep=keep):
+        np.testing.assert_array_equal(picture[keep], np.rint(straight[keep] * 255).astype(np.uint8))
+        assert (picture[~keep] != np.rint(straight[~keep] * 255)).any()
+
+
+def test_keeping_everything_returns_the_source(small):
+    """A mask of the whole picture leaves nothing to vary."""
+    keep = np.ones(small.shape[:2], bool)
+    np.testing.assert_array_equal(pictures(small, keep=keep)[0], np.rint(small * 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("side_px", [1, 8, 64])
+def test_flat_stays_flat(side_px):
+    """One colour stays one colour, at any size and strength."""
+    source = np.full((side_px, side_px, 3), (0.2, 0.5, 0.7), np.float32)
+    assert is_flat(source)
+    for strength in (0.2, 1.0):
+        for picture in pictures(source, n=2, strength=strength):
+            assert len(np.unique(picture.reshape(-1, 3), axis=0)) == 1
+
+
+def test_a_photograph_is_not_flat(small):
+    """A photograph is not taken for one colour."""
+    assert not is_flat(small)
+
+
+def test_transparency_survives(small):
+    """A cut-out keeps transparent ground, an opaque subject, and about as much of each."""
+    alpha = np.zeros(small.shape[:2], np.float32)
+    alpha[20:60, 16:56] = 1
+    source = np.concatenate([small * alpha[..., None], alpha[..., None]], axis=2)
+    for picture in pictures(source, n=3):
+        opaque = (picture[..., 3] > 127).mean()
+        assert 0.5 * alpha.mean() < opaque < 1.6 * alpha.mean()
+        assert (picture[..., 3] == 0).any()
+
+
+def test_white_ground_stays_white(small):
+    """No tone tints a white ground."""
+    source = small.copy()
+    source[:, :24] = 1
+    for picture in pictures(source, n=4, strength=0.3, flip=False):
+        whites = picture[picture.min(axis=2) > 240]
+        assert np.ptp(whites.astype(int), axis=1).mean() < 4
+
+
+def test_grey_stays_grey():
+    """One channel in, one channel out."""
+    source = random_source(np.random.default_rng(1), 48, 60, 1)
+    assert pictures(source)[0].shape == (48, 60, 1)
+
+
+def test_progress_is_monotone_and_ends_at_one(small):
+    """The share of the work done never falls, starts near 0 and ends at 1."""
+    told = []
+    pictures(small, n=3, progress=lambda fraction, text: told.append((fraction, text)))
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions)
+    assert fractions[0] < 0.2
+    assert fractions[-1] == 1
+    assert all(text for _, text in told)
+
+
+def engine_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("imgvar-patch")]
+
+
+@pytest.mark.parametrize("after", [1, 5, 20, 60, 100])
+def test_cancel_propagates_and_leaves_no_thread(photograph, after):
+    """What `check` raises comes out, at once, and every thread is gone."""
+    calls = 0
+
+    def check():
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise Stop
+
+    with pytest.raises(Stop):
+        pictures(photograph("coffee", 256), n=3, check=check)
+    assert calls == after + 1
+    assert engine_threads() == []
+
+
+def test_close_leaves_no_thread(photograph):
+    """A generator that is closed early ends its threads."""
+    made = synthesise(photograph("rocket", 128), shape=(128, 128), n=4, strength=0.5, seed=0)
+    next(made)
+    made.close()
+    assert engine_threads() == []
+
+
+def test_check_is_called_often(photograph):
+    """At 512 px no two calls of `check` are 0.2 CPU seconds apart."""
+    moments = [time.process_time()]
+    pictures(photograph("astronaut", 512), check=lambda: moments.append(time.process_time()))
+    moments.append(time.process_time())
+    assert np.diff(moments).max() < 0.2

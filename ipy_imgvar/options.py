@@ -106,7 +106,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("engine", ("--engine",), "choice", "NAME", _MAKE, "what makes them: patch (offline)", choices=("patch",)),
     Option(
         "response_format", ("-f", "--response-format", "--format"), "choice", "FORM", _GET,
-        "return url, base64 (b64_json), byte (bytes), image or array instead of the Variations", "-ResponseFormat",
+        "return url, base64, byte, image or array, not the Variations", "-ResponseFormat",
         choices=("url", "base64", "b64_json", "byte", "bytes", "image", "array"),
     ),
     Option("out", ("-o", "--out"), "name", "NAME", _GET, "bind what is returned to this variable", "assignment"),

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["ImageVariationMagics"]
 
 EXAMPLES: Final = (
-    "%imagevariation cat.png                        one variation",
-    "%imagevariation cat.png -n 4 --strength subtle four, close to the source",
-    "x = %imagevariation {array} -n 4 -s 512        of an array, as a value",
-    "%imagevariation cat.png -f byte -o data        bytes, bound to a variable",
+    "%imagevariation cat.png -n 4 --strength subtle      four, close to the source",
+    "%imagevariation photos/*.jpg -s 512                 one of each file",
+    "x = %imagevariation {array} --seed 7                of an array, repeatable, as a value",
+    "%imagevariation cat.png -f byte -o data             bytes, bound to a variable",
     "%imagevariation cat.png -n 4 --out-file out/{stem}-{i}.png",
 )
 
@@ -103,14 +103,12 @@ class ImageVariationMagics(Magics):
             for dest, given in found.items()
             if dest != "image" and options[dest].kind != "flag"
         }
-        images = [image for token in found["image"] for image in images_of(token, names)]
+        images = [source for token in found["image"] for source in images_of(token, names)]
         return self._call(values, images, cell, names, quiet=silenced or "quiet" in found)
 
     def _call(
-        self, values: dict[str, Any], images: list[Any], cell: str | None, names: Names, *, quiet: bool
+        self, values: dict[str, Any], images: list[Source], cell: str | None, names: Names, *, quiet: bool
     ) -> Call:
-        from ipy_imgvar.source import load_sources
-
         form, out, out_file = (values.pop(name, None) for name in ("response_format", "out", "out_file"))
         engine = values.pop("engine", None) or self.engine
         if form is not None and out_file is not None:
@@ -127,7 +125,7 @@ class ImageVariationMagics(Magics):
             images = _body_images(cell, names)
         if not images:
             raise InvalidRequestError(f"no image was given; usage: {usage('%imagevariation')}", field="image")
-        return Call(load_sources(images), arguments, engine, form, out, out_file, quiet)
+        return Call(images, arguments, engine, form, out, out_file, quiet)
 
     def _run(self, call: Call) -> Any:
         from ipy_imgvar.client import Client
@@ -184,11 +182,11 @@ def _without_semicolon(tokens: list[Token]) -> tuple[list[Token], bool]:
     return ([*others, Token(text, parts=parts)] if text else others), True
 
 
-def _body_images(cell: str, names: Names) -> list[Any]:
+def _body_images(cell: str, names: Names) -> list[Source]:
     """Return the images that a cell's body lists, a line each; `#` begins a comment only at the start of a line."""
     lines = [line.strip() for line in cell.splitlines()]
     tokens = [whole_line(line) for line in lines if line and not line.startswith("#")]
-    return [image for token in tokens for image in images_of(token, names)]
+    return [source for token in tokens for source in images_of(token, names)]
 
 
 def _check_name(name: str) -> None:

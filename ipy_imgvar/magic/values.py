@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.options import Expression, Option, Token
 from ipy_imgvar.outfile import FIELDS
-from ipy_imgvar.source import missing_file
+from ipy_imgvar.source import Source, load_sources, missing_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,28 +110,28 @@ def _formatted(token: Token, names: Names, reserved: tuple[str, ...] = ()) -> st
     return "".join(pieces)
 
 
-def images_of(token: Token, names: Names) -> list[Any]:
-    """Return the images that one token stands for: an object, or one or more paths or URLs.
+def images_of(token: Token, names: Names) -> list[Source]:
+    """Return the images that one token stands for: those of an object, or of one or more paths or URLs.
 
     Raises
     ------
     InvalidRequestError
-        If it is a variable and a file at once, or none of both.
+        If it is a variable and a file at once, or none of both, or holds no image.
     """
     found, value = _object_of(token, names)
     if found:
-        return [value]
+        return load_sources(value, name=token.text.strip("${}"))
     text = _formatted(token, names)
     if not token.quoted and text.isidentifier() and text in names:
         if Path(text).exists():
             raise InvalidRequestError(
                 f"{text} is a variable and a file; write {{{text}}} for the variable, ./{text} for the file"
             )
-        return [names[text]]
-    return paths_of(text, names)
+        return load_sources(names[text], name=text)
+    return load_sources(_paths_of(text, names))
 
 
-def paths_of(text: str, names: Names) -> list[str]:
+def _paths_of(text: str, names: Names) -> list[str]:
     """Return the URL, the existing path, or the sorted matches of a pattern that a text names."""
     if _URL.match(text):
         return [text]

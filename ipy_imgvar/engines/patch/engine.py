@@ -72,6 +72,9 @@ class PatchEngine:
             job.warn(
                 f"{request.image.name} is one flat colour: there is nothing to rearrange, only its tone changes"
             )
+        elif pixels.shape[0] < request.size[1] and pixels.shape[1] < request.size[0]:
+            made = f"{pixels.shape[1]}x{pixels.shape[0]}"
+            job.warn(f"{request.image.name} has {made} pixels to offer: made at that size, then enlarged")
         parameters = _parameters(request)
         pictures = synthesise(
             pixels,

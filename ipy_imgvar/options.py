@@ -17,7 +17,7 @@ from ipy_imgvar.errors import InvalidRequestError, shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["OPTIONS", "Option", "Token", "help_text", "is_option", "parse", "usage"]
+__all__ = ["OPTIONS", "Option", "Token", "help_text", "is_option", "parse", "table", "usage"]
 
 Kind = Literal["flag", "value", "choice", "name", "image", "path"]
 
@@ -256,3 +256,14 @@ def help_text(program: str, examples: Sequence[str], options: Sequence[Option] =
             lines += ["", f"{group}:"]
         lines.append(f"  {flags:<{width}}{option.help}")
     return "\n".join([*lines, "", "Examples:", *(f"  {line}" for line in examples)])
+
+
+def table(options: Sequence[Option] = OPTIONS) -> str:
+    """Return the README's table of the options, in Markdown."""
+    rows = [("option", "meaning", "Request-ImageVariation"), ("---", "---", "---")]
+    rows.append(("`IMAGE...`", "path, pattern, URL, variable, `$name` or `{expression}`", "`-Image`, alias `File`"))
+    for option in options:
+        flags = ", ".join(f"`{flag}`" for flag in option.flags) + (f" `{option.metavar}`" if option.metavar else "")
+        peer = f"`{option.peer}`" if option.peer.startswith(("-", "Get-")) else option.peer or "none"
+        rows.append((flags, option.help, peer))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

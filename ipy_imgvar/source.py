@@ -68,7 +68,8 @@ class Source:
     @property
     def stem(self) -> str:
         """The name without folders and extension, fit for a file name."""
-        if self.path is not None:
+        # A picture of the store lies at a path that says nothing: ".../1.png".
+        if self.path is not None and self.path.name == self.name:
             return self.path.stem
         clean = "".join(
             char if char.isalnum() or char in "-_" else "-" for char in PurePosixPath(self.name).stem
@@ -171,7 +172,9 @@ def _load_one(value: Any) -> Source:  # noqa: C901, PLR0911
     if isinstance(value, Source):
         return value
     if isinstance(value, Variation):
-        return Source(value.name, path=value.path, data=None if value.path else value.bytes)
+        # The extension tells `stem` where the name ends: "my.cat-1" alone would lose its "-1".
+        name = f"{value.name}.{value.mime_type.rpartition('/')[2]}"
+        return Source(name, path=value.path, data=None if value.path else value.bytes)
     if isinstance(value, str):
         return _from_text(value)
     if isinstance(value, os.PathLike):

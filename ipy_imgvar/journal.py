@@ -5,6 +5,7 @@ Runs of this process are remembered also when the store is off, full or unwritab
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -60,7 +61,11 @@ def history() -> list[Variations]:
     Runs of other notebooks of the same user are among them: they share the store.
     """
     place = store()
-    runs = {folder.name: _restore(folder, record) for folder, record in place.runs()} if place else {}
+    runs: dict[str, Variations] = {}
+    for folder, record in place.runs() if place else ():
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            # One record that another version wrote in its own way, or a hand edited, must not hide the rest.
+            runs[folder.name] = _restore(folder, record)
     with _journal.lock:
         runs |= _journal.session
     return [runs[name] for name in sorted(runs)]
@@ -179,7 +184,7 @@ def _entry(picture: Variation) -> dict[str, Any]:
 
 
 def _restore(folder: Path, record: dict[str, Any]) -> Variations:
-    """Read a run back; what a newer or older version wrote differently is left out, never an error."""
+    """Read a run back; a request that another version wrote in its own way is left out."""
     try:
         request = VariationRequest.from_arguments(**record.get("request", {}))
     except (InvalidRequestError, TypeError):

@@ -21,7 +21,7 @@ from ipy_imgvar.store import Store, new_run_id
 if TYPE_CHECKING:
     from ipy_imgvar.store import Run
 
-__all__ = ["Recorder", "history", "last", "move_store", "store"]
+__all__ = ["Recorder", "forget", "history", "last", "move_store", "store"]
 
 
 class _Journal:
@@ -53,6 +53,15 @@ def move_store(root: Path | None, max_bytes: int) -> None:
     with _journal.lock:
         _journal.store = Store(root, max_bytes) if root is not None else None
         _journal.opened = True
+
+
+def forget() -> None:
+    """Start over as a new process would: no runs remembered, the store as the environment says; for tests."""
+    with _journal.lock:
+        _journal.store = None
+        _journal.opened = False
+        _journal.session.clear()
+        _journal.newest = None
 
 
 def history() -> list[Variations]:

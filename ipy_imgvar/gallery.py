@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html as markup
 import math
+import unicodedata
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar import codec
@@ -71,7 +72,8 @@ def _caption(picture: Variation) -> str:
 
 def _plain(name: str) -> str:
     """Escape what a terminal would obey, and what can't be encoded: a file's name may hold any byte."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
+    control = ("Cc", "Cs")  # not Cf: several scripts and emoji need their joiners
+    return "".join(ascii(char)[1:-1] if unicodedata.category(char) in control else char for char in name)
 
 
 def run_lines(pictures: Sequence[Variation]) -> list[str]:

@@ -99,7 +99,9 @@ def store_root() -> Path | None:
         # Absolute at once, since a notebook may change its folder while results hold paths into the store.
         return Path(place).expanduser().absolute()
     except RuntimeError as exc:
-        raise ConfigurationError(f"IPY_IMGVAR_STORE is {shown(place)}: {exc}; allowed: a folder, or off") from exc
+        raise ConfigurationError(
+            f"IPY_IMGVAR_STORE is {shown(place)}: {exc}; allowed: a folder, or off"
+        ) from exc
 
 
 def store_max_bytes() -> int:

@@ -137,7 +137,7 @@ class Source:
             return cls(name, picture=codec.normalise(picture.copy()))
         except InvalidImageError as exc:
             raise InvalidImageError(f"the {name}: {exc}") from exc
-        except Exception as exc:  # A lazily opened file that is damaged breaks only here, and it may be closed.
+        except Exception as exc:  # A lazily opened file breaks only here, and may be closed.
             raise InvalidImageError(f"the {name} can't be read ({exc}); open or make it again") from exc
 
 

@@ -195,7 +195,8 @@ def from_array(array: NDArray[Any], name: str) -> Image.Image:
         raise InvalidImageError(
             f"{name} is an array of {pixels.dtype}; allowed: uint8 in 0..255, bool, or float in 0..1"
         )
-    return Image.fromarray(np.ascontiguousarray(pixels))
+    # A copy: Pillow shares the array's memory, and its owner may go on writing to it.
+    return Image.fromarray(np.array(pixels, order="C"))
 
 
 def _channels_last(array: NDArray[Any], name: str) -> NDArray[Any]:

@@ -83,6 +83,8 @@ def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Ima
     try:
         image.load()
         return normalise(image)
+    except InvalidImageError as exc:  # It is whole, and of a kind that has no meaning here.
+        raise InvalidImageError(f"{name}: {exc}") from exc
     except (
         Exception
     ) as exc:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error and more.
@@ -134,6 +136,8 @@ def normalise(image: Image.Image) -> Image.Image:
         raise InvalidImageError(
             "mode F (float pixels) has no defined range; convert the image to 8 bits first"
         )
+    if image.mode == "La":
+        image = image.convert("LA")  # the only mode that Pillow converts it to
     if image.has_transparency_data:
         return image.convert("RGBA")
     return image.convert("L" if image.mode == "1" else "RGB")
@@ -177,6 +181,10 @@ def from_array(array: NDArray[Any], name: str) -> Image.Image:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     elif np.issubdtype(pixels.dtype, np.floating):
         low, high = float(pixels.min()), float(pixels.max())
+        if math.isnan(low):
+            raise InvalidImageError(
+                f"{name} is a float array with NaN in it; allowed: 0 to 1; fill it first: numpy.nan_to_num(array)"
+            )
         if not (low >= 0 and high <= 1):
             raise InvalidImageError(
                 f"{name} is a float array with values from {low:g} to {high:g}; allowed: 0 to 1; "
@@ -187,7 +195,8 @@ def from_array(array: NDArray[Any], name: str) -> Image.Image:
         raise InvalidImageError(
             f"{name} is an array of {pixels.dtype}; allowed: uint8 in 0..255, bool, or float in 0..1"
         )
-    return Image.fromarray(np.ascontiguousarray(pixels))
+    # A copy: Pillow shares the array's memory, and its owner may go on writing to it.
+    return Image.fromarray(np.array(pixels, order="C"))
 
 
 def _channels_last(array: NDArray[Any], name: str) -> NDArray[Any]:

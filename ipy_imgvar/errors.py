@@ -56,7 +56,7 @@ class ImageVariationError(Exception):
     """
 
     def __init__(self, message: str, *, partial: Variations | None = None) -> None:
-        super().__init__(" ".join(message.split("\n")))
+        super().__init__(" ".join(message.splitlines()))
         self.partial = partial
 
 

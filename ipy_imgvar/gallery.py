@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html as markup
 import math
+import unicodedata
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar import codec
@@ -53,7 +54,7 @@ def html(pictures: Sequence[Variation], *, columns: int | None = None, notes: Se
 def _figure(picture: Variation, side_px: int) -> str:
     data, mime_type, (width, height) = codec.thumbnail(picture.bytes, side_px)
     encoded = base64.b64encode(data).decode("ascii")
-    alt = markup.escape(f"Variation {picture.index} of {picture.source.name}")
+    alt = markup.escape(f"Variation {picture.index} of {_plain(picture.source.name)}")
     return (
         f'<figure style="margin:0;max-width:{width}px">'
         f'<img src="data:{mime_type};base64,{encoded}" alt="{alt}" width="{width}" height="{height}" '
@@ -66,7 +67,13 @@ def _figure(picture: Variation, side_px: int) -> str:
 def _caption(picture: Variation) -> str:
     width, height = picture.size
     seed = "" if picture.seed is None else f" · seed {picture.seed}"
-    return f"{picture.name} · {width}x{height}{seed}"
+    return f"{_plain(picture.name)} · {width}x{height}{seed}"
+
+
+def _plain(name: str) -> str:
+    """Escape what a terminal would obey, and what can't be encoded: a file's name may hold any byte."""
+    control = ("Cc", "Cs")  # not Cf: several scripts and emoji need their joiners
+    return "".join(ascii(char)[1:-1] if unicodedata.category(char) in control else char for char in name)
 
 
 def run_lines(pictures: Sequence[Variation]) -> list[str]:
@@ -107,7 +114,8 @@ def text(pictures: Variations, *, notes: Sequence[str] = ()) -> str:
         return "\n".join([*run_lines(pictures), *notes])
     rows = [("name", "size", "path")]
     rows += [
-        (each.name, f"{each.size[0]}x{each.size[1]}", str(each.path or "in memory")) for each in pictures
+        (_plain(each.name), f"{each.size[0]}x{each.size[1]}", _plain(str(each.path or "in memory")))
+        for each in pictures
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     table = [f"{name:<{widths[0]}}  {size:<{widths[1]}}  {path}" for name, size, path in rows]

@@ -5,6 +5,7 @@ Runs of this process are remembered also when the store is off, full or unwritab
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from ipy_imgvar.store import Store, new_run_id
 if TYPE_CHECKING:
     from ipy_imgvar.store import Run
 
-__all__ = ["Recorder", "history", "last", "move_store", "store"]
+__all__ = ["Recorder", "forget", "history", "last", "move_store", "store"]
 
 
 class _Journal:
@@ -54,13 +55,26 @@ def move_store(root: Path | None, max_bytes: int) -> None:
         _journal.opened = True
 
 
+def forget() -> None:
+    """Start over as a new process would: no runs remembered, the store as the environment says; for tests."""
+    with _journal.lock:
+        _journal.store = None
+        _journal.opened = False
+        _journal.session.clear()
+        _journal.newest = None
+
+
 def history() -> list[Variations]:
     """Return the runs that the store has and those of this process, oldest first.
 
     Runs of other notebooks of the same user are among them: they share the store.
     """
     place = store()
-    runs = {folder.name: _restore(folder, record) for folder, record in place.runs()} if place else {}
+    runs: dict[str, Variations] = {}
+    for folder, record in place.runs() if place else ():
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            # One record that another version wrote in its own way, or a hand edited, must not hide the rest.
+            runs[folder.name] = _restore(folder, record)
     with _journal.lock:
         runs |= _journal.session
     return [runs[name] for name in sorted(runs)]
@@ -179,7 +193,7 @@ def _entry(picture: Variation) -> dict[str, Any]:
 
 
 def _restore(folder: Path, record: dict[str, Any]) -> Variations:
-    """Read a run back; what a newer or older version wrote differently is left out, never an error."""
+    """Read a run back; a request that another version wrote in its own way is left out."""
     try:
         request = VariationRequest.from_arguments(**record.get("request", {}))
     except (InvalidRequestError, TypeError):

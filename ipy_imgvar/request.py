@@ -7,6 +7,7 @@ everywhere. What only an engine can judge (which sizes, which options) is left t
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -139,12 +140,18 @@ def _whole_number(name: str, value: Any, low: int, high: int) -> int:
     allowed = f"{name} is {shown(value)}; allowed: a whole number from {low} to {high}"
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,20}\s*", value):
         value = int(value)
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise InvalidRequestError(allowed, field=name)
-    number = int(value.__index__())
-    if not low <= number <= high:
+    number = _index(value)
+    if number is None or not low <= number <= high:
         raise InvalidRequestError(allowed, field=name)
     return number
+
+
+def _index(value: Any) -> int | None:
+    """Return a whole number of any type, numpy's included, or None for what is none."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:  # Every array has `__index__`, and it raises for most.
+        return None
 
 
 def _real_number(name: str, value: Any, low: float, high: float, allowed: str) -> float:
@@ -163,14 +170,10 @@ def _size(value: Any) -> Size:
         width = int(match[1])
         size = (width, int(match[2] or width))
     elif isinstance(text, (tuple, list)) and len(text) == 2:  # noqa: PLR2004
-        size = (
-            _whole_number("size", text[0], 1, _MAX_SIDE_PX),
-            _whole_number("size", text[1], 1, _MAX_SIDE_PX),
-        )
-    elif hasattr(text, "__index__") and not isinstance(text, bool):
-        size = (int(text.__index__()), int(text.__index__()))
+        size = (_index(text[0]) or 0, _index(text[1]) or 0)
     else:
-        size = (0, 0)
+        side = _index(text) or 0
+        size = (side, side)
     if not all(1 <= side <= _MAX_SIDE_PX for side in size):
         raise InvalidRequestError(
             f"size is {shown(value)}; allowed: 256, 512, 1024, or WIDTHxHEIGHT in pixels such as 512x512",

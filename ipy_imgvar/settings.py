@@ -83,11 +83,25 @@ class Secret:
 
 
 def store_root() -> Path | None:
-    """Return the folder of the store: `IPY_IMGVAR_STORE`, else the user's cache; None when it says off."""
+    """Return the folder of the store: `IPY_IMGVAR_STORE`, else the user's cache; None when it says off.
+
+    Raises
+    ------
+    ConfigurationError
+        If the variable begins with the home of a user that there is none of.
+    """
     place = os.environ.get("IPY_IMGVAR_STORE", "").strip()
     if place.lower() == STORE_OFF:
         return None
-    return Path(place).expanduser() if place else platformdirs.user_cache_path("ipy_imgvar", appauthor=False)
+    if not place:
+        return platformdirs.user_cache_path("ipy_imgvar", appauthor=False)
+    try:
+        # Absolute at once, since a notebook may change its folder while results hold paths into the store.
+        return Path(place).expanduser().absolute()
+    except RuntimeError as exc:
+        raise ConfigurationError(
+            f"IPY_IMGVAR_STORE is {shown(place)}: {exc}; allowed: a folder, or off"
+        ) from exc
 
 
 def store_max_bytes() -> int:

@@ -28,6 +28,9 @@ _ALLOWED = (
     "__array__), a matplotlib figure, an IPython Image, a Variation, or a list of these"
 )
 
+#: What a folder is searched for, to name an image in it.
+_USUAL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
+
 
 class Source:
     """One input image.
@@ -65,7 +68,8 @@ class Source:
     @property
     def stem(self) -> str:
         """The name without folders and extension, fit for a file name."""
-        if self.path is not None:
+        # A picture of the store lies at a path that says nothing: ".../1.png".
+        if self.path is not None and self.path.name == self.name:
             return self.path.stem
         clean = "".join(
             char if char.isalnum() or char in "-_" else "-" for char in PurePosixPath(self.name).stem
@@ -131,8 +135,10 @@ class Source:
 
         try:
             return cls(name, picture=codec.normalise(picture.copy()))
-        except OSError as exc:  # A lazily opened file that is truncated breaks only here.
-            raise InvalidImageError(f"{name} can't be decoded ({exc}); export or download it again") from exc
+        except InvalidImageError as exc:
+            raise InvalidImageError(f"the {name}: {exc}") from exc
+        except Exception as exc:  # A lazily opened file breaks only here, and may be closed.
+            raise InvalidImageError(f"the {name} can't be read ({exc}); open or make it again") from exc
 
 
 def load_sources(value: Any, *, field: str = "image", name: str | None = None) -> list[Source]:
@@ -180,7 +186,9 @@ def _load_one(value: Any, name: str | None) -> Source:  # noqa: C901, PLR0911
     if isinstance(value, Source):
         return value
     if isinstance(value, Variation):
-        return Source(value.name, path=value.path, data=None if value.path else value.bytes)
+        # The extension tells `stem` where the name ends: "my.cat-1" alone would lose its "-1".
+        name = f"{value.name}.{value.mime_type.rpartition('/')[2]}"
+        return Source(name, path=value.path, data=None if value.path else value.bytes)
     if isinstance(value, str):
         return _from_text(value)
     if isinstance(value, os.PathLike):
@@ -209,7 +217,12 @@ def _from_text(text: str) -> Source:
         from ipy_imgvar import fetch
 
         # The query and user part stay out of the name: they may hold a signature or a password.
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError as exc:
+            raise InvalidImageError(
+                f"the address is not valid ({exc}); allowed: http(s)://host/path"
+            ) from exc
         name = PurePosixPath(unquote(parts.path)).name or parts.hostname or "the URL"
         return Source(name, data=fetch.get(text, name=name))
     if not text or "\0" in text:
@@ -221,19 +234,23 @@ def _from_path(path: Path) -> Source:
     try:
         path = path.expanduser()
         if path.is_dir():
-            inside = next((each.name for each in sorted(path.glob("*.[pjwPJW]*"))), "cat.png")
+            names = sorted(each.name for each in path.iterdir() if each.suffix.lower() in _USUAL_SUFFIXES)
+            inside = names[0] if names else "cat.png"
             raise InvalidImageError(f"{path} is a folder; name an image in it, such as {path / inside}")
         if not path.exists():
             raise missing_file(path)
     except (OSError, RuntimeError) as exc:  # A name too long for the file system, or "~nobody".
-        raise InvalidImageError(f"{shown(str(path))} can't be opened ({exc})") from exc
+        reason = getattr(exc, "strerror", None) or exc
+        raise InvalidImageError(f"{shown(str(path))} can't be opened ({reason}); check the path") from exc
     return Source(path.name, path=path)
 
 
 def missing_file(path: Path) -> InvalidImageError:
     """Return the error for a path that leads nowhere; it names up to three near names in the same folder."""
     try:
-        near = difflib.get_close_matches(path.name, [each.name for each in path.parent.iterdir()], n=3)
+        # A wrong case or extension of a short name is near too, which difflib's ratio alone doesn't see.
+        found = {each.name.lower(): each.name for each in path.parent.iterdir()}
+        near = [found[name] for name in difflib.get_close_matches(path.name.lower(), found, n=3)]
     except OSError:
         return InvalidImageError(f"there is no file {path}: its folder {path.parent} does not exist")
     hint = f"; near names there: {', '.join(near)}" if near else f"; looked in {path.parent.absolute()}"
@@ -270,13 +287,18 @@ def _from_ipython(value: Any, name: str) -> Source:
 
 
 def _from_file(file: Any, name: str) -> Source:
-    data = file.read()
-    if not isinstance(data, bytes):
+    try:
+        data = file.read()
+    except (OSError, ValueError) as exc:  # It is closed, write-only, or decodes a picture's bytes as text.
+        raise InvalidImageError(
+            f"the file object can't be read ({exc}); open it in binary mode: open(path, 'rb')"
+        ) from exc
+    if not isinstance(data, (bytes, bytearray)):
         raise InvalidImageError(
             f"the file object gives {type(data).__name__}; open it in binary mode: open(path, 'rb')"
         )
     own_name = getattr(file, "name", None)
-    return Source(Path(own_name).name if isinstance(own_name, str) else name, data=data)
+    return Source(Path(own_name).name if isinstance(own_name, str) else name, data=bytes(data))
 
 
 def _from_arraylike(value: Any, name: str | None) -> Source:

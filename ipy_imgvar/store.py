@@ -76,7 +76,8 @@ class Run:
         self._write_record()
 
     def _write_record(self) -> None:
-        text = json.dumps(self.record, ensure_ascii=False, indent=1, default=str)
+        # ASCII only: a file name that is not UTF-8 holds lone surrogates, which can't be encoded otherwise.
+        text = json.dumps(self.record, indent=1, default=str)
         write_atomic(self.folder / _RECORD, text.encode())
 
 

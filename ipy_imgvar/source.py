@@ -21,7 +21,7 @@ from ipy_imgvar.errors import InvalidImageError, shown
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Source", "load_sources", "missing_file"]
+__all__ = ["Source", "load_sources", "looks_like_image", "missing_file"]
 
 _ALLOWED = (
     "a path, an http(s) or data: URL, bytes, a binary file object, a PIL image, a numpy array (or anything with "
@@ -178,6 +178,23 @@ def load_sources(value: Any, *, field: str = "image", name: str | None = None) -
     except InvalidImageError as exc:
         exc.field = field
         raise
+
+
+def looks_like_image(value: Any) -> bool:
+    """Return whether `load_sources` would try a value as an image; only types are looked at, nothing is evaluated.
+
+    Texts are left out: most of them are no paths.
+    """
+    kind = type(value)
+    modules = ("PIL.", "ipy_imgvar.result", "matplotlib.figure", "IPython.core.display")
+    if kind.__module__.startswith(modules):
+        return kind.__name__ in ("Variation", "Variations", "Figure") or "Image" in kind.__name__
+    if isinstance(value, (list, tuple)):
+        return bool(value) and looks_like_image(value[0])
+    if not hasattr(kind, "__array__"):
+        return isinstance(value, (bytes, bytearray, Path))
+    dimensions = getattr(value, "ndim", 0)
+    return isinstance(dimensions, int) and dimensions in (2, 3) and not kind.__module__.startswith("pandas")
 
 
 def _load_one(value: Any, name: str | None) -> Source:  # noqa: C901, PLR0911

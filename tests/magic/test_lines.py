@@ -57,7 +57,10 @@ BAD = {
         "both is a variable and a file; write {both} for the variable, ./both for the file",
     ),
     "float of 255": ("bright", "bright is a float array with values from 255 to 255; allowed: 0 to 1"),
-    "no image kind": ("number", "number is 5 (int); allowed: a path"),
+    "no image kind": (
+        "number",
+        "number is 5 (int), which is no image; variables that hold one: both, bright, picture",
+    ),
     "unknown form": ("photo.png -f gif", "response_format is 'gif'; allowed: url, base64"),
     "unknown engine": ("photo.png --engine pach", "engine is 'pach'; allowed: patch; did you mean patch?"),
     "option without value": ("photo.png -n", "-n needs a value"),

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import secrets
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ipy_imgvar.engines import make_engine
 from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidRequestError
 from ipy_imgvar.journal import Recorder
 from ipy_imgvar.request import VariationRequest
-from ipy_imgvar.settings import Secret
+from ipy_imgvar.settings import connection
 from ipy_imgvar.source import Source, load_sources
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.protocol import Engine
     from ipy_imgvar.result import Variation, Variations
+    from ipy_imgvar.settings import Secret
 
 __all__ = ["Client", "variations"]
 
@@ -44,18 +45,22 @@ class Client:
     Parameters
     ----------
     engine
-        A name such as "patch", or an `Engine`. None: what the settings call for.
+        A name such as "patch", or an `Engine`. None: "openai" if a key or a base is given here, in `namespace` or in
+        the environment, else "patch".
     api_key, api_base, organization, project
-        Where and as whom a hosted engine asks; None looks in the environment.
+        Where and as whom a hosted engine asks; None looks in `namespace`, then in the environment (see
+        `settings.connection`).
     model
         Default of the requests' `model`.
     timeout, max_retry_count, extra_headers, extra_query, extra_body
         Defaults of the requests' fields of the same name.
+    namespace
+        A notebook's variables; plain Python has none.
 
     Raises
     ------
     ConfigurationError
-        If there is no engine of that name.
+        If there is no engine of that name, or a setting can't work.
 
     Examples
     --------
@@ -78,11 +83,15 @@ class Client:
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, Any] | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        namespace: Mapping[str, Any] | None = None,
     ) -> None:
-        self._api_key = Secret(api_key) if api_key is not None else None
-        self._api_base = api_base
-        self._organization = organization
-        self._project = project
+        found = connection(
+            api_key=api_key,
+            api_base=api_base,
+            organization=organization,
+            project=project,
+            namespace=namespace,
+        )
         self._defaults = {
             "model": model,
             "timeout": timeout,
@@ -92,9 +101,9 @@ class Client:
             "extra_body": extra_body,
         }
         VariationRequest.from_arguments(**self._defaults)
-        self.engine: Engine = (
-            make_engine(engine or "patch") if engine is None or isinstance(engine, str) else engine
-        )
+        if engine is None:
+            engine = "openai" if found.chosen else "patch"
+        self.engine: Engine = make_engine(engine, found) if isinstance(engine, str) else engine
 
     def variations(
         self,
@@ -118,6 +127,8 @@ class Client:
         extra_body: Mapping[str, Any] | None = None,
         on_progress: Callable[[float, str], None] | None = None,
         on_picture: Callable[[Variation], None] | None = None,
+        on_preview: Callable[[bytes], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> Variations:
         """Make `n` variations of each image.
@@ -135,6 +146,10 @@ class Client:
             Called with the share of the whole run that is done, 0..1, and what is being done.
         on_picture
             Called with each picture when it is finished and stored.
+        on_preview
+            Called with each encoded picture of an unfinished state, where the engine has one.
+        on_notice
+            Called before a picture is sent to a server, with a line that names it and the model.
         cancel
             Set it, from any thread, to stop the run.
 
@@ -179,7 +194,8 @@ class Client:
             requests = _with_mask(requests, mask)
         for each in requests:
             self.engine.check(each)
-        return _collect(self.engine, requests, _Job(len(requests), on_progress, cancel), on_picture)
+        listener = _Listener(on_progress, on_picture, on_preview, on_notice)
+        return _collect(self.engine, requests, _Job(len(requests), listener, cancel))
 
     def _refuse_unsupported(self, request: VariationRequest, *, mask: Any) -> None:
         asked = {"mask": mask, "prompt": request.prompt, "seed": request.seed}
@@ -226,29 +242,53 @@ def variations(image: Any, **arguments: Any) -> Variations:
     >>> variations(picture, engine="patch", size="64x64", seed=1)
     <Variations: 1 picture by patch>
     """
-    own = {"engine", "api_key", "api_base", "organization", "project"}
+    own = {"engine", "api_key", "api_base", "organization", "project", "namespace"}
     with Client(**{name: value for name, value in arguments.items() if name in own}) as client:
         return client.variations(
             image, **{name: value for name, value in arguments.items() if name not in own}
         )
 
 
-class _Job:
-    """The run's progress over all images, and its cancel switch; see `protocol.Job`."""
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """What the caller wants to hear of."""
 
-    def __init__(
-        self, images: int, on_progress: Callable[[float, str], None] | None, cancel: threading.Event | None
-    ) -> None:
+    on_progress: Callable[[float, str], None] | None
+    on_picture: Callable[[Variation], None] | None
+    on_preview: Callable[[bytes], None] | None
+    on_notice: Callable[[str], None] | None
+
+
+class _Job:
+    """The run's progress over all images, its cancel switch, and what is to be said of it; see `protocol.Job`."""
+
+    def __init__(self, images: int, listener: _Listener, cancel: threading.Event | None) -> None:
         self._images = images
-        self._on_progress = on_progress
         self._cancel = cancel
+        self.listener = listener
         self.current = 0
         self.warnings: list[str] = []
+        self.usage: dict[str, Any] = {}
 
-    def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:  # noqa: ARG002
-        if self._on_progress is not None:
-            self._on_progress(min(1.0, (self.current + fraction) / self._images), text)
+    def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:
+        if self.listener.on_progress is not None:
+            self.listener.on_progress(min(1.0, (self.current + fraction) / self._images), text)
+        if preview is not None and self.listener.on_preview is not None:
+            self.listener.on_preview(preview)
         self.check()
+
+    def announce(self, text: str) -> None:
+        _log.info("%s", text)
+        if self.listener.on_notice is not None:
+            self.listener.on_notice(text)
+
+    def count(self, usage: Mapping[str, Any]) -> None:
+        _log.info("usage: %s", dict(usage))
+        for name, value in usage.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                self.usage[name] = self.usage.get(name, 0) + value
+            else:
+                self.usage[name] = value
 
     def warn(self, text: str) -> None:
         if text not in self.warnings:
@@ -271,17 +311,15 @@ def _with_mask(requests: list[VariationRequest], mask: Any) -> list[VariationReq
     return [replace(request, mask=each) for request, each in zip(requests, masks, strict=True)]
 
 
-def _collect(
-    engine: Engine,
-    requests: list[VariationRequest],
-    job: _Job,
-    on_picture: Callable[[Variation], None] | None,
-) -> Variations:
+def _collect(engine: Engine, requests: list[VariationRequest], job: _Job) -> Variations:
     """Run every request, and record how it ended whatever happens."""
     shared = replace(requests[0], image=None, mask=None)
-    recorder = Recorder(shared, engine=engine.name, model=engine.model(shared), warnings=job.warnings)
+    recorder = Recorder(
+        shared, engine=engine.name, model=engine.model(shared), warnings=job.warnings, usage=job.usage
+    )
+    _log.debug("%d image(s) for %s: %s", len(requests), engine.name, shared.settings())
     try:
-        failures = _run_each(engine, requests, job, recorder, on_picture)
+        failures = _run_each(engine, requests, job, recorder)
     except CancelledError as exc:
         exc.partial = recorder.finish("interrupted") or None
         raise
@@ -299,7 +337,6 @@ def _run_each(
     requests: list[VariationRequest],
     job: _Job,
     recorder: Recorder,
-    on_picture: Callable[[Variation], None] | None,
 ) -> list[tuple[Source | None, ImageVariationError]]:
     """Return the images that failed: one that does is no reason to drop the others; a cancelled run is."""
     failures: list[tuple[Source | None, ImageVariationError]] = []
@@ -310,8 +347,9 @@ def _run_each(
             with closing(engine.generate(request, job)) as pictures:
                 for picture in pictures:
                     kept = recorder.add(picture)
-                    if on_picture is not None:
-                        on_picture(kept)
+                    _log.debug("%s: %s, %dx%d", kept.name, kept.mime_type, *kept.size)
+                    if job.listener.on_picture is not None:
+                        job.listener.on_picture(kept)
         except CancelledError:
             raise
         except ImageVariationError as exc:

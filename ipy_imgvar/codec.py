@@ -36,12 +36,14 @@ __all__ = [
     "kept_pixels",
     "normalise",
     "of_pixels",
+    "opaque_where",
     "open_image",
     "pad_image",
     "parameters_of",
     "probe",
     "reduced",
     "resize",
+    "shrink",
     "thumbnail",
     "to_array",
 ]
@@ -274,6 +276,13 @@ def kept_pixels(mask: Image.Image, size: Size) -> NDArray[np.bool_]:
     return np.asarray(levels) >= _KEEP_FROM
 
 
+def opaque_where(keep: NDArray[np.bool_]) -> Image.Image:
+    """Make a picture that is opaque black where `keep`, shape (H, W), is True, and transparent elsewhere."""
+    pixels = np.zeros((*keep.shape, 4), np.uint8)
+    pixels[:, :, 3] = np.where(keep, 255, 0)
+    return Image.fromarray(pixels)
+
+
 def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool = False) -> Image.Image:
     """Give `image` the aspect ratio of `size`, reduced to at most `size`, never enlarged.
 
@@ -369,6 +378,18 @@ def convert(data: bytes, extension: str) -> bytes:
     flat = _on_white(image) if wanted == "JPEG" else image
     flat.save(buffer, wanted, quality=92)
     return buffer.getvalue()
+
+
+def shrink(data: bytes, size: Size) -> bytes:
+    """Return a picture reduced to a (width, height), in its own format."""
+    image = open_image(data, "the picture", at_least_px=max(size))
+    kind, _ = probe(data, "the picture")
+    return convert(encode_png(resize(image, size)), _extension_of(kind))
+
+
+def _extension_of(mime_type: str) -> str:
+    name = mime_type.removeprefix("image/").upper()
+    return next((extension for extension, kind in EXTENSIONS.items() if kind == name), ".png")
 
 
 def _on_white(image: Image.Image) -> Image.Image:

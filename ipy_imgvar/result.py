@@ -54,6 +54,9 @@ class Variation:
         Where a server offers it, or None.
     path
         Its original in the store, or None.
+    reduce_to
+        The (width, height) asked for, where the server could only make a larger picture: the original stays as it
+        is, and what is given out is reduced to fit.
     """
 
     __slots__ = (
@@ -61,8 +64,10 @@ class Variation:
         "_lease",
         "index",
         "mime_type",
+        "original_size",
         "parameters",
         "path",
+        "reduce_to",
         "remote_url",
         "seed",
         "size",
@@ -81,12 +86,15 @@ class Variation:
         parameters: Mapping[str, Any] | None = None,
         remote_url: str | None = None,
         path: Path | None = None,
+        reduce_to: Size | None = None,
     ) -> None:
         self._data = data
         self._lease: object = None
         self.source = source
         self.mime_type = mime_type
-        self.size = size
+        self.original_size = size
+        self.reduce_to = reduce_to
+        self.size = size if reduce_to is None else _contained(size, reduce_to)
         self.index = index
         self.seed = seed
         self.parameters = dict(parameters or {})
@@ -99,12 +107,13 @@ class Variation:
             None,
             source=self.source,
             mime_type=self.mime_type,
-            size=self.size,
+            size=self.original_size,
             index=self.index,
             seed=self.seed,
             parameters=self.parameters,
             remote_url=self.remote_url,
             path=path,
+            reduce_to=self.reduce_to,
         )
         kept._lease = lease
         return kept
@@ -116,13 +125,23 @@ class Variation:
 
     @property
     def bytes(self) -> builtins.bytes:
-        """The encoded picture.
+        """The encoded picture, reduced where a smaller one was asked for than the server makes.
 
         Raises
         ------
         ImageVariationError
             If the store no longer has it.
         """
+        data = self.original
+        if self.size == self.original_size:
+            return data
+        from ipy_imgvar import codec
+
+        return codec.shrink(data, self.size)
+
+    @property
+    def original(self) -> builtins.bytes:
+        """The encoded picture byte for byte as it was made or received; see `bytes`."""
         if self._data is not None:
             return self._data
         try:
@@ -189,6 +208,12 @@ class Variation:
         from ipy_imgvar import gallery
 
         return gallery.contact_sheet([self])
+
+
+def _contained(size: Size, limit: Size) -> Size:
+    """Return the largest size within a limit that keeps the aspect ratio; never a larger one."""
+    scale = min(1.0, limit[0] / size[0], limit[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 class Variations(Sequence[Variation]):

@@ -21,7 +21,7 @@ from ipy_imgvar.errors import InvalidImageError, shown
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Source", "load_sources", "looks_like_image", "missing_file"]
+__all__ = ["Source", "decode_data_url", "load_sources", "looks_like_image", "missing_file"]
 
 _ALLOWED = (
     "a path, an http(s) or data: URL, bytes, a binary file object, a PIL image, a numpy array (or anything with "
@@ -229,7 +229,7 @@ def _load_one(value: Any, name: str | None) -> Source:  # noqa: C901, PLR0911
 def _from_text(text: str) -> Source:
     lowered = text[:8].lower()
     if lowered.startswith("data:"):
-        return Source("data: URL", data=_decode_data_url(text))
+        return Source("data: URL", data=decode_data_url(text))
     if lowered.startswith(("http://", "https://")):
         from ipy_imgvar import fetch
 
@@ -274,7 +274,8 @@ def missing_file(path: Path) -> InvalidImageError:
     return InvalidImageError(f"there is no file {path}{hint}")
 
 
-def _decode_data_url(text: str) -> bytes:
+def decode_data_url(text: str) -> bytes:
+    """Return the bytes that a data: URL holds; raise `InvalidImageError` where it can't be decoded."""
     header, comma, payload = text.partition(",")
     if not comma:
         raise InvalidImageError("the data: URL has no comma; allowed: data:image/png;base64,...")

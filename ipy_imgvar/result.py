@@ -7,6 +7,7 @@ it is asked for. How they look in a notebook is `gallery`'s.
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, overload
@@ -317,7 +318,9 @@ class Variations(Sequence[Variation]):
         """
         from ipy_imgvar import codec
 
-        target = Path(where).expanduser()
+        target = Path(where)
+        with contextlib.suppress(RuntimeError):  # There is no such user; the pattern's own check says so.
+            target = target.expanduser()
         if target.is_dir() or not target.suffix:
             pattern = str(target / ("{stem}-{i}" + self._extension()))
         else:

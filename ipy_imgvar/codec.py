@@ -275,7 +275,7 @@ def kept_pixels(mask: Image.Image, size: Size) -> NDArray[np.bool_]:
 
 
 def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool = False) -> Image.Image:
-    """Give `image` the aspect ratio of `size`, reduced to at most `size`, never enlarged.
+    """Give `image` the aspect ratio of `size`, reduced to at most `size`, never enlarged in both directions.
 
     Parameters
     ----------
@@ -311,7 +311,10 @@ def pad_image(image: Image.Image, size: Size) -> Image.Image:
 
     A picture with transparency is padded with transparent pixels.
     """
-    inner = ImageOps.contain(image, size, Image.Resampling.LANCZOS)
+    scale = min(size[0] / image.width, size[1] / image.height)
+    # `ImageOps.contain` rounds the short side of a very long picture to 0.
+    width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    inner = resize(image, (min(size[0], width), min(size[1], height)))
     pixels = np.asarray(inner)
     ground: Any = (0, 0, 0, 0)
     if inner.mode != "RGBA":

@@ -292,7 +292,8 @@ def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool =
     box = (0.0, 0.0, float(image.width), float(image.height))
     if fit == "crop":
         scale = min(image.width / size[0], image.height / size[1])
-        width, height = size[0] * scale, size[1] * scale
+        # Rounding may give a little more than the picture has, which Pillow refuses.
+        width, height = min(size[0] * scale, image.width), min(size[1] * scale, image.height)
         left, top = (image.width - width) / 2, (image.height - height) / 2
         box = (left, top, left + width, top + height)
     elif fit == "pad":

@@ -297,8 +297,8 @@ def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool =
         left, top = (image.width - width) / 2, (image.height - height) / 2
         box = (left, top, left + width, top + height)
     elif fit == "pad":
-        scale = max(image.width / size[0], image.height / size[1])
-        size = (max(1, round(image.width / scale)), max(1, round(image.height / scale)))
+        scale = min(1.0, size[0] / image.width, size[1] / image.height)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     reduction = min(1.0, max((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1]))
     target = (max(1, round(size[0] * reduction)), max(1, round(size[1] * reduction)))
     if target == image.size and box == (0.0, 0.0, *map(float, image.size)):

@@ -7,25 +7,30 @@ both work; and a notebook that is saved holds thumbnails, never originals.
 from __future__ import annotations
 
 import base64
+import contextlib
 import html as markup
 import math
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar import codec
+from ipy_imgvar.errors import ImageVariationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ipy_imgvar.result import Variation, Variations
 
-__all__ = ["contact_sheet", "html", "text"]
+__all__ = ["contact_sheet", "history_html", "history_text", "html", "text"]
 
 #: Longest side of a picture on the page, by how many there are: a thumbnail is never larger than it is shown.
 _ALONE_PX: Final = 512
 _TOGETHER_PX: Final = 256
 _SHEET_PX: Final = 1024
 _GAP_PX: Final = 8
+_HISTORY_PX: Final = 64
+#: Runs that a history shows: more thumbnails would make a notebook heavy.
+_HISTORY_RUNS: Final = 20
 
 
 def html(pictures: Sequence[Variation], *, columns: int | None = None, notes: Sequence[str] = ()) -> str:
@@ -52,16 +57,24 @@ def html(pictures: Sequence[Variation], *, columns: int | None = None, notes: Se
 
 
 def _figure(picture: Variation, side_px: int) -> str:
-    data, mime_type, (width, height) = codec.thumbnail(picture.bytes, side_px)
-    encoded = base64.b64encode(data).decode("ascii")
-    alt = markup.escape(f"Variation {picture.index} of {_plain(picture.source.name)}")
+    image, width = _image(picture, side_px)
     return (
-        f'<figure style="margin:0;max-width:{width}px">'
-        f'<img src="data:{mime_type};base64,{encoded}" alt="{alt}" width="{width}" height="{height}" '
-        'style="display:block;max-width:100%;height:auto;margin:0">'
+        f'<figure style="margin:0;max-width:{width}px">{image}'
         f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{markup.escape(_caption(picture))}</figcaption>'
         "</figure>"
     )
+
+
+def _image(picture: Variation, side_px: int) -> tuple[str, int]:
+    """Return an img element, and its width in pixels."""
+    data, mime_type, (width, height) = codec.thumbnail(picture.bytes, side_px)
+    encoded = base64.b64encode(data).decode("ascii")
+    alt = markup.escape(f"Variation {picture.index} of {_plain(picture.source.name)}")
+    element = (
+        f'<img src="data:{mime_type};base64,{encoded}" alt="{alt}" width="{width}" height="{height}" '
+        'style="display:block;max-width:100%;height:auto;margin:0">'
+    )
+    return element, width
 
 
 def _caption(picture: Variation) -> str:
@@ -120,3 +133,65 @@ def text(pictures: Variations, *, notes: Sequence[str] = ()) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     table = [f"{name:<{widths[0]}}  {size:<{widths[1]}}  {path}" for name, size, path in rows]
     return "\n".join([*table, *run_lines(pictures), *notes])
+
+
+def _history_rows(runs: Sequence[Variations]) -> list[tuple[str, ...]]:
+    """Return a row of text for each of the newest runs: how to get it, when, by what, of what, how it ended."""
+    first = max(0, len(runs) - _HISTORY_RUNS)
+    rows: list[tuple[str, ...]] = []
+    for number, run in enumerate(runs[first:], start=first):
+        when = f"{run.started.astimezone():%Y-%m-%d %H:%M}" if run.started else ""
+        sources = ", ".join(dict.fromkeys(_plain(each.source.name) for each in run))
+        request = run.request
+        how = f"{request.size[0]}x{request.size[1]}, strength {request.strength:g}" if request else ""
+        seed = f", seed {request.seed}" if request and request.seed is not None else ""
+        count = f"{len(run)} picture{'' if len(run) == 1 else 's'}"
+        state = "" if run.status == "done" else f", {run.status}"
+        rows.append((f"history()[{number}]", when, run.engine or "", sources, how + seed, count + state))
+    return rows
+
+
+_HISTORY_HEAD: Final = ("run", "when", "engine", "of", "how", "made")
+
+
+def _history_note(runs: Sequence[Variations]) -> str:
+    hidden = len(runs) - _HISTORY_RUNS
+    return f"{hidden} earlier runs are not shown; history() has them" if hidden > 0 else ""
+
+
+def history_text(runs: Sequence[Variations]) -> str:
+    """Return a table of the newest runs for a terminal."""
+    if not runs:
+        return "nothing was made yet"
+    rows = [_HISTORY_HEAD, *_history_rows(runs)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HISTORY_HEAD))]
+    lines = [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*lines, _history_note(runs)]).rstrip()
+
+
+def history_html(runs: Sequence[Variations]) -> str:
+    """Return a table of the newest runs with thumbnails, as an HTML fragment."""
+    if not runs:
+        return "<div>nothing was made yet</div>"
+    shown = runs[-_HISTORY_RUNS:]
+    head = "".join(f'<th style="text-align:left">{name}</th>' for name in (*_HISTORY_HEAD, "pictures"))
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td style="text-align:left">{markup.escape(cell)}</td>' for cell in row)
+        + f'<td><div style="display:flex;gap:2px">{_thumbnails(run)}</div></td></tr>'
+        for row, run in zip(_history_rows(runs), shown, strict=True)
+    )
+    note = markup.escape(_history_note(runs))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><div>{note}</div>"
+
+
+def _thumbnails(run: Variations) -> str:
+    elements = []
+    for each in run:
+        # Another process may have made room in the store while this one reads.
+        with contextlib.suppress(ImageVariationError):
+            elements.append(_image(each, _HISTORY_PX)[0])
+    return "".join(elements)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,8 @@ class Recorder:
     def __init__(self, request: VariationRequest, *, engine: str, model: str, warnings: list[str]) -> None:
         self._request = request
         self._facts: dict[str, Any] = {"engine": engine, "model": model}
-        self._started = time.perf_counter()
+        self._began = datetime.now(UTC)
+        self._clock = time.perf_counter()
         self._pictures: list[Variation] = []
         self._name = new_run_id()
         self.usage: dict[str, Any] | None = None
@@ -124,7 +126,12 @@ class Recorder:
         if place is None:
             return None
         try:
-            record = {**self._facts, "status": "running", "request": self._request.settings()}
+            record = {
+                **self._facts,
+                "started": self._began.isoformat(timespec="seconds"),
+                "status": "running",
+                "request": self._request.settings(),
+            }
             return place.begin(self._name, record)
         except OSError as exc:
             self._give_up(exc)
@@ -149,7 +156,7 @@ class Recorder:
 
     def finish(self, status: str) -> Variations:
         """End the run as `done`, `failed` or `interrupted`, and return its pictures."""
-        elapsed = time.perf_counter() - self._started
+        elapsed = time.perf_counter() - self._clock
         place = store()
         if self._run is not None and place is not None:
             outcome = {"elapsed": round(elapsed, 3), "usage": self.usage, "warnings": self.warnings}
@@ -166,6 +173,7 @@ class Recorder:
             usage=self.usage,
             warnings=self.warnings,
             status=status,
+            started=self._began,
         )
         with _journal.lock:
             _journal.newest = result
@@ -207,7 +215,15 @@ def _restore(folder: Path, record: dict[str, Any]) -> Variations:
         usage=record.get("usage"),
         warnings=record.get("warnings", ()),
         status=record.get("status", "done"),
+        started=_moment(record.get("started")),
     )
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _restore_picture(folder: Path, entry: dict[str, Any]) -> Variation:

@@ -17,7 +17,7 @@ from ipy_imgvar.errors import InvalidRequestError, shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["OPTIONS", "Option", "Token", "help_text", "is_option", "parse", "usage"]
+__all__ = ["OPTIONS", "Option", "Token", "help_text", "is_option", "parse", "spelling", "table", "usage"]
 
 Kind = Literal["flag", "value", "choice", "name", "image", "path"]
 
@@ -60,7 +60,8 @@ class Option:
     flags
         Its spellings, the usual one first. Dashes, underscores and case make no difference when it is read.
     kind
-        How its value is read: a flag has none, a name is never looked up, a choice wins over a variable of that name.
+        How its value is read: a flag has none, a name is never looked up, a choice wins over a variable of that
+        name, an image is any kind of image, a path may have fields.
     metavar
         What stands for the value in the help.
     group
@@ -103,10 +104,26 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "fit", ("--fit",), "choice", "FIT", _MAKE,
         "when the shape differs from the size: crop, pad or stretch", choices=("crop", "pad", "stretch"),
     ),
+    Option(
+        "mask", ("--mask",), "image", "IMAGE", _MAKE, "what stays in place: white or opaque, in the image's shape",
+    ),
+    Option(
+        "prompt", ("--prompt",), "value", "TEXT", _MAKE, "what to make of it, for an engine that takes one",
+    ),
     Option("engine", ("--engine",), "choice", "NAME", _MAKE, "what makes them: patch (offline)", choices=("patch",)),
+    Option("model", ("--model",), "value", "NAME", _MAKE, "the engine's model; left out: its default"),
+    Option(
+        "options", ("--option",), "value", "NAME=VALUE", _MAKE,
+        "what only one engine knows; patch: flip=false, tone=false", repeatable=True,
+    ),
+    Option("user", ("--user",), "value", "ID", _MAKE, "an id of the end user, for servers that take one", "-User"),
+    Option(
+        "timeout", ("--timeout", "--timeout-sec"), "value", "SECONDS", _MAKE,
+        "for one request; patch: one run; 0 is no limit", "-TimeoutSec",
+    ),
     Option(
         "response_format", ("-f", "--response-format", "--format"), "choice", "FORM", _GET,
-        "return url, base64 (b64_json), byte (bytes), image or array instead of the Variations", "-ResponseFormat",
+        "return url, base64, byte, image or array, not the Variations", "-ResponseFormat",
         choices=("url", "base64", "b64_json", "byte", "bytes", "image", "array"),
     ),
     Option("out", ("-o", "--out"), "name", "NAME", _GET, "bind what is returned to this variable", "assignment"),
@@ -114,18 +131,26 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "out_file", ("--out-file",), "path", "PATH", _GET,
         "save as png, jpg or webp; {i} in it numbers several, {stem} names the image", "-OutFile",
     ),
+    Option("columns", ("--columns",), "value", "N", _SHOW, "pictures in a row; left out: as many as fit"),
+    Option("verbose", ("--verbose",), "flag", "", _SHOW, "say what is asked and what comes back", "-Verbose"),
+    Option("history", ("--history",), "flag", "", _SHOW, "what was made so far, as a table"),
     Option("quiet", ("--quiet",), "flag", "", _SHOW, "show nothing, as a ; at the end does; the value stays"),
     Option("help", ("-h", "--help"), "flag", "", _SHOW, "show this", "Get-Help"),
 )  # fmt: skip
 
-#: Further spellings, of PSOpenAI, that are not another writing of ours.
-_ALIASES: Final = {"image": "image", "file": "image"}
+#: PSOpenAI names the image with a parameter; here it has none.
+_IMAGE_SPELLINGS: Final = ("image", "file")
 _NUMBER: Final = re.compile(r"-\.?\d")
 
 
 def _key(spelling: str) -> str:
     """Spellings that differ in dashes, underscores and case only are the same one."""
     return re.sub(r"[-_]", "", spelling).lower()
+
+
+def spelling(written: str, options: Sequence[Option] = OPTIONS) -> Option | None:
+    """Return the option that is written so, or None."""
+    return next((option for option in options if _key(written) in map(_key, option.flags)), None)
 
 
 def is_option(token: Token) -> bool:
@@ -197,7 +222,7 @@ def _normalised(tokens: Iterable[Token], options: Sequence[Option]) -> tuple[lis
             continue
         written, equals, rest = token.text.partition("=")
         key = _key(written)
-        if key in _ALIASES and key not in spellings:
+        if key in _IMAGE_SPELLINGS:
             argv += [slot(_after(token, len(written) + 1))] if equals else []
             continue
         option = spellings.get(key)
@@ -256,3 +281,18 @@ def help_text(program: str, examples: Sequence[str], options: Sequence[Option] =
             lines += ["", f"{group}:"]
         lines.append(f"  {flags:<{width}}{option.help}")
     return "\n".join([*lines, "", "Examples:", *(f"  {line}" for line in examples)])
+
+
+def table(options: Sequence[Option] = OPTIONS) -> str:
+    """Return the README's table of the options, in Markdown."""
+    rows = [("option", "meaning", "Request-ImageVariation"), ("---", "---", "---")]
+    rows.append(
+        ("`IMAGE...`", "path, pattern, URL, variable, `$name` or `{expression}`", "`-Image`, alias `File`")
+    )
+    for option in options:
+        flags = ", ".join(f"`{flag}`" for flag in option.flags) + (
+            f" `{option.metavar}`" if option.metavar else ""
+        )
+        peer = f"`{option.peer}`" if option.peer.startswith(("-", "Get-")) else option.peer or "none"
+        rows.append((flags, option.help, peer))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

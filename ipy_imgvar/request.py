@@ -18,7 +18,16 @@ from ipy_imgvar.errors import InvalidRequestError, shown
 if TYPE_CHECKING:
     from ipy_imgvar.source import Source
 
-__all__ = ["FITS", "RESPONSE_FORMATS", "STRENGTHS", "Fit", "ResponseFormat", "Size", "VariationRequest"]
+__all__ = [
+    "FITS",
+    "RESPONSE_FORMATS",
+    "STRENGTHS",
+    "Fit",
+    "ResponseFormat",
+    "Size",
+    "VariationRequest",
+    "whole_number",
+]
 
 Size = tuple[int, int]
 Fit = Literal["crop", "pad", "stretch", "retarget"]
@@ -136,7 +145,8 @@ class VariationRequest:
         return kept | {"size": f"{self.size[0]}x{self.size[1]}", "options": dict(self.options)}
 
 
-def _whole_number(name: str, value: Any, low: int, high: int) -> int:
+def whole_number(name: str, value: Any, low: int, high: int) -> int:
+    """Return `value`, a whole number or its decimal text, if it is in range; else raise `InvalidRequestError`."""
     allowed = f"{name} is {shown(value)}; allowed: a whole number from {low} to {high}"
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,20}\s*", value):
         value = int(value)
@@ -213,18 +223,18 @@ def _mapping(name: str, value: Any) -> Mapping[str, Any]:
 
 
 _PARSERS: Final[Mapping[str, Any]] = {
-    "n": lambda value: _whole_number("n", value, 1, _MAX_N),
+    "n": lambda value: whole_number("n", value, 1, _MAX_N),
     "size": _size,
     "response_format": lambda value: _choice("response_format", value, RESPONSE_FORMATS),
     "user": lambda value: _text("user", value),
     "model": lambda value: _text("model", value),
     "prompt": lambda value: _text("prompt", value),
     "strength": _strength,
-    "seed": lambda value: _whole_number("seed", value, 0, _MAX_SEED),
+    "seed": lambda value: whole_number("seed", value, 0, _MAX_SEED),
     "fit": lambda value: _choice("fit", value, {name: name for name in FITS}),
     "options": lambda value: _mapping("options", value),
     "timeout": lambda value: _real_number("timeout", value, 0, 86_400, "seconds from 0 (no limit) to 86400"),
-    "max_retry_count": lambda value: _whole_number("max_retry_count", value, 0, _MAX_RETRIES),
+    "max_retry_count": lambda value: whole_number("max_retry_count", value, 0, _MAX_RETRIES),
     "extra_headers": lambda value: _mapping("extra_headers", value),
     "extra_query": lambda value: _mapping("extra_query", value),
     "extra_body": lambda value: _mapping("extra_body", value),

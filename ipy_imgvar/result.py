@@ -20,6 +20,7 @@ from ipy_imgvar.store import write_atomic
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     import numpy as np
     from numpy.typing import NDArray
@@ -210,6 +211,8 @@ class Variations(Sequence[Variation]):
         What the caller should know, a line each.
     status
         `done`, `failed`, `interrupted` or `running`.
+    started
+        When the run began, with its time zone, or None.
     """
 
     def __init__(
@@ -223,6 +226,7 @@ class Variations(Sequence[Variation]):
         usage: Mapping[str, Any] | None = None,
         warnings: Iterable[str] = (),
         status: str = "done",
+        started: datetime | None = None,
     ) -> None:
         self._pictures = tuple(pictures)
         self.engine = engine
@@ -232,6 +236,7 @@ class Variations(Sequence[Variation]):
         self.usage = dict(usage) if usage is not None else None
         self.warnings = list(warnings)
         self.status = status
+        self.started = started
 
     @overload
     def __getitem__(self, index: int) -> Variation: ...
@@ -248,6 +253,7 @@ class Variations(Sequence[Variation]):
                 usage=self.usage,
                 warnings=self.warnings,
                 status=self.status,
+                started=self.started,
             )
         return self._pictures[index]
 

@@ -21,7 +21,7 @@ from ipy_imgvar.errors import InvalidImageError, shown
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Source", "load_sources", "missing_file"]
+__all__ = ["Source", "load_sources", "looks_like_image", "missing_file"]
 
 _ALLOWED = (
     "a path, an http(s) or data: URL, bytes, a binary file object, a PIL image, a numpy array (or anything with "
@@ -141,8 +141,17 @@ class Source:
             raise InvalidImageError(f"the {name} can't be read ({exc}); open or make it again") from exc
 
 
-def load_sources(value: Any, *, field: str = "image") -> list[Source]:
+def load_sources(value: Any, *, field: str = "image", name: str | None = None) -> list[Source]:
     """Turn whatever was passed as an image into sources; a list or a `Variations` means each of them.
+
+    Parameters
+    ----------
+    value
+        Any kind of image that `Client.variations` takes.
+    field
+        The argument that error messages speak of.
+    name
+        What to call an image that has no file name of its own, such as the variable that held it.
 
     Raises
     ------
@@ -158,15 +167,37 @@ def load_sources(value: Any, *, field: str = "image") -> list[Source]:
             raise InvalidImageError(
                 f"{field} is an empty {type(value).__name__}; pass at least one image", field=field
             )
-        return [source for item in value for source in load_sources(item, field=field)]
+        names = [f"{name}[{index}]" if name else None for index in range(len(value))]
+        return [
+            source
+            for item, its_name in zip(value, names, strict=True)
+            for source in load_sources(item, field=field, name=its_name)
+        ]
     try:
-        return [_load_one(value)]
+        return [_load_one(value, name)]
     except InvalidImageError as exc:
         exc.field = field
         raise
 
 
-def _load_one(value: Any) -> Source:  # noqa: C901, PLR0911
+def looks_like_image(value: Any) -> bool:
+    """Return whether `load_sources` would try a value as an image; only types are looked at, nothing is evaluated.
+
+    Texts are left out: most of them are no paths.
+    """
+    kind = type(value)
+    modules = ("PIL.", "ipy_imgvar.result", "matplotlib.figure", "IPython.core.display")
+    if kind.__module__.startswith(modules):
+        return kind.__name__ in ("Variation", "Variations", "Figure") or "Image" in kind.__name__
+    if isinstance(value, (list, tuple)):
+        return bool(value) and looks_like_image(value[0])
+    if not hasattr(kind, "__array__"):
+        return isinstance(value, (bytes, bytearray, Path))
+    dimensions = getattr(value, "ndim", 0)
+    return isinstance(dimensions, int) and dimensions in (2, 3) and not kind.__module__.startswith("pandas")
+
+
+def _load_one(value: Any, name: str | None) -> Source:  # noqa: C901, PLR0911
     from ipy_imgvar.result import Variation
 
     if isinstance(value, Source):
@@ -180,19 +211,19 @@ def _load_one(value: Any) -> Source:  # noqa: C901, PLR0911
     if isinstance(value, os.PathLike):
         return _from_path(Path(os.fsdecode(value)))
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return Source(f"image of {len(value)} bytes", data=bytes(value))
+        return Source(name or f"image of {len(value)} bytes", data=bytes(value))
     kind = type(value)
     if kind.__module__.startswith("PIL.") and hasattr(value, "getbands"):
-        return Source.of_picture(f"PIL image {value.width}x{value.height}", value)
+        return Source.of_picture(name or f"PIL image {value.width}x{value.height}", value)
     if hasattr(value, "savefig"):
-        return _from_figure(value)
+        return _from_figure(value, name or "figure")
     if kind.__module__ == "IPython.core.display" and kind.__name__ == "Image":
-        return _from_ipython(value)
+        return _from_ipython(value, name or "IPython image")
     if hasattr(value, "read"):
-        return _from_file(value)
+        return _from_file(value, name or "file object")
     if hasattr(value, "__array__"):
-        return _from_arraylike(value)
-    raise InvalidImageError(f"the image is {shown(value)} ({kind.__name__}); allowed: {_ALLOWED}")
+        return _from_arraylike(value, name)
+    raise InvalidImageError(f"{name or 'the image'} is {shown(value)} ({kind.__name__}); allowed: {_ALLOWED}")
 
 
 def _from_text(text: str) -> Source:
@@ -257,22 +288,22 @@ def _decode_data_url(text: str) -> bytes:
         ) from exc
 
 
-def _from_figure(figure: Any) -> Source:
+def _from_figure(figure: Any, name: str) -> Source:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    return Source("figure", data=buffer.getvalue())
+    return Source(name, data=buffer.getvalue())
 
 
-def _from_ipython(value: Any) -> Source:
+def _from_ipython(value: Any, name: str) -> Source:
     """Take the bytes of an `IPython.display.Image`, or the file or URL that it names and did not embed."""
     if isinstance(value.data, bytes):
-        return Source("IPython image", data=value.data)
+        return Source(name, data=value.data)
     if place := value.filename or value.url:
         return _from_text(str(place))
     raise InvalidImageError("the IPython Image is empty; make it with data=, filename= or url=")
 
 
-def _from_file(file: Any) -> Source:
+def _from_file(file: Any, name: str) -> Source:
     try:
         data = file.read()
     except (OSError, ValueError) as exc:  # It is closed, write-only, or decodes a picture's bytes as text.
@@ -283,11 +314,11 @@ def _from_file(file: Any) -> Source:
         raise InvalidImageError(
             f"the file object gives {type(data).__name__}; open it in binary mode: open(path, 'rb')"
         )
-    name = getattr(file, "name", None)
-    return Source(Path(name).name if isinstance(name, str) else "file object", data=bytes(data))
+    own_name = getattr(file, "name", None)
+    return Source(Path(own_name).name if isinstance(own_name, str) else name, data=bytes(data))
 
 
-def _from_arraylike(value: Any) -> Source:
+def _from_arraylike(value: Any, name: str | None) -> Source:
     import numpy as np
 
     from ipy_imgvar import codec
@@ -297,5 +328,4 @@ def _from_arraylike(value: Any) -> Source:
         array = np.asarray(value)
     except Exception as exc:  # Whatever a foreign __array__ raises, such as torch for a tensor on a GPU.
         raise InvalidImageError(f"the {kind} can't become an array ({exc})") from exc
-    name = f"{kind} of shape {array.shape}"
-    return Source(name, picture=codec.from_array(array, f"the {kind}"))
+    return Source(name or kind, picture=codec.from_array(array, name or f"the {kind}"))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
+
     from ipy_imgvar.protocol import Engine
 
 __all__ = ["ENTRY_POINT_GROUP", "engine_names", "make_engine"]
@@ -24,7 +25,7 @@ _OURS: Final = {"patch": "ipy_imgvar.engines.patch.engine:PatchEngine"}
 
 def engine_names() -> list[str]:
     """Return the names of all engines that are installed, ours first."""
-    others = {each.name for each in entry_points(group=ENTRY_POINT_GROUP)}
+    others = {each.name for each in _entry_points()}
     return [*_OURS, *sorted(others - set(_OURS))]
 
 
@@ -52,8 +53,15 @@ def make_engine(name: str, **settings: Any) -> Engine:
     return engine
 
 
+def _entry_points() -> EntryPoints:
+    # Importing the module takes as long as all of ours together, and most runs use one of our own engines.
+    from importlib.metadata import entry_points
+
+    return entry_points(group=ENTRY_POINT_GROUP)
+
+
 def _installed(name: str) -> Any:
-    found = [each for each in entry_points(group=ENTRY_POINT_GROUP) if each.name == name]
+    found = [each for each in _entry_points() if each.name == name]
     if not found:
         near = difflib.get_close_matches(name, engine_names(), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""

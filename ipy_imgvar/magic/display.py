@@ -7,20 +7,24 @@ place; a terminal gets a progress line that is wiped, then a table.
 from __future__ import annotations
 
 import html as markup
+import logging
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ipy_imgvar.result import Variation, Variations
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     from IPython.core.display_functions import DisplayHandle
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["Echo", "RunDisplay"]
+    from ipy_imgvar.magic.call import Display
+
+__all__ = ["Echo", "RunDisplay", "show_history", "spoken_log"]
 
 #: A run shorter than this shows no progress: a flicker tells nobody anything.
 _PATIENCE_S: Final = 1.0
@@ -40,16 +44,14 @@ class RunDisplay:
     ----------
     shell
         Where to show it.
-    quiet
-        Show nothing at all.
-    columns
-        Pictures in a row, or None for as many as fit.
+    wanted
+        What the line says of it.
     """
 
-    def __init__(self, shell: InteractiveShell, *, quiet: bool, columns: int | None = None) -> None:
+    def __init__(self, shell: InteractiveShell, wanted: Display) -> None:
         self._shell = shell
-        self._quiet = quiet
-        self._columns = columns
+        self._quiet = wanted.quiet
+        self._columns = wanted.columns
         self._handle: DisplayHandle | None = None
         self._started = time.monotonic()
         self._refreshed = 0.0
@@ -129,6 +131,36 @@ class RunDisplay:
             sys.stderr.write(f"\r{' ' * len(self._line)}\r")
             sys.stderr.flush()
             self._line = ""
+
+
+def show_history(shell: InteractiveShell, runs: Sequence[Variations], *, quiet: bool) -> None:
+    """Show a table of runs, the newest last."""
+    if quiet:
+        return
+    from IPython.display import display
+
+    from ipy_imgvar import gallery
+
+    bundle = {"text/plain": gallery.history_text(runs)}
+    if is_rich(shell) and runs:
+        bundle["text/html"] = gallery.history_html(runs)
+    display(bundle, raw=True)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def spoken_log() -> Iterator[None]:
+    """Print what the package logs; keys are masked where a line is logged."""
+    log = logging.getLogger("ipy_imgvar")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 class Echo:

@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-import keyword
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
-from traitlets import Float, Int, Unicode, Union
+from traitlets import Bool, Float, Int, TraitError, Unicode, Union, default, observe, validate
 
-from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError, shown
-from ipy_imgvar.magic.grammar import split, whole_line
-from ipy_imgvar.magic.values import Names, images_of, value_of
-from ipy_imgvar.options import OPTIONS, Token, help_text, parse, usage
+from ipy_imgvar import settings
+from ipy_imgvar.engines import engine_names
+from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError
+from ipy_imgvar.journal import history, move_store
+from ipy_imgvar.magic.call import Call, read_call
+from ipy_imgvar.magic.completion import Completion
+from ipy_imgvar.magic.display import Echo, RunDisplay, show_history, spoken_log
+from ipy_imgvar.magic.values import Names
+from ipy_imgvar.options import help_text
+from ipy_imgvar.request import RESPONSE_FORMATS, VariationRequest, whole_number
+from ipy_imgvar.result import converted, form_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from ipy_imgvar.source import Source
-
-__all__ = ["ImageVariationMagics"]
+__all__ = ["EXAMPLES", "ImageVariationMagics"]
 
 EXAMPLES: Final = (
-    "%imagevariation cat.png                        one variation",
-    "%imagevariation cat.png -n 4 --strength subtle four, close to the source",
-    "x = %imagevariation {array} -n 4 -s 512        of an array, as a value",
-    "%imagevariation cat.png -f byte -o data        bytes, bound to a variable",
+    "%imagevariation cat.png -n 4 --strength subtle      four, close to the source",
+    "%imagevariation photos/*.png -s 512                 one of each file",
+    "x = %imagevariation {array} --seed 7                of an array, repeatable, as a value",
+    "%imagevariation cat.png -f byte -o data             bytes, bound to a variable",
     "%imagevariation cat.png -n 4 --out-file out/{stem}-{i}.png",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A line that was read: what to vary, how, and what to do with the result."""
-
-    images: list[Source]
-    arguments: dict[str, Any]
-    engine: str
-    form: Any
-    out: str | None
-    out_file: Any
-    quiet: bool
+#: Traits that are fields of a request, which knows what they may be.
+_REQUEST_TRAITS: Final = ("n", "size", "strength", "fit", "timeout")
+_TEXT_TRAITS: Final = ("user", "model", "response_format")
 
 
 @magics_class
@@ -52,23 +46,61 @@ class ImageVariationMagics(Magics):
     """Variations of any image. Defaults: `%config ImageVariationMagics.size = "512x512"`."""
 
     n = Int(1, help="Pictures for each image, 1 to 10.").tag(config=True)
-    size = Unicode("1024x1024", help="256, 512, 1024 or WIDTHxHEIGHT in pixels.").tag(config=True)
-    strength = Union(
-        [Float(), Unicode()], default_value="medium", help="subtle, medium, strong or 0 to 1."
+    size = Union(
+        [Unicode(), Int()], default_value="1024x1024", help="256, 512, 1024 or WIDTHxHEIGHT in pixels."
     ).tag(config=True)
-    fit = Unicode("crop", help="crop, pad or stretch.").tag(config=True)
+    strength = Union(
+        [Float(), Unicode()],
+        default_value="medium",
+        help="How far from the source: subtle, medium, strong or 0 to 1.",
+    ).tag(config=True)
+    fit = Unicode("crop", help="When the shape differs from the size: crop, pad or stretch.").tag(config=True)
     engine = Unicode("", help="The engine's name; empty for what the settings call for.").tag(config=True)
+    model = Unicode("", help="The engine's model; empty for its default.").tag(config=True)
+    user = Unicode("", help="An id of the end user; empty sends none.").tag(config=True)
+    timeout = Float(0.0, help="Seconds for one request; 0 is no limit.").tag(config=True)
+    response_format = Unicode("", help="url, base64, byte, image or array; empty for the Variations.").tag(
+        config=True
+    )
+    columns = Int(0, help="Pictures in a row; 0 for as many as fit.").tag(config=True)
+    quiet = Bool(False, help="Show nothing; the value stays.").tag(config=True)  # noqa: FBT003
+    store = Unicode(help="The folder that keeps what is made, or off.").tag(config=True)
+    store_bytes = Int(help="The bound of the store in bytes; the oldest runs go first.").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
-        from ipy_imgvar.magic.display import Echo
-
         super().__init__(shell=shell)
         self._shell = shell
         self._echo = Echo(shell)
+        self._completion = Completion(shell)
 
     def close(self) -> None:
-        """Undo what was registered with the shell."""
+        """Undo what was registered with the shell, and what was configured."""
         self._echo.close()
+        self._completion.close()
+        if self.store != self._default_store() or self.store_bytes != self._default_store_bytes():
+            move_store(settings.store_root(), settings.store_max_bytes())
+
+    @default("store")
+    def _default_store(self) -> str:
+        return str(settings.store_root() or settings.STORE_OFF)
+
+    @default("store_bytes")
+    def _default_store_bytes(self) -> int:
+        return settings.store_max_bytes()
+
+    @validate(*_REQUEST_TRAITS, *_TEXT_TRAITS, "engine", "columns", "store", "store_bytes")
+    def _allowed(self, proposal: Any) -> Any:
+        name, value = proposal["trait"].name, proposal["value"]
+        try:
+            _check_default(name, value)
+        except ImageVariationError as exc:
+            raise TraitError(f"{exc}; kept: {getattr(self, name)!r}") from exc
+        return value
+
+    @observe("store", "store_bytes")
+    def _move_store(self, _: Any) -> None:
+        off = self.store.lower() == settings.STORE_OFF
+        move_store(None if off else Path(self.store).expanduser().absolute(), self.store_bytes)
 
     @no_var_expand
     @needs_local_scope
@@ -76,11 +108,10 @@ class ImageVariationMagics(Magics):
     def imagevariation(
         self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None
     ) -> Any:
-        """Make variations of images; `%imagevariation --help` lists the options."""
+        """Make variations of images."""
         names = Names(self._shell.user_ns, local_ns)
         try:
-            call = self._read(line, cell, names)
-            value = None if call is None else self._run(call)
+            value = self._do(read_call(line, cell, names, self._defaults()))
         except (InvalidRequestError, ConfigurationError) as exc:
             # A subclass of UsageError would be shown with its traceback: IPython compares the type by identity.
             raise UsageError(str(exc)) from None
@@ -90,55 +121,33 @@ class ImageVariationMagics(Magics):
         self._echo.swallow(value)
         return value
 
-    def _read(self, line: str, cell: str | None, names: Names) -> Call | None:
-        """Return what the line asks for; None when it asked for help and got it."""
-        tokens, silenced = _without_semicolon(split(line))
-        found = parse(tokens)
-        if "help" in found:
+    imagevariation.__doc__ = help_text("%imagevariation", EXAMPLES)
+
+    def _defaults(self) -> dict[str, Any]:
+        names = (*_REQUEST_TRAITS, *_TEXT_TRAITS, "engine", "columns", "quiet")
+        return {
+            name: getattr(self, name) if name in _REQUEST_TRAITS else getattr(self, name) or None
+            for name in names
+        }
+
+    def _do(self, call: Call) -> Any:
+        if call.action == "help":
             print(help_text("%imagevariation", EXAMPLES))  # noqa: T201 - help is printed text
             return None
-        options = {option.dest: option for option in OPTIONS}
-        values = {
-            dest: value_of(given[-1], options[dest], names)
-            for dest, given in found.items()
-            if dest != "image" and options[dest].kind != "flag"
-        }
-        images = [image for token in found["image"] for image in images_of(token, names)]
-        return self._call(values, images, cell, names, quiet=silenced or "quiet" in found)
-
-    def _call(
-        self, values: dict[str, Any], images: list[Any], cell: str | None, names: Names, *, quiet: bool
-    ) -> Call:
-        from ipy_imgvar.source import load_sources
-
-        form, out, out_file = (values.pop(name, None) for name in ("response_format", "out", "out_file"))
-        engine = values.pop("engine", None) or self.engine
-        if form is not None and out_file is not None:
-            raise InvalidRequestError(
-                "--out-file saves and -f returns a value; give one of them", field="out_file"
-            )
-        if out is not None:
-            _check_name(out)
-        defaults = {"n": self.n, "size": self.size, "strength": self.strength, "fit": self.fit}
-        arguments = defaults | values
-        if cell is not None and images:
-            arguments["prompt"] = cell.strip() or None
-        elif cell is not None:
-            images = _body_images(cell, names)
-        if not images:
-            raise InvalidRequestError(f"no image was given; usage: {usage('%imagevariation')}", field="image")
-        return Call(load_sources(images), arguments, engine, form, out, out_file, quiet)
+        if call.action == "history":
+            runs = history()
+            show_history(self._shell, runs, quiet=call.display.quiet)
+            return runs
+        with spoken_log() if call.display.verbose else nullcontext():
+            return self._run(call)
 
     def _run(self, call: Call) -> Any:
         from ipy_imgvar.client import Client
-        from ipy_imgvar.magic.display import RunDisplay
-        from ipy_imgvar.request import RESPONSE_FORMATS, VariationRequest
-        from ipy_imgvar.result import converted, form_of
 
         form = None if call.form is None else form_of(call.form)
-        n = VariationRequest.from_arguments(**call.arguments).n
-        targets = _targets(call, n)
-        with Client(call.engine or None) as client, RunDisplay(self._shell, quiet=call.quiet) as display:
+        n = VariationRequest.from_arguments(**{**call.arguments, "mask": None}).n
+        targets = call.targets(n)
+        with Client(call.engine) as client, RunDisplay(self._shell, call.display) as display:
             try:
                 pictures = client.variations(
                     call.images,
@@ -147,12 +156,12 @@ class ImageVariationMagics(Magics):
                     on_progress=display.progress,
                     on_picture=display.picture,
                 )
+                if targets:
+                    pictures.save_as(targets)
             except (ImageVariationError, KeyboardInterrupt):
                 display.stopped()
                 raise
             display.result(pictures, [f"saved {path}" for path in targets])
-        if targets:
-            pictures.save_as(targets)
         single = len(call.images) == n == 1
         value = pictures if form is None else converted(pictures, form, single=single)
         if call.out is not None:
@@ -160,42 +169,20 @@ class ImageVariationMagics(Magics):
         return value
 
 
-def _targets(call: Call, n: int) -> list[Path]:
-    """Return the files to write, checked before anything is made."""
-    if call.out_file is None:
-        return []
-    from ipy_imgvar.codec import EXTENSIONS
-    from ipy_imgvar.outfile import expand_pattern
-
-    if not isinstance(call.out_file, (str, Path)):
-        raise InvalidRequestError(f"out-file is {shown(call.out_file)}; allowed: a path", field="out_file")
-    stems = [source.stem for source in call.images for _ in range(n)]
-    return expand_pattern(call.out_file, stems, tuple(EXTENSIONS))
-
-
-def _without_semicolon(tokens: list[Token]) -> tuple[list[Token], bool]:
-    """Drop the `;` that silences a cell: IPython leaves it in the magic's line."""
-    if not tokens or tokens[-1].quoted or not tokens[-1].text.endswith(";"):
-        return tokens, False
-    *others, end = tokens
-    text = end.text.rstrip(";")
-    last_part = str(end.parts[-1]).rstrip(";")
-    parts = (*end.parts[:-1], last_part) if last_part else end.parts[:-1]
-    return ([*others, Token(text, parts=parts)] if text else others), True
-
-
-def _body_images(cell: str, names: Names) -> list[Any]:
-    """Return the images that a cell's body lists, a line each; `#` begins a comment only at the start of a line."""
-    lines = [line.strip() for line in cell.splitlines()]
-    tokens = [whole_line(line) for line in lines if line and not line.startswith("#")]
-    return [image for token in tokens for image in images_of(token, names)]
-
-
-def _check_name(name: str) -> None:
-    if not name.isidentifier() or keyword.iskeyword(name) or not name.strip("_"):
-        raise InvalidRequestError(
-            f"--out is {shown(name)}; allowed: the name of a variable, such as pictures", field="out"
-        )
+def _check_default(name: str, value: Any) -> None:
+    """Raise `InvalidRequestError` for a default that no run could use; an empty text is no default."""
+    if name in _REQUEST_TRAITS or (name in ("user", "model") and value):
+        VariationRequest.from_arguments(**{name: value})
+    elif name == "response_format" and value:
+        form_of(value)
+    elif name == "engine" and value and value not in engine_names():
+        raise InvalidRequestError(f"engine is {value!r}; allowed: {', '.join(engine_names())}", field=name)
+    elif name == "columns":
+        whole_number(name, value, 0, 10)
+    elif name == "store_bytes":
+        whole_number(name, value, 0, 2**63)
+    elif name == "store" and not value.strip():
+        raise InvalidRequestError(f"store is empty; allowed: a folder, or {settings.STORE_OFF}", field=name)
 
 
 def _show_as_one_line(exc: BaseException) -> None:

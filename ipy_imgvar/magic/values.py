@@ -8,13 +8,15 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections import ChainMap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidRequestError, shown
+from ipy_imgvar.journal import history, last
 from ipy_imgvar.options import Expression, Option, Token
 from ipy_imgvar.outfile import FIELDS
-from ipy_imgvar.source import missing_file
+from ipy_imgvar.source import Source, load_sources, looks_like_image, missing_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,21 +25,38 @@ __all__ = ["Names", "images_of", "value_of"]
 
 _VARIABLE: Final = re.compile(r"\$([^\W\d]\w*)")
 _INDEXED: Final = re.compile(r"([^\W\d]\w*)[.\[]")
+_MAX_NAMED: Final = 6
 _URL: Final = re.compile(r"(?i)(https?|data):")
 
 
 class Names:
-    """The variables a line can see: those of the calling function before the notebook's."""
+    """The variables a line can see: those of the calling function, then the notebook's.
+
+    `last` and `history` can be called in an expression without importing them.
+    """
 
     def __init__(self, user_ns: dict[str, Any], local_ns: Mapping[str, Any] | None = None) -> None:
         self._globals = user_ns
-        self._locals = local_ns if local_ns is not None else user_ns
+        self._variables = ChainMap[str, Any](dict(local_ns or {}), user_ns)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._locals or name in self._globals
+    def __contains__(self, name: object) -> bool:
+        return name in self._variables
 
     def __getitem__(self, name: str) -> Any:
-        return self._locals[name] if name in self._locals else self._globals[name]
+        return self._variables[name]
+
+    def holding_images(self) -> list[str]:
+        """Return the names of the variables that hold images, without evaluating anything."""
+        return sorted(
+            name for name, value in self._copy().items() if name[:1] != "_" and looks_like_image(value)
+        )
+
+    def _copy(self) -> dict[str, Any]:
+        # Copied in one step each, since another thread may bind a name meanwhile.
+        merged: dict[str, Any] = {}
+        for variables in reversed(self._variables.maps):
+            merged |= variables
+        return merged
 
     def evaluate(self, expression: Expression, *, private: bool = False) -> Any:
         """Evaluate an expression as the cell would.
@@ -55,7 +74,9 @@ class Names:
             If it raises anything.
         """
         try:
-            value = eval(expression.code, self._globals, self._locals)  # noqa: S307 - the user's own code
+            visible = self._variables.new_child()
+            visible.maps.append({"history": history, "last": last})
+            value = eval(expression.code, self._globals, visible)  # noqa: S307 - the user's own code
             return format(value, expression.spec) if expression.spec else value
         except Exception as exc:  # Whatever the user's expression raises is a mistake in the line.
             reason = type(exc).__name__ if private else f"{type(exc).__name__}: {exc}"
@@ -110,28 +131,40 @@ def _formatted(token: Token, names: Names, reserved: tuple[str, ...] = ()) -> st
     return "".join(pieces)
 
 
-def images_of(token: Token, names: Names) -> list[Any]:
-    """Return the images that one token stands for: an object, or one or more paths or URLs.
+def images_of(token: Token, names: Names) -> list[Source]:
+    """Return the images that one token stands for: those of an object, or of one or more paths or URLs.
 
     Raises
     ------
     InvalidRequestError
-        If it is a variable and a file at once, or none of both.
+        If it is a variable and a file at once, or none of both, or holds no image.
     """
     found, value = _object_of(token, names)
     if found:
-        return [value]
+        return _images_in(value, token.text.strip("${}"), names)
     text = _formatted(token, names)
     if not token.quoted and text.isidentifier() and text in names:
         if Path(text).exists():
             raise InvalidRequestError(
                 f"{text} is a variable and a file; write {{{text}}} for the variable, ./{text} for the file"
             )
-        return [names[text]]
-    return paths_of(text, names)
+        return _images_in(names[text], text, names)
+    return load_sources(_paths_of(text, names))
 
 
-def paths_of(text: str, names: Names) -> list[str]:
+def _images_in(value: Any, name: str, names: Names) -> list[Source]:
+    """Return the images of a variable or expression; where it holds none, name the variables that do."""
+    try:
+        return load_sources(value, name=name)
+    except InvalidImageError as exc:
+        near = names.holding_images()
+        if isinstance(value, (str, os.PathLike)) or looks_like_image(value) or not near:
+            raise
+        holds = f"{name} is {shown(value)} ({type(value).__name__}), which is no image"
+        raise InvalidImageError(f"{holds}; variables that hold one: {', '.join(near[:_MAX_NAMED])}") from exc
+
+
+def _paths_of(text: str, names: Names) -> list[str]:
     """Return the URL, the existing path, or the sorted matches of a pattern that a text names."""
     if _URL.match(text):
         return [text]

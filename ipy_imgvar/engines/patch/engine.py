@@ -72,6 +72,9 @@ class PatchEngine:
             job.warn(
                 f"{request.image.name} is one flat colour: there is nothing to rearrange, only its tone changes"
             )
+        elif pixels.shape[0] < request.size[1] and pixels.shape[1] < request.size[0]:
+            made = f"{pixels.shape[1]}x{pixels.shape[0]}"
+            job.warn(f"{request.image.name} has {made} pixels to offer: made at that size, then enlarged")
         parameters = _parameters(request)
         pictures = synthesise(
             pixels,
@@ -161,7 +164,7 @@ def _prepare(request: VariationRequest) -> tuple[NDArray[np.float32], NDArray[np
     # A mask belongs to the whole image, so that must not be decoded at a reduced scale.
     image = request.image.open(at_least_px=None if request.mask else max(request.size))
     fitted = codec.fit_image(image, request.size, request.fit)
-    if fitted.mode == "RGBA" and fitted.getextrema()[3] == (255, 255):
+    if fitted.mode == "RGBA" and fitted.getchannel("A").getextrema() == (255, 255):
         fitted = fitted.convert("RGB")
     pixels = np.asarray(fitted, dtype=np.float32) / np.float32(255)
     if fitted.mode == "L":

@@ -32,7 +32,7 @@ from .vote import unpack
 from .workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from numpy.typing import NDArray
 
@@ -76,7 +76,7 @@ def synthesise(
     threads: int = 2,
     progress: Callable[[float, str], None] | None = None,
     check: Callable[[], None] | None = None,
-) -> Iterator[NDArray[np.uint8]]:
+) -> Generator[NDArray[np.uint8]]:
     """Yield new pictures of a source, one by one as they are ready.
 
     Parameters

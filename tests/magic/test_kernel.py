@@ -1,0 +1,128 @@
+"""What the magic does in a real kernel: the outputs a notebook keeps, the values, and what an interrupt leaves."""
+
+import io
+import threading
+import time
+
+import pytest
+from PIL import Image
+
+FOUR = "%imagevariation photo.png -n 4 -s 128 --seed 7 --engine patch"
+
+
+def test_one_output_has_html_png_and_text(kernel):
+    """A run is one output with an HTML gallery, a PNG contact sheet and a text table."""
+    (output,) = kernel.run(FOUR).outputs
+    assert output.kind == "display_data"
+    assert set(output.data) == {"text/plain", "text/html", "image/png"}
+    assert output.data["text/html"].count('alt="Variation') == 4
+    assert "photo-4" in output.data["text/plain"]
+
+
+def test_four_different_pictures_and_the_same_again(kernel):
+    """The same seed gives the same four bytes again, different from one another."""
+    kernel.run(f"first = {FOUR}")
+    kernel.run(f"second = {FOUR}")
+    assert kernel.value("first.bytes == second.bytes, len(set(first.bytes))") == "(True, 4)"
+
+
+@pytest.mark.parametrize(("form", "kind"), [("byte", "bytes"), ("base64", "str"), ("url", "str")])
+def test_one_picture_is_one_value_and_several_are_a_list(kernel, form, kind):
+    """With -f, one picture gives its value alone and several give a list."""
+    kernel.run(f"one = %imagevariation photo.png -s 64 -f {form} --quiet")
+    kernel.run(f"%imagevariation photo.png -s 64 -n 2 -f {form} -o two --quiet")
+    assert kernel.value("type(one).__name__, type(two).__name__, len(two)") == f"('{kind}', 'list', 2)"
+
+
+def test_bytes_are_a_png_of_the_size_asked_for(kernel):
+    """The bytes that -f byte gives decode as a PNG of the asked size."""
+    kernel.run("data = %imagevariation photo.png -s 96 -f byte --quiet")
+    data = eval(kernel.value("data"))  # noqa: S307 - the repr of bytes
+    image = Image.open(io.BytesIO(data))
+    assert (image.format, image.size) == ("PNG", (96, 96))
+
+
+@pytest.mark.parametrize("form", ["", "-f byte", "-f base64 -n 2", "-f array", "-f image"])
+def test_a_value_that_ends_the_cell_is_not_shown_twice(kernel, form):
+    """What the magic returned is not echoed below what it displayed."""
+    outputs = kernel.run(f"%imagevariation photo.png -s 64 {form}").outputs
+    assert [each.kind for each in outputs] == ["display_data"]
+
+
+def test_a_value_is_shown_when_it_is_asked_for_in_a_later_cell(kernel):
+    """The swallowed echo is the one of its own cell only."""
+    kernel.run("later = %imagevariation photo.png -s 64 --quiet")
+    assert [each.kind for each in kernel.run("later").outputs] == ["execute_result"]
+    assert kernel.value("[1, b'x']") == "[1, b'x']"
+
+
+def test_a_loop_shows_every_run(kernel):
+    """Each run of a loop has its own output, also when its value is assigned."""
+    outputs = kernel.run("for seed in (1, 2):\n    x = %imagevariation photo.png -s 64 --seed {seed}").outputs
+    assert [each.kind for each in outputs] == ["display_data", "display_data"]
+
+
+@pytest.mark.parametrize("silent", [";", " ;", " --quiet", "; # said nothing"])
+def test_a_semicolon_or_quiet_hides_the_pictures_and_keeps_the_value(kernel, silent):
+    """A trailing semicolon and --quiet skip the display, never the value."""
+    assert kernel.run(f"kept = %imagevariation photo.png -s 64{silent}").outputs == []
+    assert kernel.value("len(kept)") == "1"
+
+
+def test_progress_and_result_share_one_output(kernel):
+    """A run of more than a second shows progress in the place where its pictures then are."""
+    (output,) = kernel.run("%imagevariation photo.png -n 8 -s 512 --engine patch").outputs
+    assert "<progress" in output.earlier[0]["text/html"]
+    assert output.data["text/html"].count("<img") == 8
+    assert "<progress" not in output.data["text/html"]
+
+
+def test_an_interrupt_keeps_what_is_finished_and_leaves_nothing_half_done(kernel):
+    """After an interrupt last() has the finished pictures, and no thread, temporary file or name is left."""
+    threads = kernel.value("__import__('threading').active_count()")
+    message = kernel.send("cut = %imagevariation photo.png -n 10 -s 1024 --engine patch -o bound")
+    store = kernel.folder / "store" / "runs"
+    before = set(store.glob("*"))
+
+    def interrupt_after_the_first():
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not any(
+            (run / "1.png").exists() for run in set(store.glob("*")) - before
+        ):
+            time.sleep(0.01)
+        kernel.manager.interrupt_kernel()
+
+    thread = threading.Thread(target=interrupt_after_the_first)
+    thread.start()
+    result = kernel.collect(message)
+    thread.join()
+    assert result.status == "error"
+    error = result.outputs[-1]
+    assert error.ename == "KeyboardInterrupt"
+    assert len(error.traceback) == 1
+    kernel.run("from ipy_imgvar import last")
+    assert 1 <= int(kernel.value("len(last())")) < 10
+    assert kernel.value("last().status, last()[0].image.size") == "('interrupted', (1024, 1024))"
+    assert kernel.value("'cut' in globals(), 'bound' in globals()") == "(False, False)"
+    assert kernel.value("__import__('threading').active_count()") == threads
+    assert not list(store.rglob("*.tmp"))
+
+
+def test_history_survives_the_kernel(kernel):
+    """A new process of the same user finds the earlier runs in the store."""
+    kernel.run("before = %imagevariation photo.png -s 64 --seed 3 --quiet")
+    expected = kernel.value("before.bytes[0][-40:]")
+    code = "import subprocess, sys; print(subprocess.run([sys.executable, '-c', "
+    script = "'from ipy_imgvar import last; print(last().bytes[0][-40:])'"
+    output = kernel.run(f"{code}{script}], capture_output=True, text=True).stdout)").outputs[0]
+    assert output.text.strip() == expected
+
+
+def test_a_function_sees_its_own_variables(kernel):
+    """A magic inside a function finds that function's local names."""
+    kernel.run(
+        "def vary(picture, count):\n"
+        "    return get_ipython().run_line_magic('imagevariation', 'picture -n {count} -s 64 --quiet')\n"
+    )
+    kernel.run("import numpy as np")
+    assert kernel.value("len(vary(np.zeros((64, 64, 3), np.uint8), 2))") == "2"

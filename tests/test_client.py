@@ -39,6 +39,8 @@ def patch():
 
 
 class TestEngineChoice:
+    """Which engine answers, and with which settings."""
+
     def test_default(self):
         """Without settings, the offline engine answers."""
         assert Client().engine.name == "patch"
@@ -111,8 +113,10 @@ class TestEngineChoice:
 
 
 class TestPatch:
+    """The whole way through the offline engine."""
+
     def test_n_pictures(self, patch, photo):
-        """n pictures of the asked size are made, different from one another, PNG files that decode."""
+        """As many pictures as asked, of the asked size are made, different from one another, PNG files that decode."""
         made = patch.variations(photo, n=4, size="64x96", seed=7)
         assert isinstance(made, Variations)
         assert len(made) == len(set(made.bytes)) == 4
@@ -225,7 +229,7 @@ class TestPatch:
     def test_what_it_can_not_do(self, patch, photo, wrong, field):
         """What this engine can't honour is refused by name, before anything is made."""
         with pytest.raises(
-            InvalidRequestError, match="patch|option flip is .maybe.; allowed: true or false"
+            InvalidRequestError, match=r"patch|option flip is .maybe.; allowed: true or false"
         ) as caught:
             patch.variations(photo, **wrong)
         assert caught.value.field == field
@@ -274,6 +278,8 @@ class TestPatch:
 
 
 class TestProgress:
+    """What a caller hears of a run."""
+
     def test_monotone(self, patch, photo):
         """Progress rises from 0 to 1 over all pictures of all images, and says what is done."""
         seen = []
@@ -317,6 +323,8 @@ class TestProgress:
 
 
 class TestStopping:
+    """Cancel and interrupt."""
+
     def test_cancelled_in_the_middle(self, fake_engine, photo):
         """A cancelled run keeps what was finished: in the error, in `last()` and in the history."""
         cancel = threading.Event()
@@ -365,6 +373,8 @@ class TestStopping:
 
 
 class TestFailures:
+    """What is left when a picture can't be made."""
+
     def test_partial(self, fake_engine, photo):
         """When an engine breaks off, the error has what was finished."""
         with pytest.raises(RateLimitError, match="slow down") as caught:
@@ -403,7 +413,7 @@ class TestFailures:
     def test_all_fail(self, fake_engine, photo):
         """When every image fails, the error says so with the first reason."""
         engine = fake_engine([EngineError("one")], [EngineError("two")])
-        with pytest.raises(EngineError, match="2 of 2 images failed .*the first: one") as caught:
+        with pytest.raises(EngineError, match=r"2 of 2 images failed .*the first: one") as caught:
             Client(engine).variations([photo, photo], size=64)
         assert caught.value.partial is None
 
@@ -457,6 +467,8 @@ class TestFailures:
 
 
 class TestFeatures:
+    """Mask, prompt and seed."""
+
     @pytest.mark.parametrize(
         ("feature", "value"), [("mask", np.ones((72, 96), bool)), ("prompt", "a dog"), ("seed", 0)]
     )
@@ -515,6 +527,8 @@ class TestFeatures:
 
 
 class TestOneShot:
+    """The function without a client."""
+
     def test_arguments_of_both(self, photo_path):
         """`variations` takes the client's arguments and the request's."""
         made = variations(photo_path, engine="patch", api_key="unused", n=2, size=64, seed=1, timeout=60)

@@ -33,6 +33,8 @@ def gradient(width, height, mode="RGB"):
 
 
 class TestFit:
+    """How a picture is brought to another shape."""
+
     @given(SIDES, SIDES, SIDES, SIDES, st.sampled_from(["crop", "pad", "stretch"]))
     @settings(max_examples=150, deadline=None)
     def test_never_enlarged(self, width, height, to_width, to_height, fit):
@@ -128,6 +130,8 @@ JSON = st.recursive(
 
 
 class TestParameters:
+    """What a PNG of ours carries."""
+
     @given(st.dictionaries(st.text(st.characters(codec="utf-8")), JSON, max_size=4))
     @settings(max_examples=60, deadline=None)
     def test_round_trip(self, parameters):
@@ -166,6 +170,8 @@ class TestParameters:
 
 
 class TestDecoding:
+    """What becomes of each kind of file."""
+
     def test_sixteen_bit_grey(self):
         """16-bit grey keeps its upper eight bits, in PNG and TIFF, and does not turn white."""
         levels = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
@@ -254,6 +260,8 @@ class TestDecoding:
 
 
 class TestConvert:
+    """Writing in another format."""
+
     @pytest.mark.parametrize(("extension", "kind"), codec.EXTENSIONS.items())
     def test_the_extension_decides(self, extension, kind):
         """A picture is written in its extension's format, in any case."""
@@ -288,6 +296,8 @@ class TestConvert:
 
 
 class TestThumbnails:
+    """Reduced pictures and sheets of them."""
+
     @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 300))
     @settings(max_examples=30, deadline=None)
     def test_bounds(self, width, height, side_px):
@@ -322,6 +332,8 @@ class TestThumbnails:
 
 
 class TestMasks:
+    """What a mask keeps."""
+
     @given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 99))
     @settings(max_examples=30, deadline=None)
     def test_every_spelling_of_keep(self, width, height, seed):

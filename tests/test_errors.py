@@ -102,6 +102,8 @@ def test_api_fields():
 
 
 class Unprintable:
+    """An object whose repr fails."""
+
     def __repr__(self):
         raise RuntimeError("no")
 
@@ -112,7 +114,7 @@ class Unprintable:
         "x" * 10_000,
         np.zeros((300, 300)),
         list(range(10_000)),
-        {i: "y" * 99 for i in range(99)},
+        dict.fromkeys(range(99), "y" * 99),
         Unprintable(),
     ],
 )

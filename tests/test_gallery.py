@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ipy_imgvar import codec, gallery
+from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.result import Variation, Variations
 from ipy_imgvar.source import Source
 
@@ -67,6 +69,8 @@ def shown(attributes):
 
 
 class TestHtml:
+    """The page in a notebook."""
+
     @pytest.mark.parametrize(("count", "side_px"), [(1, 512), (2, 256), (4, 256), (10, 256)])
     def test_thumbnails(self, count, side_px):
         """Each picture is a thumbnail, no larger than it is shown: 512 px alone, 256 px with others."""
@@ -171,7 +175,69 @@ class TestHtml:
         assert len(made._repr_html_()) < len(data) / 4
 
 
+class TestHistory:
+    """The table of runs."""
+
+    def test_rows(self):
+        """Each run has a row: how to get it, when, by what, of what, how, and how it ended."""
+        started = datetime(2026, 11, 22, 12, 30).astimezone()
+        request = VariationRequest.from_arguments(size=64, strength="strong", seed=7)
+        runs = [make(2, started=started, request=request), make(1, status="failed", engine=None), make(0)]
+        text = gallery.history_text(runs).splitlines()
+        assert text[0].split() == ["run", "when", "engine", "of", "how", "made"]
+        assert re.split(" {2,}", text[1]) == [
+            "history()[0]",
+            "2026-11-22 12:30",
+            "patch",
+            "cat.png",
+            "64x64, strength 0.85, seed 7",
+            "2 pictures",
+        ]
+        assert text[2].startswith("history()[1]")
+        assert text[2].endswith("1 picture, failed")
+        page = Page(gallery.history_html(runs))
+        assert "64x64, strength 0.85, seed 7" in page.text
+        assert [each["alt"] for each in page.images()] == [
+            "Variation 1 of cat.png",
+            "Variation 2 of cat.png",
+            "Variation 1 of cat.png",
+        ]
+        assert all(max(shown(each).size) <= 64 for each in page.images())
+
+    def test_the_newest(self):
+        """Of many runs the newest twenty are shown, with the numbers by which `history()` gives them."""
+        runs = [make(1, size=(8, 8)) for _ in range(23)]
+        text = gallery.history_text(runs)
+        assert "history()[22]" in text
+        assert "history()[2]" not in text
+        assert "history()[3] " in text
+        assert text.endswith("3 earlier runs are not shown; history() has them")
+        assert len(Page(gallery.history_html(runs)).images()) == 20
+
+    def test_nothing_yet(self):
+        """Without runs it says so."""
+        assert gallery.history_text([]) == "nothing was made yet"
+        assert "nothing was made yet" in Page(gallery.history_html([])).text
+
+    @pytest.mark.parametrize("name", HOSTILE)
+    def test_hostile_names(self, name):
+        """A name can bring neither an element onto the page nor a line into the table."""
+        runs = [make(1, name=name, engine="<b>e</b>")]
+        tags = {tag for tag, _ in Page(gallery.history_html(runs)).elements}
+        assert tags == {"table", "thead", "tbody", "tr", "th", "td", "div", "img"}
+        assert len(gallery.history_text(runs).splitlines()) == 2
+
+    def test_removed_originals(self, tmp_path):
+        """A run whose files were removed meanwhile has its row, without a thumbnail."""
+        gone = Variations([make(1)[0].kept_at(tmp_path / "gone.png", None)], engine="patch")
+        page = Page(gallery.history_html([gone, *[make(1)]]))
+        assert len(page.images()) == 1
+        assert page.text.count("patch") == 2
+
+
 class TestContactSheet:
+    """The one picture for where a page can't be shown."""
+
     @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9, 10, 17, 40])
     @pytest.mark.parametrize("size", [(600, 400), (40, 900), (8, 8)])
     def test_bounds(self, count, size):
@@ -202,6 +268,8 @@ class TestContactSheet:
 
 
 class TestText:
+    """The table in a terminal."""
+
     def test_table(self, tmp_path):
         """A terminal gets a table of name, size and path, and the line about the run."""
         made = make(2)

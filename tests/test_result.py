@@ -1,6 +1,5 @@
 import base64
 import io
-import os
 import pickle
 from collections.abc import Sequence
 
@@ -46,6 +45,8 @@ def in_format(kind, mode="RGB"):
 
 
 class TestSequence:
+    """A result is a sequence."""
+
     def test_is_one(self, four):
         """A result is a sequence: length, order, membership, counting from the end, and iteration."""
         assert isinstance(four, Sequence)
@@ -54,7 +55,7 @@ class TestSequence:
         assert four[-1] is four[3]
         assert four[1] in four
         assert four.index(four[2]) == 2
-        assert list(reversed(four))[0] is four[3]
+        assert next(reversed(four)) is four[3]
         assert bool(four)
         assert not Variations()
         with pytest.raises(IndexError):
@@ -90,6 +91,8 @@ class TestSequence:
 
 
 class TestForms:
+    """What a picture becomes when asked."""
+
     def test_all_forms_are_of_one_picture(self, four):
         """bytes, base64, data: URL, image and array are the same picture."""
         for number, each in enumerate(four):
@@ -104,7 +107,7 @@ class TestForms:
         assert make_picture("red", source=CAT, remote_url="https://host/x.png").url == "https://host/x.png"
 
     def test_array_protocol(self, four):
-        """numpy takes a picture as an array, of any dtype; a view is impossible and says so."""
+        """Numpy takes a picture as an array, of any dtype; a view is impossible and says so."""
         assert np.asarray(four[0]).shape == (64, 64, 3)
         assert np.asarray(four[0], dtype=float).dtype == float
         assert np.array(four[0], copy=True)[0, 0].tolist() == [255, 0, 0]
@@ -194,6 +197,8 @@ class TestForms:
 
 
 class TestSaving:
+    """Files of one's own."""
+
     def test_into_a_folder(self, four, tmp_path):
         """A folder, existing or new, gets one file for each picture, named after its source and number."""
         for folder in (tmp_path, tmp_path / "new" / "deep"):
@@ -254,7 +259,7 @@ class TestSaving:
         """An existing file is replaced."""
         for each in four:
             assert each.save(tmp_path / "x.png").read_bytes() == each.bytes
-        assert os.listdir(tmp_path) == ["x.png"]
+        assert [each.name for each in tmp_path.iterdir()] == ["x.png"]
 
     @pytest.mark.parametrize(
         ("name", "message"),
@@ -271,7 +276,7 @@ class TestSaving:
         with pytest.raises(InvalidRequestError, match=message) as caught:
             four.save(f"{tmp_path}/{name}")
         assert caught.value.field == "out_file"
-        assert os.listdir(tmp_path) == []
+        assert [each.name for each in tmp_path.iterdir()] == []
 
     def test_unknown_home(self, four):
         """The home of a user that does not exist is one line."""

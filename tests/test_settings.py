@@ -153,7 +153,7 @@ def test_store_of_nobody(monkeypatch):
     """A store in the home of a user that does not exist is one line."""
     monkeypatch.setenv("IPY_IMGVAR_STORE", "~no-such-user/x")
     with pytest.raises(
-        ConfigurationError, match="IPY_IMGVAR_STORE is '~no-such-user/x'.*; allowed: a folder, or off"
+        ConfigurationError, match=r"IPY_IMGVAR_STORE is '~no-such-user/x'.*; allowed: a folder, or off"
     ):
         store_root()
 

@@ -1,10 +1,12 @@
 import base64
+import contextlib
 import io
 import os
 import threading
 import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote_from_bytes
 
 import numpy as np
@@ -18,7 +20,7 @@ from PIL import Image
 from ipy_imgvar import fetch
 from ipy_imgvar.errors import ConnectionFailedError, InvalidImageError, RequestTimeoutError
 from ipy_imgvar.result import Variations
-from ipy_imgvar.source import Source, load_sources, missing_file
+from ipy_imgvar.source import Source, load_sources, looks_like_image, missing_file
 
 
 def only(value, **options):
@@ -34,8 +36,7 @@ def pixels(value):
 def refusal(value, **options):
     """Return the one line that refuses `value`, whether at once or when it is decoded."""
     with pytest.raises(InvalidImageError) as caught:
-        for source in load_sources(value, **options):
-            source.open()
+        _ = [source.open() for source in load_sources(value, **options)]
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     assert len(message) < 400
@@ -58,7 +59,15 @@ class Tensor:
         return self.array if dtype is None else self.array.astype(dtype)
 
 
+class Tensor2D(Tensor):
+    """A tensor that tells its number of dimensions."""
+
+    ndim = 2
+
+
 class TestFiles:
+    """Images by path."""
+
     def test_every_spelling_of_a_path(self, photo_path, photo, monkeypatch):
         """A path is taken as text, `Path`, bytes-like path, relative, or from the home folder."""
         monkeypatch.setenv("HOME", str(photo_path.parent))
@@ -80,7 +89,7 @@ class TestFiles:
         """A file that vanishes after it was named is missed only when its image is asked for."""
         source = only(photo_path)
         photo_path.unlink()
-        with pytest.raises(InvalidImageError, match="there is no file .*photo.png"):
+        with pytest.raises(InvalidImageError, match=r"there is no file .*photo.png"):
             source.open()
 
     def test_content_decides_not_the_extension(self, photo, tmp_path):
@@ -149,6 +158,8 @@ class TestFiles:
 
 
 class TestDamage:
+    """What is no whole image."""
+
     def test_text_named_png(self, tmp_path):
         """A text file named .png is refused by its content."""
         path = tmp_path / "note.png"
@@ -209,6 +220,8 @@ class TestDamage:
 
 
 class TestOrientation:
+    """Photographs that were taken sideways."""
+
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_exif_orientation_is_applied(self, orientation):
         """All eight EXIF orientations come out upright, in files and in PIL images."""
@@ -233,6 +246,8 @@ class TestOrientation:
 
 
 class TestData:
+    """Images in memory, in files that are open, and in other libraries' objects."""
+
     def test_bytes_and_the_like(self, photo):
         """bytes, bytearray and memoryview are encoded images."""
         data = encoded(photo)
@@ -308,6 +323,8 @@ class TestData:
 
 
 class TestPillow:
+    """PIL images."""
+
     MODES = (
         "1",
         "L",
@@ -377,6 +394,8 @@ ANY_SHAPE = st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([0, 
 
 
 class TestArrays:
+    """Arrays and what becomes one."""
+
     @given(arrays_of.arrays(np.uint8, ANY_SHAPE))
     @settings(max_examples=60, deadline=None)
     def test_bytes_are_kept(self, array):
@@ -449,7 +468,7 @@ class TestArrays:
         array = np.random.default_rng(0).random((5, 6))
         source = only(Tensor(array))
         np.testing.assert_array_equal(np.asarray(source.open()), pixels(array))
-        assert source.name == "Tensor of shape (5, 6)"
+        assert (source.name, only(array).name) == ("Tensor", "array")
 
     def test_array_that_can_not_be_had(self):
         """What a foreign `__array__` raises, such as for a tensor on a GPU, is one line."""
@@ -516,6 +535,8 @@ class TestArrays:
 
 
 class TestSeveral:
+    """More than one image."""
+
     def test_lists(self, photo, photo_path):
         """A list or tuple means each of its images, nested ones too, of mixed kinds, in order."""
         names = [each.name for each in load_sources([photo, (photo_path, [b"x"])])]
@@ -545,6 +566,49 @@ class TestSeveral:
         stored = made[0].kept_at(photo_path, None)
         assert only(stored).stem == "my-cat-1"
 
+    def test_given_names(self, photo, photo_path):
+        """An image without a file name is called what the caller says, items of a list with their number."""
+        from matplotlib.figure import Figure
+
+        array = np.zeros((4, 4))
+        for value in (
+            photo,
+            array,
+            Tensor(array),
+            b"x",
+            io.BytesIO(b"x"),
+            Figure(),
+            IPythonImage(encoded(photo)),
+        ):
+            assert [each.name for each in load_sources(value, name="cat")] == ["cat"]
+        assert [each.name for each in load_sources([photo, [array]], name="cat")] == ["cat[0]", "cat[1][0]"]
+        assert [each.name for each in load_sources(photo_path, name="cat")] == ["photo.png"]
+        assert only(array, name="cat").stem == "cat"
+        assert refusal(np.full((4, 4), 255.0), name="cat").startswith("cat is a float array")
+        assert refusal(3, name="cat").startswith("cat is 3 (int)")
+
+    def test_what_looks_like_an_image(self, photo, photo_path, make_picture):
+        """Completion offers what is an image by its type; texts and numbers are not, and nothing is evaluated."""
+        from matplotlib.figure import Figure
+
+        made = make_picture("red", source=Source("cat.png"))
+        array = np.zeros((4, 4))
+        images = [
+            photo,
+            array,
+            Tensor2D(array),
+            b"x",
+            photo_path,
+            Figure(),
+            IPythonImage(b"x"),
+            made,
+            Variations([made]),
+            [photo],
+        ]
+        assert [looks_like_image(each) for each in images] == [True] * len(images)
+        others = ["cat.png", 3, None, [], {}, np.zeros(3), np.float64(3), ["cat.png"], Image, np]
+        assert [looks_like_image(each) for each in others] == [False] * len(others)
+
     def test_field_is_named(self, tmp_path):
         """An error about a mask says that it is one."""
         for value in (None, np.zeros(3), tmp_path / "no.png", []):
@@ -554,6 +618,8 @@ class TestSeveral:
 
 
 class TestSource:
+    """The source itself."""
+
     def test_sha256_is_of_the_encoded_bytes(self, photo_path):
         """The digest is that of the file, and of equal arrays the same."""
         import hashlib
@@ -587,38 +653,33 @@ class TestSource:
 class Handler(BaseHTTPRequestHandler):
     """A web server for pictures, with the faults that they have."""
 
+    ANSWERS: ClassVar = {
+        "/moved.png": (302, b"", {"Location": "/photo.png"}),
+        "/loop.png": (302, b"", {"Location": "/loop.png"}),
+        "/away.png": (302, b"", {"Location": "file:///etc/passwd"}),
+        "/page.png": (200, b"<html>please log in</html>", {}),
+        "/empty.png": (200, b"", {}),
+        "/short.png": (200, b"short", {"Content-Length": "5000"}),
+    }
+
     def do_GET(self):
         self.server.seen.append((self.path, dict(self.headers)))
         path = self.path.partition("?")[0]
-        if path == "/moved.png":
-            self.answer(302, b"", Location="/photo.png")
-        elif path == "/loop.png":
-            self.answer(302, b"", Location="/loop.png")
-        elif path == "/away.png":
-            self.answer(302, b"", Location="file:///etc/passwd")
-        elif path == "/page.png":
-            self.answer(200, b"<html>please log in</html>")
-        elif path == "/empty.png":
-            self.answer(200, b"")
-        elif path == "/short.png":
-            self.answer(200, self.server.photo[:200], **{"Content-Length": "5000"})
+        if path == "/silent.png":
+            self.server.wake.wait(5)
         elif path == "/huge.png":
+            # Without a length: the bound has to be kept while reading.
             self.send_response(200)
             self.end_headers()
-            # Without a length: the bound has to be kept while reading.
-            for _ in range(64):
-                try:
+            with contextlib.suppress(OSError):
+                for _ in range(64):
                     self.wfile.write(b"\0" * 4096)
-                except OSError:
-                    break
-        elif path == "/silent.png":
-            self.server.wake.wait(5)
         elif path in ("/photo.png", "/a%20b.png", "/"):
-            self.answer(200, self.server.photo)
+            self.answer(200, self.server.photo, {})
         else:
-            self.answer(404, b"no")
+            self.answer(*self.ANSWERS.get(path, (404, b"no", {})))
 
-    def answer(self, status, body, **headers):
+    def answer(self, status, body, headers):
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
@@ -652,6 +713,8 @@ def web(_running, photo):
 
 
 class TestAddresses:
+    """Images from the web, here a loopback server."""
+
     def test_picture(self, web, photo):
         """A picture is fetched from its address and named after its path."""
         source = only(f"{web.base}/photo.png")

@@ -27,13 +27,15 @@ def names(store):
 
 
 class TestWriteAtomic:
+    """Files that are whole or absent."""
+
     def test_makes_parents_and_replaces(self, tmp_path):
         """Folders are made as needed, and an existing file is replaced."""
         path = tmp_path / "a" / "b" / "x.png"
         for data in (b"old", b"new", b""):
             write_atomic(path, data)
             assert path.read_bytes() == data
-        assert os.listdir(path.parent) == ["x.png"]
+        assert [each.name for each in path.parent.iterdir()] == ["x.png"]
 
     def test_long_names(self, tmp_path):
         """A name as long as the file system takes can be written."""
@@ -47,14 +49,14 @@ class TestWriteAtomic:
         path = tmp_path / "x.png"
         path.write_bytes(b"old")
 
-        def fail(self, target):
+        def fail(*_):
             raise fault
 
         monkeypatch.setattr(Path, "replace", fail)
         with pytest.raises(type(fault)):
             write_atomic(path, b"new")
         assert path.read_bytes() == b"old"
-        assert os.listdir(tmp_path) == ["x.png"]
+        assert [each.name for each in tmp_path.iterdir()] == ["x.png"]
 
     def test_real_full_disk(self, tmp_path):
         """A write that breaks off half way, here at a limit on file size, leaves nothing behind."""
@@ -67,14 +69,14 @@ class TestWriteAtomic:
         )
         done = child(code, tmp_path / "x.png", wait=True)
         assert done.stdout.strip() == "OSError"
-        assert os.listdir(tmp_path) == []
+        assert [each.name for each in tmp_path.iterdir()] == []
 
     def test_target_is_a_folder(self, tmp_path):
         """A folder in the target's place is an `OSError`, and nothing is left beside it."""
         (tmp_path / "x.png").mkdir()
         with pytest.raises(OSError, match=r"x\.png"):
             write_atomic(tmp_path / "x.png", b"data")
-        assert os.listdir(tmp_path) == ["x.png"]
+        assert [each.name for each in tmp_path.iterdir()] == ["x.png"]
 
 
 def child(code, *arguments, wait=False):
@@ -100,6 +102,8 @@ while True:
 
 
 class TestKill:
+    """What a killed process leaves."""
+
     def test_everything_finished_is_readable(self, tmp_path):
         """After SIGKILL in the middle of writing, every run is readable and every listed picture is whole."""
         broken_off = 0
@@ -127,6 +131,8 @@ class TestKill:
 
 
 class TestRuns:
+    """The folder of one run."""
+
     def test_nothing_on_disk_before_a_picture(self, tmp_path):
         """A run that made nothing yet has no folder."""
         store = Store(tmp_path / "s", 10**9)
@@ -198,6 +204,8 @@ class TestRuns:
 
 
 class TestBound:
+    """Making room."""
+
     def test_oldest_first(self, tmp_path):
         """When the bound is passed, the oldest runs go, and only as many as needed."""
         store = Store(tmp_path / "s", 5000)

@@ -234,7 +234,7 @@ def test_records_of_other_versions(fake_engine, photo, store_root):
     for number, record in enumerate(
         [
             '{"pictures": [{}]}', '{"pictures": 3}', '{"pictures": [{"size": "big"}]}', '{"request": 3}', "{}",
-            '{"request": {"new_field": 1}}', 
+            '{"request": {"new_field": 1}}',
             '{"started": "yesterday"}', '{"started": 3}', '{"warnings": null}', '{"usage": 3}',
         ]
     ):  # fmt: skip

@@ -147,6 +147,10 @@ class TestFiles:
         """A name that is too long is cut in the message."""
         assert "File name too long" in refusal("x" * 5000)
 
+    def test_devices(self):
+        """A device is refused, since reading one may never end."""
+        assert refusal("/dev/zero") == "/dev/zero is a device or pipe; allowed: a file, or open(path, 'rb')"
+
     def test_unknown_home(self):
         """The home of a user that does not exist is one line."""
         assert "no-such-user" in refusal("~no-such-user/x.png")
@@ -765,7 +769,7 @@ class TestAddresses:
 
     @pytest.mark.parametrize("address", ["http://[bad/x.png", "http://", "https:///x.png", "http://a b/\n"])
     def test_no_address(self, address):
-        """An address that is none is one line of ours."""
+        """An address that is none, or names no host, is one line of ours."""
         with pytest.raises((InvalidImageError, ConnectionFailedError)) as caught:
             load_sources(address)
         assert len(str(caught.value).splitlines()) == 1

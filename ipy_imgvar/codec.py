@@ -270,8 +270,13 @@ def kept_pixels(mask: Image.Image, size: Size) -> NDArray[np.bool_]:
             "allowed: a mask of the image's shape",
             field="mask",
         )
-    levels = mask.getchannel("A") if mask.mode == "RGBA" else mask.convert("L")
-    return np.asarray(levels) >= _KEEP_FROM
+    levels = np.asarray(mask.getchannel("A") if mask.mode == "RGBA" else mask.convert("L"))
+    if levels.max() == 1:  # An array of 0 and 1 would keep nothing, in silence.
+        raise InvalidImageError(
+            "the mask's largest value is 1 of 255; allowed: True, 255 or opaque to keep; pass mask.astype(bool)",
+            field="mask",
+        )
+    return levels >= _KEEP_FROM
 
 
 def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool = False) -> Image.Image:

@@ -353,6 +353,13 @@ class TestMasks:
             codec.kept_pixels(Image.new("L", (4, 6)), (6, 4))
         assert caught.value.field == "mask"
 
+    def test_zeros_and_ones(self):
+        """A mask of 0 and 1 is refused, since it would keep nothing where 1 was meant to; all 0 keeps nothing."""
+        with pytest.raises(InvalidImageError, match=r"pass mask\.astype\(bool\)") as caught:
+            codec.kept_pixels(codec.from_array(np.eye(4, dtype=np.uint8), "mask"), (4, 4))
+        assert caught.value.field == "mask"
+        assert not codec.kept_pixels(Image.new("L", (4, 4)), (4, 4)).any()
+
 
 def test_to_array():
     """Pixels come as (H, W, 3), or (H, W, 4) where there is transparency, and can be written to."""

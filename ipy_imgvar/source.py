@@ -241,7 +241,7 @@ def _from_text(text: str) -> Source:
                 f"the address is not valid ({exc}); allowed: http(s)://host/path"
             ) from exc
         if not parts.hostname:
-            raise InvalidImageError(f"the address {shown(text)} names no host; allowed: http(s)://host/path")
+            raise InvalidImageError("the address names no host; allowed: http(s)://host/path")
         name = PurePosixPath(unquote(parts.path)).name or parts.hostname
         return Source(name, data=fetch.get(text, name=name))
     if not text or "\0" in text:

@@ -64,6 +64,25 @@ class TestEngineChoice:
         with pytest.raises(ConfigurationError, match="did you mean patch"):
             Client("pach")
 
+    def test_engines_of_other_packages(self, tmp_path, monkeypatch, photo):
+        """An installed package can bring an engine; one that can't be loaded is one line, and only when asked for."""
+        info = tmp_path / "others-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(
+            "[ipy_imgvar.engines]\nours = ipy_imgvar.engines.patch.engine:PatchEngine\n"
+            "broken = no_such_module:Engine\npatch = no_such_module:Engine\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        assert Client("ours").variations(photo, size=64).engine == "patch"
+        assert isinstance(Client("patch").engine, PatchEngine)
+        with pytest.raises(
+            ConfigurationError, match=r"engine broken can't be loaded \(ModuleNotFoundError: "
+        ):
+            Client("broken")
+        with pytest.raises(ConfigurationError, match="allowed: patch, broken, ours"):
+            Client("x")
+
     def test_repr_shows_no_key(self):
         """A client's repr says which engine, and neither it nor its attributes show the key."""
         client = Client("patch", api_key="sk-very-secret")

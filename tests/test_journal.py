@@ -172,6 +172,20 @@ def test_store_that_breaks_during_a_run(fake_engine, photo, store_root):
     assert history()[-1] is made
 
 
+def test_store_that_breaks_at_the_end(fake_engine, photo, store_root):
+    """When only the end of a run can't be written, the run is whole all the same, with a warning."""
+
+    def break_it(_job):
+        (folder,) = (store_root / "runs").iterdir()
+        (folder / "run.json").unlink()
+        (folder / "run.json").mkdir()
+
+    made = run(fake_engine(["red", break_it]), photo)
+    assert made.images[0].getpixel((0, 0)) == (255, 0, 0)
+    assert made.status == "done"
+    assert "can't be written" in made.warnings[0]
+
+
 def test_moved_store(fake_engine, photo, tmp_path):
     """After the store has moved, new runs go there, and older results still read from where they are."""
     engine = fake_engine(["red"], ["blue"])

@@ -92,6 +92,14 @@ class TestFiles:
         with pytest.raises(InvalidImageError, match=r"there is no file .*photo.png"):
             source.open()
 
+    def test_a_file_that_can_not_be_read(self, photo_path):
+        """A file in whose place there is something else by then is one line."""
+        source = only(photo_path)
+        photo_path.unlink()
+        photo_path.mkdir()
+        with pytest.raises(InvalidImageError, match=r"photo\.png can't be read \(Is a directory\)"):
+            source.open()
+
     def test_content_decides_not_the_extension(self, photo, tmp_path):
         """A JPEG named .png, or without an extension, is read as what it is."""
         for name in ("photo.png", "photo", "photo.txt"):
@@ -304,6 +312,8 @@ class TestData:
             np.testing.assert_array_equal(pixels(value), np.asarray(photo))
         unread = IPythonImage(url="data:image/png;base64," + base64.b64encode(encoded(photo)).decode())
         np.testing.assert_array_equal(pixels(unread), np.asarray(photo))
+        unread.url = None
+        assert "the IPython Image is empty" in refusal(unread)
 
     def test_figure(self):
         """A matplotlib figure is what it would save."""

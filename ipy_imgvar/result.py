@@ -116,6 +116,11 @@ class Variation:
         return f"{self.source.stem}-{self.index}"
 
     @property
+    def is_there(self) -> bool:
+        """Whether `bytes` can be had: false when the original was removed from the store."""
+        return self._data is not None or (self.path is not None and self.path.is_file())
+
+    @property
     def bytes(self) -> builtins.bytes:
         """The encoded picture.
 
@@ -186,10 +191,10 @@ class Variation:
 
         return gallery.html([self])
 
-    def _repr_png_(self) -> builtins.bytes:
+    def _repr_png_(self) -> builtins.bytes | None:
         from ipy_imgvar import gallery
 
-        return gallery.contact_sheet([self])
+        return gallery.contact_sheet([self]) if self.is_there else None
 
 
 class Variations(Sequence[Variation]):
@@ -374,7 +379,7 @@ class Variations(Sequence[Variation]):
     def _repr_png_(self) -> builtins.bytes | None:
         from ipy_imgvar import gallery
 
-        return gallery.contact_sheet(self) if self else None
+        return gallery.contact_sheet(self) if any(each.is_there for each in self) else None
 
 
 _CONVERTERS: Final[Mapping[str, Callable[[Variation], Any]]] = {

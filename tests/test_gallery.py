@@ -267,6 +267,26 @@ class TestContactSheet:
             gallery.contact_sheet([])
 
 
+class TestRemoved:
+    """Pictures whose originals were removed from the store."""
+
+    def test_others_are_shown(self, tmp_path):
+        """One removed original leaves a line in its place; the others are shown, on the page and the sheet."""
+        gone = make(1)[0].kept_at(tmp_path / "<gone>.png", None)
+        made = Variations([gone, *make(1)], engine="patch")
+        page = Page(made._repr_html_())
+        assert len(page.images()) == 1
+        assert "<gone>.png is no longer in the store" in page.text
+        assert Image.open(io.BytesIO(made._repr_png_())).size == (512, 341)
+
+    def test_all_removed(self, tmp_path):
+        """Without any original there is no sheet, and the page says why."""
+        gone = make(1)[0].kept_at(tmp_path / "gone.png", None)
+        assert gone._repr_png_() is None
+        assert Variations([gone])._repr_png_() is None
+        assert "make it again" in Page(gone._repr_html_()).text
+
+
 class TestText:
     """The table in a terminal."""
 

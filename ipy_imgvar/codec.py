@@ -272,8 +272,13 @@ def kept_pixels(mask: Image.Image, size: Size) -> NDArray[np.bool_]:
             "allowed: a mask of the image's shape",
             field="mask",
         )
-    levels = mask.getchannel("A") if mask.mode == "RGBA" else mask.convert("L")
-    return np.asarray(levels) >= _KEEP_FROM
+    levels = np.asarray(mask.getchannel("A") if mask.mode == "RGBA" else mask.convert("L"))
+    if levels.max() == 1:  # An array of 0 and 1 would keep nothing, in silence.
+        raise InvalidImageError(
+            "the mask's largest value is 1 of 255; allowed: True, 255 or opaque to keep; pass mask.astype(bool)",
+            field="mask",
+        )
+    return levels >= _KEEP_FROM
 
 
 def opaque_where(keep: NDArray[np.bool_]) -> Image.Image:
@@ -284,7 +289,7 @@ def opaque_where(keep: NDArray[np.bool_]) -> Image.Image:
 
 
 def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool = False) -> Image.Image:
-    """Give `image` the aspect ratio of `size`, reduced to at most `size`, never enlarged.
+    """Give `image` the aspect ratio of `size`, reduced to at most `size`, never enlarged in both directions.
 
     Parameters
     ----------
@@ -301,12 +306,13 @@ def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool =
     box = (0.0, 0.0, float(image.width), float(image.height))
     if fit == "crop":
         scale = min(image.width / size[0], image.height / size[1])
-        width, height = size[0] * scale, size[1] * scale
+        # Rounding may give a little more than the picture has, which Pillow refuses.
+        width, height = min(size[0] * scale, image.width), min(size[1] * scale, image.height)
         left, top = (image.width - width) / 2, (image.height - height) / 2
         box = (left, top, left + width, top + height)
     elif fit == "pad":
-        scale = max(image.width / size[0], image.height / size[1])
-        size = (max(1, round(image.width / scale)), max(1, round(image.height / scale)))
+        scale = min(1.0, size[0] / image.width, size[1] / image.height)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     reduction = min(1.0, max((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1]))
     target = (max(1, round(size[0] * reduction)), max(1, round(size[1] * reduction)))
     if target == image.size and box == (0.0, 0.0, *map(float, image.size)):
@@ -320,7 +326,10 @@ def pad_image(image: Image.Image, size: Size) -> Image.Image:
 
     A picture with transparency is padded with transparent pixels.
     """
-    inner = ImageOps.contain(image, size, Image.Resampling.LANCZOS)
+    scale = min(size[0] / image.width, size[1] / image.height)
+    # `ImageOps.contain` rounds the short side of a very long picture to 0.
+    width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    inner = resize(image, (min(size[0], width), min(size[1], height)))
     pixels = np.asarray(inner)
     ground: Any = (0, 0, 0, 0)
     if inner.mode != "RGBA":

@@ -57,7 +57,10 @@ def html(pictures: Sequence[Variation], *, columns: int | None = None, notes: Se
 
 
 def _figure(picture: Variation, side_px: int) -> str:
-    image, width = _image(picture, side_px)
+    try:
+        image, width = _image(picture, side_px)
+    except ImageVariationError as exc:  # Its original was removed; the others are still worth showing.
+        return f'<figure style="margin:0;max-width:{side_px}px">{markup.escape(_plain(str(exc)))}</figure>'
     return (
         f'<figure style="margin:0;max-width:{width}px">{image}'
         f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{markup.escape(_caption(picture))}</figcaption>'
@@ -123,8 +126,9 @@ def contact_sheet(pictures: Sequence[Variation]) -> bytes:
     Raises
     ------
     ValueError
-        If there are no pictures.
+        If there are no pictures, or the originals of all were removed.
     """
+    pictures = [each for each in pictures if each.is_there]
     if not pictures:
         raise ValueError("a contact sheet needs at least one picture")
     columns = math.ceil(math.sqrt(len(pictures)))

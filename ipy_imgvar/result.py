@@ -7,6 +7,7 @@ it is asked for. How they look in a notebook is `gallery`'s.
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, overload
@@ -124,6 +125,11 @@ class Variation:
         return f"{self.source.stem}-{self.index}"
 
     @property
+    def is_there(self) -> bool:
+        """Whether `bytes` can be had: false when the original was removed from the store."""
+        return self._data is not None or (self.path is not None and self.path.is_file())
+
+    @property
     def bytes(self) -> builtins.bytes:
         """The encoded picture, reduced where a smaller one was asked for than the server makes.
 
@@ -204,10 +210,10 @@ class Variation:
 
         return gallery.html([self])
 
-    def _repr_png_(self) -> builtins.bytes:
+    def _repr_png_(self) -> builtins.bytes | None:
         from ipy_imgvar import gallery
 
-        return gallery.contact_sheet([self])
+        return gallery.contact_sheet([self]) if self.is_there else None
 
 
 def _contained(size: Size, limit: Size) -> Size:
@@ -348,7 +354,9 @@ class Variations(Sequence[Variation]):
         """
         from ipy_imgvar import codec
 
-        target = Path(where).expanduser()
+        target = Path(where)
+        with contextlib.suppress(RuntimeError):  # There is no such user; the pattern's own check says so.
+            target = target.expanduser()
         if target.is_dir() or not target.suffix:
             pattern = str(target / ("{stem}-{i}" + self._extension()))
         else:
@@ -396,7 +404,7 @@ class Variations(Sequence[Variation]):
     def _repr_png_(self) -> builtins.bytes | None:
         from ipy_imgvar import gallery
 
-        return gallery.contact_sheet(self) if self else None
+        return gallery.contact_sheet(self) if any(each.is_there for each in self) else None
 
 
 _CONVERTERS: Final[Mapping[str, Callable[[Variation], Any]]] = {

@@ -240,7 +240,9 @@ def _from_text(text: str) -> Source:
             raise InvalidImageError(
                 f"the address is not valid ({exc}); allowed: http(s)://host/path"
             ) from exc
-        name = PurePosixPath(unquote(parts.path)).name or parts.hostname or "the URL"
+        if not parts.hostname:
+            raise InvalidImageError("the address names no host; allowed: http(s)://host/path")
+        name = PurePosixPath(unquote(parts.path)).name or parts.hostname
         return Source(name, data=fetch.get(text, name=name))
     if not text or "\0" in text:
         raise InvalidImageError(f"the image is {shown(text)}; allowed: {_ALLOWED}")
@@ -256,6 +258,8 @@ def _from_path(path: Path) -> Source:
             raise InvalidImageError(f"{path} is a folder; name an image in it, such as {path / inside}")
         if not path.exists():
             raise missing_file(path)
+        if not path.is_file():  # Reading a device such as /dev/zero, or a pipe, may never end.
+            raise InvalidImageError(f"{path} is a device or pipe; allowed: a file, or open(path, 'rb')")
     except (OSError, RuntimeError) as exc:  # A name too long for the file system, or "~nobody".
         reason = getattr(exc, "strerror", None) or exc
         raise InvalidImageError(f"{shown(str(path))} can't be opened ({reason}); check the path") from exc

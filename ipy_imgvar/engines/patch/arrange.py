@@ -13,7 +13,7 @@ import numpy as np
 
 from .field import Field
 from .novelty import new_share
-from .patches import RADIUS, grid, vectors
+from .patches import PATCH, RADIUS, grid, vectors
 from .resize import resize
 from .search import nearest_complete
 from .vote import vote
@@ -75,16 +75,8 @@ def descend(
 
 def initial(layout: Layout, level: Level) -> Arrangement:
     """Return the layout itself as an arrangement, where no level is small enough for an exact search."""
-    rows, cols = layout.origin(level.output)
-    inner = slice(RADIUS, -RADIUS)
-    height, width = level.source
-    field = Field.from_positions(
-        (rows[inner, inner] * height).astype(np.int32) - RADIUS,
-        (cols[inner, inner] * width).astype(np.int32) - RADIUS,
-        level.output,
-        level.source,
-    )
-    return Arrangement(vote(level.packed, field, level.image.shape[2]), field, 0.0)
+    field = _straight(layout, level)
+    return Arrangement(vote(level.packed, field, level.channels), field, 0.0)
 
 
 def _settle(
@@ -98,32 +90,38 @@ def _settle(
 ) -> Arrangement:
     """Match and vote at one level until few patches change."""
     forced = layout.forced(level)
-    scale = level.image.shape[2] * 49
-    places_asked, places_known = _places(layout, level, knobs, scale)
-    before: NDArray[np.intp] | None = None
+    free = np.flatnonzero(forced[RADIUS:-RADIUS, RADIUS:-RADIUS].reshape(-1) < 0)
+    field = force_field(_straight(layout, level), forced)
     force(image, level, forced)
+    if not len(free):
+        return Arrangement(image, field, 0.0)
+    scale = level.channels * PATCH * PATCH
+    ground = level.ground[layout.ground.view]
+    places_asked, places_known = _places(layout, level, knobs, scale)
+    index = field.flat()
     for turn in range(1 if sharp else _ITERATIONS):
         workers.check()
         known = level.sharp_patches if turn or sharp else level.soft_patches
         match = nearest_complete(
-            np.concatenate([vectors(image), places_asked], axis=1),
-            np.concatenate([known, places_known], axis=1),
+            np.concatenate([vectors(image), places_asked], axis=1)[free],
+            np.concatenate([known, places_known], axis=1)[ground],
             scale,
             workers,
         )
-        field = force_field(Field.from_flat(match.index, level.output, level.source), forced)
-        image = vote(level.packed, field, level.image.shape[2])
+        changed = np.mean(index[free] != ground[match.index])
+        index[free] = ground[match.index]
+        field = force_field(Field.from_flat(index, level.output, level.sheet), forced)
+        image = vote(level.packed, field, level.channels)
         force(image, level, forced)
-        if before is not None and np.mean(before != match.index) < _SETTLED:
+        if changed < _SETTLED:
             break
-        before = match.index
     return Arrangement(image, field, float(match.distance.mean() + match.missing.mean()))
 
 
 def force(image: NDArray[np.float32], level: Level, forced: NDArray[np.int32]) -> None:
     """Put the pieces' source pixels into the image, in place."""
     kept = forced >= 0
-    image[kept] = level.image.reshape(-1, image.shape[2])[forced[kept]]
+    image[kept] = level.pixels[forced[kept]]
 
 
 def force_field(field: Field, forced: NDArray[np.int32]) -> Field:
@@ -139,6 +137,19 @@ def force_field(field: Field, forced: NDArray[np.int32]) -> Field:
     return Field.from_positions(new_rows, new_cols, field.output, field.source)
 
 
+def _straight(layout: Layout, level: Level) -> Field:
+    """Return the field that shows the ground where the layout puts it."""
+    rows, cols = layout.origin(level.output)
+    inner = slice(RADIUS, -RADIUS)
+    height, width = level.size
+    return Field.from_positions(
+        (rows[inner, inner] * height).astype(np.int32) - RADIUS,
+        (cols[inner, inner] * width).astype(np.int32) + layout.ground.view * width - RADIUS,
+        level.output,
+        level.sheet,
+    )
+
+
 def _places(
     layout: Layout, level: Level, knobs: Knobs, scale: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -147,11 +158,11 @@ def _places(
     rows, cols = layout.origin(level.output)
     inner = slice(RADIUS, -RADIUS)
     asked = np.stack([rows[inner, inner], cols[inner, inner]], axis=-1).reshape(-1, 2)
-    height, width = level.source
-    down, across = grid(level.source)
+    height, width = level.size
+    down, across = grid(level.sheet)
     known = np.empty((down, across, 2), np.float32)
     known[..., 0] = ((np.arange(down) + RADIUS + 0.5) / height)[:, None]
-    known[..., 1] = (np.arange(across) + RADIUS + 0.5) / width
+    known[..., 1] = (np.arange(across) + RADIUS + 0.5) / width % 1
     return asked * weights, known.reshape(-1, 2) * weights
 
 

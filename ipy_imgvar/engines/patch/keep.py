@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .field import dilate
-from .patches import PATCH, RADIUS, vectors
+from .patches import PATCH, RADIUS, basis, grid, vectors
 from .resize import resize
 
 if TYPE_CHECKING:
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["box_mean", "subjects", "uniqueness"]
 
+_COMPARED_PX = 64
 _MAP_PX = 40
-_MAP_PATCHES = 1_800
+_TOP = 0.75
+_RECURS = 0.08
+_UNIQUE = 0.34
 _CENTRE = 0.33
 _SMALLEST = 0.006
 _COLOUR = 0.07
 _REACH = 0.7
-_CENTRED = 0.15
+_CLOSED = 3
+_CENTRED = 0.4
 _FAR = np.float32(1e6)
 
 
@@ -44,21 +48,23 @@ def subjects(source: NDArray[np.float32], cover: float) -> list[NDArray[np.float
     list of ndarray of shape (h, w), float32
         1 inside the subject, 0 outside, at about 40 px; empty where the picture is one texture.
     """
-    ranks, small = uniqueness(source)
-    if not ranks.any():
+    ranks, small, single = uniqueness(source)
+    if not single:
         return []
     shares = _by_colour(ranks, small) * ranks**_CENTRED
-    threshold = max(_otsu(shares), float(np.quantile(shares, 1 - cover)))
+    threshold = max(_otsu(shares), float(np.quantile(shares, 1 - cover * single)))
     mask = shares >= threshold
-    closed = ~dilate(~dilate(mask, 2), 2)
+    closed = ~dilate(~dilate(mask, _CLOSED), _CLOSED)
     labels = components(dilate(_filled(mask | closed), 1))
     found = [labels == label for label in np.unique(labels[labels > 0])]
     found = [one.astype(np.float32) for one in found if one.sum() >= _SMALLEST * one.size]
     return sorted(found, key=lambda one: -float(one.sum()))
 
 
-def uniqueness(source: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return how unusual each part of a picture is, at about 40 px on the short side.
+def uniqueness(source: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """Return how unusual each part of a picture is.
+
+    Patches are compared at about 64 px on the short side: at that scale a face outweighs a plain coat.
 
     Parameters
     ----------
@@ -67,23 +73,27 @@ def uniqueness(source: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArra
     Returns
     -------
     ranks : ndarray of shape (h, w), float32
-        0 (most ordinary) to 1; all 0 where the picture is too small to judge.
+        0 (most ordinary) to 1, at about 40 px; all 0 where the picture is too small to judge.
     small : ndarray of shape (h, w, C), float32
         The picture at that size.
+    single : float
+        0 where even the most unusual part recurs elsewhere (a wall, a field of stars), 1 where it is unlike all else.
     """
-    height, width = source.shape[:2]
-    scale = min(1.0, _MAP_PX / min(height, width), (_MAP_PATCHES / (height * width)) ** 0.5)
-    shape = max(1, round(height * scale)), max(1, round(width * scale))
-    small = resize(source, shape)
+    fine = resize(source, _fitted(source, _COMPARED_PX))
+    small = resize(fine, _fitted(source, _MAP_PX))
+    shape = small.shape[:2]
     if min(shape) < 2 * PATCH:
-        return np.zeros(shape, np.float32), small
-    lows = np.sqrt(_lonely(vectors(small), shape))
-    unusual = np.pad(lows.reshape(shape[0] - PATCH + 1, -1), RADIUS, mode="edge")
-    unusual = box_mean(box_mean(unusual, 3), 3) * _centred(shape)
+        return np.zeros(shape, np.float32), small, 0.0
+    lonely, contrast = _lonely(fine)
+    lows = box_mean(box_mean(np.pad(np.sqrt(lonely), RADIUS, mode="edge"), 4), 4)
+    unusual = resize(lows[..., None], shape)[..., 0] * _centred(shape)
     if np.ptp(unusual) < 1e-4:  # noqa: PLR2004 - a picture of one texture has no subject
-        return np.zeros(shape, np.float32), small
+        return np.zeros(shape, np.float32), small, 0.0
     ranks = unusual.reshape(-1).argsort(kind="stable").argsort(kind="stable").reshape(shape)
-    return (ranks / (ranks.size - 1)).astype(np.float32), small
+    top = lows[RADIUS:-RADIUS, RADIUS:-RADIUS] > np.quantile(lows, _TOP)
+    recurring = float(lonely[top].sum() / (contrast[top].sum() + 1e-6))
+    single = float(np.clip((recurring - _RECURS) / (_UNIQUE - _RECURS), 0, 1))
+    return (ranks / (ranks.size - 1)).astype(np.float32), small, single
 
 
 def box_mean(values: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
@@ -112,19 +122,31 @@ def components(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         labels = spread
 
 
-def _lonely(patches: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return each patch's squared distance to the nearest one that lies more than 7 px away; 0 if none does."""
-    rows, cols = shape[0] - PATCH + 1, shape[1] - PATCH + 1
+def _fitted(source: NDArray[np.float32], short_px: int) -> tuple[int, int]:
+    """Return the shape of the source reduced to a short side, or further where it is a long strip."""
+    height, width = source.shape[:2]
+    scale = min(1.0, short_px / min(height, width), short_px * (1.2 / (height * width)) ** 0.5)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _lonely(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return each patch's squared distance to the nearest one over 7 px away (0 if none is), and its own contrast."""
+    rows, cols = grid(image.shape[:2])
+    patches = vectors(image)
+    contrast = patches.reshape(len(patches), -1, PATCH * PATCH).var(axis=2).sum(axis=1) * PATCH * PATCH
+    patches = patches @ basis(image, np.random.default_rng(0))
     norms = np.einsum("pf,pf->p", patches, patches)
-    distances = norms[:, None] + norms - 2 * (patches @ patches.T)
-    by_row = distances.reshape(rows, cols, rows, cols)
+    doubled = patches.T * -2
     apart = np.abs(np.subtract.outer(np.arange(cols), np.arange(cols)))
     near = np.where(apart <= PATCH, _FAR, np.float32(0))[:, None]
+    lows = np.empty((rows, cols), np.float32)
     for row in range(rows):
-        by_row[row, :, max(0, row - PATCH) : row + PATCH + 1] += near
-    lows: NDArray[np.float32] = distances.min(axis=1)
+        asked = slice(row * cols, (row + 1) * cols)
+        distances = (patches[asked] @ doubled + norms).reshape(cols, rows, cols)
+        distances[:, max(0, row - PATCH) : row + PATCH + 1] += near
+        lows[row] = distances.reshape(cols, -1).min(axis=1) + norms[asked]
     lows[lows > _FAR / 2] = 0
-    return np.maximum(lows, 0)
+    return np.maximum(lows, 0), contrast.reshape(rows, cols)
 
 
 def _by_colour(ranks: NDArray[np.float32], small: NDArray[np.float32]) -> NDArray[np.float32]:

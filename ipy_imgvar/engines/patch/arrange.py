@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from .pyramid import Level
     from .workers import Workers
 
-__all__ = ["Arrangement", "coherence", "descend", "force", "force_field", "initial"]
+__all__ = ["Arrangement", "best", "descend", "force", "force_field", "initial"]
 
 _ITERATIONS = 6
 _SETTLED = 0.005
+_NOVELTY = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,17 +167,35 @@ def _places(
     return asked * weights, known.reshape(-1, 2) * weights
 
 
-def coherence(
-    arrangement: Arrangement, source: Level, knobs: Knobs, siblings: list[NDArray[np.float32]]
-) -> float:
-    """Return the score by which candidates are chosen; lower is better.
+def best(
+    candidates: list[Arrangement],
+    source: NDArray[np.float32],
+    siblings: list[NDArray[np.float32]],
+    aim: float,
+) -> int:
+    """Return the index of the candidate to carry on.
 
-    The cost is taken relative to the source's own contrast, so that one weight suits all pictures.
+    A candidate loses for costing more than the cheapest, and for being nearer than `aim` to the source or to a
+    sibling. Beyond the aim more novelty earns nothing, so that the cost decides among those that are new enough.
+
+    Parameters
+    ----------
+    candidates : list of Arrangement
+        All at one level.
+    source : ndarray of shape (H, W, C), float32
+        The source at that level.
+    siblings : list of ndarray of shape (h, w, C), float32
+        What was chosen for the pictures before.
+    aim : float
+        The new share wanted, 0..1.
     """
-    contrast = float(source.image.var()) + 1e-4
-    score = arrangement.cost / contrast
-    aims = [(source.image, knobs.share)] + [(sibling, knobs.share * 0.7) for sibling in siblings]
-    for reference, aim in aims:
-        if aim > 0:
-            score += 0.3 * max(0.0, 1 - new_share(arrangement.image, reference) / aim)
-    return score
+    lowest = min(candidate.cost for candidate in candidates) + 1e-6
+    scores = []
+    for candidate in candidates:
+        score = candidate.cost / lowest
+        if aim:
+            score += _NOVELTY * max(0.0, 1 - new_share(candidate.image, source) / aim)
+            shares = [new_share(candidate.image, sibling) for sibling in siblings]
+            score += _NOVELTY * max(0.0, 1 - min(shares, default=aim) / aim)
+        scores.append(score)
+    return int(np.argmin(scores))

@@ -23,8 +23,9 @@ __all__ = ["box_mean", "subjects", "uniqueness"]
 _COMPARED_PX = 64
 _MAP_PX = 40
 _TOP = 0.75
-_RECURS = 0.08
-_UNIQUE = 0.34
+_RECURS = 0.1
+_UNIQUE = 0.4
+_RECURRING_COVER = 0.5
 _CENTRE = 0.33
 _SMALLEST = 0.006
 _COLOUR = 0.07
@@ -41,7 +42,7 @@ def subjects(source: NDArray[np.float32], cover: float) -> list[NDArray[np.float
     ----------
     source : ndarray of shape (H, W, C), float32, 0..1
     cover : float
-        The largest share of the picture that subjects may take, before their outlines are closed.
+        The largest share of the picture that subjects may take.
 
     Returns
     -------
@@ -52,13 +53,23 @@ def subjects(source: NDArray[np.float32], cover: float) -> list[NDArray[np.float
     if not single:
         return []
     shares = _by_colour(ranks, small) * ranks**_CENTRED
-    threshold = max(_otsu(shares), float(np.quantile(shares, 1 - cover * single)))
-    mask = shares >= threshold
-    closed = ~dilate(~dilate(mask, _CLOSED), _CLOSED)
-    labels = components(dilate(_filled(mask | closed), 1))
+    mask = _outlined(shares, cover * max(single, _RECURRING_COVER))
+    labels = components(mask)
     found = [labels == label for label in np.unique(labels[labels > 0])]
     found = [one.astype(np.float32) for one in found if one.sum() >= _SMALLEST * one.size]
     return sorted(found, key=lambda one: -float(one.sum()))
+
+
+def _outlined(shares: NDArray[np.float32], cover: float) -> NDArray[np.bool_]:
+    """Mark the highest values with closed outlines and a margin, so that at most about `cover` is marked."""
+    top = cover
+    while True:
+        mask = shares >= max(_otsu(shares), float(np.quantile(shares, 1 - top)))
+        closed = ~dilate(~dilate(mask, _CLOSED), _CLOSED)
+        mask = dilate(_filled(mask | closed), 1)
+        if mask.mean() <= cover or top < cover / 4:
+            return mask
+        top *= 0.8
 
 
 def uniqueness(source: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:

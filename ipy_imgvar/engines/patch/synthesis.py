@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arrange import Arrangement, coherence, descend, initial
+from .arrange import Arrangement, best, descend, initial
 from .blas import single_threaded_blas
 from .keep import subjects
 from .knobs import knobs
@@ -45,7 +45,7 @@ _FLIP_FROM = 0.3
 _FLIP_SHARE = 0.35
 _NO_SUBJECTS_FROM = 0.97
 _REFRAME_EVERY = 3
-_REFRAME_BELOW = 0.75
+_REFRAME_BELOW = 0.4
 _RGBA = 4
 _ZOOM = (0.82, 0.95)
 _DENSE_PATCHES = 130 * 200
@@ -241,17 +241,14 @@ class _Run:
         if not exact:
             layout = self._layout(rng, levels[0], 1)
             return initial(layout, levels[0]), layout, 0
-        best: tuple[float, Layout, Arrangement] | None = None
+        layouts, candidates = [], []
         for trial in range(self.knobs.candidates):
             self.report(number, 0.2 * trial / self.knobs.candidates, "arrangement")
-            layout = self._layout(rng, levels[0], 1 if (number + trial) % 2 else -1)
-            start = layout.start(levels[0], self.knobs.fade)
-            found = descend(start, layout, tried, self.knobs, self.workers)
-            score = coherence(found, tried[-1], self.knobs, self.siblings)
-            if best is None or score < best[0]:
-                best = score, layout, found
-        assert best is not None  # noqa: S101 - there is always a candidate
-        _, layout, found = best
+            layouts.append(self._layout(rng, levels[0], 1 if (number + trial) % 2 else -1))
+            start = layouts[-1].start(levels[0], self.knobs.fade)
+            candidates.append(descend(start, layouts[-1], tried, self.knobs, self.workers))
+        chosen = best(candidates, tried[-1].image, self.siblings, self.knobs.share)
+        layout, found = layouts[chosen], candidates[chosen]
         self.siblings.append(found.image)
         self.report(number, 0.2, "arrangement")
         if len(exact) > len(tried):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .field import Field
+from .keep import box_mean
 from .novelty import new_share
 from .patches import PATCH, RADIUS, grid, vectors
 from .resize import resize
@@ -31,6 +32,7 @@ __all__ = ["Arrangement", "best", "descend", "force", "force_field", "initial"]
 _ITERATIONS = 6
 _SETTLED = 0.005
 _NOVELTY = 0.8
+_TOUCHES = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,32 +93,47 @@ def _settle(
 ) -> Arrangement:
     """Match and vote at one level until few patches change."""
     forced = layout.forced(level)
-    free = np.flatnonzero(forced[RADIUS:-RADIUS, RADIUS:-RADIUS].reshape(-1) < 0)
     field = force_field(_straight(layout, level), forced)
     force(image, level, forced)
-    if not len(free):
+    groups = _groups(layout, level, forced)
+    if not groups:
         return Arrangement(image, field, 0.0)
     scale = level.channels * PATCH * PATCH
-    ground = level.ground[layout.ground.view]
     places_asked, places_known = _places(layout, level, knobs, scale)
     index = field.flat()
     for turn in range(1 if sharp else _ITERATIONS):
         workers.check()
         known = level.sharp_patches if turn or sharp else level.soft_patches
-        match = nearest_complete(
-            np.concatenate([vectors(image), places_asked], axis=1)[free],
-            np.concatenate([known, places_known], axis=1)[ground],
-            scale,
-            workers,
-        )
-        changed = np.mean(index[free] != ground[match.index])
-        index[free] = ground[match.index]
+        asked = np.concatenate([vectors(image), places_asked], axis=1)
+        known = np.concatenate([known, places_known], axis=1)
+        before = index.copy()
+        cost = 0.0
+        for free, allowed in groups:
+            match = nearest_complete(asked[free], known[allowed], scale, workers)
+            index[free] = allowed[match.index]
+            cost += float(match.distance.mean() + match.missing.mean()) * len(free) / len(index)
         field = force_field(Field.from_flat(index, level.output, level.sheet), forced)
         image = vote(level.packed, field, level.channels)
         force(image, level, forced)
-        if changed < _SETTLED:
+        if np.mean(before != index) < _SETTLED:
             break
-    return Arrangement(image, field, float(match.distance.mean() + match.missing.mean()))
+    return Arrangement(image, field, cost)
+
+
+def _groups(
+    layout: Layout, level: Level, forced: NDArray[np.int32]
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Return the free output patches, far from and touching a subject, each with the sheet patches they may show."""
+    inner = slice(RADIUS, -RADIUS)
+    kept = (forced >= 0).astype(np.float32)
+    free = forced[inner, inner] < 0
+    touching = box_mean(kept, RADIUS)[inner, inner] > _TOUCHES
+    view = layout.ground.view
+    groups = [
+        (np.flatnonzero(free & ~touching), level.ground[view]),
+        (np.flatnonzero(free & touching), level.outline[view]),
+    ]
+    return [group for group in groups if len(group[0])]
 
 
 def force(image: NDArray[np.float32], level: Level, forced: NDArray[np.int32]) -> None:

@@ -31,6 +31,7 @@ _SMALLEST = 0.006
 _COLOUR = 0.07
 _REACH = 0.7
 _CLOSED = 3
+_BELONGS = 0.55
 _CENTRED = 0.4
 _FAR = np.float32(1e6)
 
@@ -54,6 +55,7 @@ def subjects(source: NDArray[np.float32], cover: float) -> list[NDArray[np.float
         return []
     shares = _by_colour(ranks, small) * ranks**_CENTRED
     mask = _outlined(shares, cover * max(single, _RECURRING_COVER))
+    mask = _whole(mask, _by_colour(mask.astype(np.float32), small))
     labels = components(mask)
     found = [labels == label for label in np.unique(labels[labels > 0])]
     found = [one.astype(np.float32) for one in found if one.sum() >= _SMALLEST * one.size]
@@ -70,6 +72,12 @@ def _outlined(shares: NDArray[np.float32], cover: float) -> NDArray[np.bool_]:
         if mask.mean() <= cover or top < cover / 4:
             return mask
         top *= 0.8
+
+
+def _whole(mask: NDArray[np.bool_], belongs: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Add to the mask the adjoining parts whose colour lies mostly inside it: the rest of a coat, of a tower."""
+    labels = components(mask | (belongs > _BELONGS))
+    return _filled(np.isin(labels, labels[mask]) & (labels > 0))
 
 
 def uniqueness(source: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:

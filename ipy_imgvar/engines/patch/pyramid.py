@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .field import dilate
 from .keep import box_mean
 from .patches import PATCH, RADIUS, basis, grid, project, vectors
 from .resize import resize
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Level", "pyramid"]
 
 _HALF = 0.5
+_MARGIN = 0.04
+_SCARCE = 0.08
 _FAR = 1e3
 _QUARTERING_BELOW = 90
 
@@ -77,27 +80,48 @@ class Level:
 
     @cached_property
     def ground(self) -> list[NDArray[np.intp]]:
-        """For each view, the flat sheet indices of the patches that ground in that view may show.
+        """For each view, the flat sheet indices of the patches that ground far from any subject may show.
 
-        These are the view's patches that lie mostly outside all subjects, and the other views' patches across a
-        subject's outline, since a subject may come from another view than the ground that it stands on.
+        They keep away from the subjects' outlines, where leftovers of a subject lie: a rim of hair, the tip of a
+        mast. Where that leaves next to nothing, all patches are ground.
         """
+        away = self._covered(_MARGIN) == 0
+        if away.mean() < _SCARCE:
+            away = np.ones_like(away)
+        return [self._marked([away if view == ground else None for view in range(self.views)]) for ground in range(self.views)]
+
+    @cached_property
+    def outline(self) -> list[NDArray[np.intp]]:
+        """For each view, the same for ground that touches a subject.
+
+        The outlines of all views are added, since a subject may come from another view than the ground it is on.
+        """
+        outside = self._covered(0) < _HALF
+        if not outside.any():
+            outside = np.ones_like(outside)
+        edge = outside & (self._covered(0) > 0)
+        return [
+            self._marked([outside if view == ground else edge for view in range(self.views)])
+            for ground in range(self.views)
+        ]
+
+    def _covered(self, margin: float) -> NDArray[np.float32]:
+        """Return the share of each patch of a view that lies in a subject grown by a share of the short side."""
         covered = np.zeros(self.size, np.float32)
         for region in self.regions:
-            covered[region] = 1
+            covered[dilate(region, round(margin * min(self.size)))] = 1
         inner = slice(RADIUS, -RADIUS)
-        share = box_mean(covered, RADIUS)[inner, inner]
-        outside = share < _HALF if (share < _HALF).any() else np.ones_like(share, bool)
-        outline = outside & (share > 0)
-        width, across = self.size[1], grid(self.sheet)[1]
-        result = []
-        for ground in range(self.views):
-            marks = np.zeros((len(share), across), bool)
-            for view in range(self.views):
-                part = outside if view == ground else outline
-                marks[:, view * width : view * width + share.shape[1]] = part[:, ::-1] if view else part
-            result.append(np.flatnonzero(marks))
-        return result
+        return np.maximum(box_mean(covered, RADIUS)[inner, inner] - np.float32(1e-6), 0)
+
+    def _marked(self, views: list[NDArray[np.bool_] | None]) -> NDArray[np.intp]:
+        """Return the flat sheet indices of the patches marked in each view (given unmirrored)."""
+        rows, across = grid(self.sheet)
+        marks = np.zeros((rows, across), bool)
+        for view, part in enumerate(views):
+            if part is not None:
+                left = view * self.size[1]
+                marks[:, left : left + part.shape[1]] = part[:, ::-1] if view else part
+        return np.flatnonzero(marks)
 
     @cached_property
     def packed(self) -> NDArray[np.uint64]:

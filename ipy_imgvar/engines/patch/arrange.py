@@ -33,6 +33,7 @@ _ITERATIONS = 6
 _SETTLED = 0.005
 _NOVELTY = 0.8
 _TOUCHES = 1e-6
+_SIBLINGS_APART = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,13 @@ def _places(
     return asked * weights, known.reshape(-1, 2) * weights
 
 
+def _apart(image: NDArray[np.float32], sibling: NDArray[np.float32], aim: float) -> float:
+    """Return how far two siblings are apart, 1 or more where far enough both in place and as arrangements."""
+    if image.shape != sibling.shape:
+        sibling = resize(sibling, image.shape[:2])
+    return min(new_share(image, sibling) / aim, float(np.abs(image - sibling).mean()) / _SIBLINGS_APART)
+
+
 def best(
     candidates: list[Arrangement],
     source: NDArray[np.float32],
@@ -212,7 +220,7 @@ def best(
         score = candidate.cost / lowest
         if aim:
             score += _NOVELTY * max(0.0, 1 - new_share(candidate.image, source) / aim)
-            shares = [new_share(candidate.image, sibling) for sibling in siblings]
-            score += _NOVELTY * max(0.0, 1 - min(shares, default=aim) / aim)
+            apart = [_apart(candidate.image, sibling, aim) for sibling in siblings]
+            score += _NOVELTY * max(0.0, 1 - min(apart, default=1.0))
         scores.append(score)
     return int(np.argmin(scores))

@@ -31,6 +31,8 @@ _OUT = 0.12
 
 _TRIES = 8
 _MIRRORED = 0.5
+_TURNED_FROM = 0.5
+"""How far apart subjects and ground must be to be mirrored one without the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,28 +133,34 @@ def draw(rng: np.random.Generator, knobs: Knobs, level: Level, sign: int) -> Lay
     whole = Place(knobs.shift_rows * rng.uniform(-1, 1), sign * knobs.shift_cols * rng.uniform(0.4, 1))
     ground = whole
     if knobs.part:
-        view = int(rng.random() < _MIRRORED) if level.views > 1 else 0
+        view = _view(rng, level)
+        whole = replace(whole, view=view)
         ground = Place(whole.rows, whole.cols - sign * knobs.part * rng.uniform(0.1, 0.6), view)
+        if knobs.part >= _TURNED_FROM:
+            whole = replace(whole, view=_view(rng, level))
     places = _places(rng, knobs, level, whole)
     bend = rng.normal(0, knobs.warp, (5, 5, 2)).astype(np.float32)
     noise = rng.normal(0, knobs.noise / 2, (*level.output, level.channels)).astype(np.float32)
     return Layout(tuple(places), ground, bend, noise)
 
 
+def _view(rng: np.random.Generator, level: Level) -> int:
+    return int(rng.random() < _MIRRORED) if level.views > 1 else 0
+
+
 def _places(rng: np.random.Generator, knobs: Knobs, level: Level, whole: Place) -> list[Place]:
     """Place the subjects one by one, largest first, where none covers another."""
     places: list[Place] = []
     taken = np.zeros(level.subjects[0].shape, bool) if level.subjects else np.zeros((1, 1), bool)
-    turned = int(rng.random() < _MIRRORED) if level.views > 1 and knobs.part else 0
     for number, mask in enumerate(level.subjects):
         for trial in range(_TRIES + 1):
             reach = knobs.part * (1 - trial / _TRIES)
-            place = replace(whole, view=turned)
+            place = whole
             if number:
                 place = Place(
                     whole.rows + rng.uniform(-0.12, 0.12) * reach,
                     whole.cols + rng.uniform(-0.5, 0.5) * reach,
-                    turned,
+                    whole.view,
                 )
             place = _within(mask, place)
             shown = _moved(mask, place)

@@ -42,7 +42,6 @@ __all__ = ["is_flat", "synthesise"]
 _FLAT = 1.5 / 255
 _TINY = 9
 _FLIP_FROM = 0.3
-_FLIP_SHARE = 0.35
 _NO_SUBJECTS_FROM = 0.97
 _REFRAME_EVERY = 3
 _REFRAME_BELOW = 0.4
@@ -132,7 +131,7 @@ def synthesise(
         )
         for number in range(n):
             workers.check()
-            yield run.picture(number, flip=flip, tone=tone)
+            yield run.picture(number, tone=tone)
             run.report(number + 1, 0, f"{number + 1} of {n}")
 
 
@@ -167,19 +166,14 @@ class _Run:
             return (self.keep.astype(np.float32),)
         return tuple(subjects(self.source, self.knobs.cover)) if self.strength < _NO_SUBJECTS_FROM else ()
 
-    def picture(self, number: int, *, flip: bool, tone: bool) -> NDArray[np.uint8]:
+    def picture(self, number: int, *, tone: bool) -> NDArray[np.uint8]:
         """Make picture `number`."""
         rng = np.random.default_rng([self.seed, number])
-        mirrored = (
-            bool(rng.random() < _FLIP_SHARE) and flip and self.strength >= _FLIP_FROM and self.keep is None
-        )
         light = draw_tone(rng, self.strength)
         image = self._crop(rng) if self.rigid else self._synthesised(rng, number)
         result = self._finished(image)
         if tone and self.keep is None:
             result = light.apply(result)
-        if mirrored:
-            result = np.ascontiguousarray(result[:, ::-1])
         return result
 
     def report(self, number: int, part: float, text: str) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["dense", "fine"]
 
 _ROUNDS = 3
+_BLEND = 1
 _CHUNK = 8_192
 
 
@@ -79,9 +80,9 @@ def fine(
 
 def _show(field: Field, level: Level, workers: Workers) -> NDArray[np.uint64]:
     words = copy(level.packed, field, workers)
-    near = dilate(np.pad(field.seams(), RADIUS, mode="edge"), RADIUS)
+    near = dilate(np.pad(field.seams(), RADIUS, mode="edge"), _BLEND)
     pixels = np.flatnonzero(near)
-    words.reshape(-1)[pixels] = vote_at(level.packed, field, pixels, 2, workers)
+    words.reshape(-1)[pixels] = vote_at(level.packed, field, pixels, _BLEND, workers)
     return words
 
 

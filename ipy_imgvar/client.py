@@ -1,21 +1,19 @@
 """The one way to a variation: the magic, the panel, the command line, the server and Python all call this client.
 
-It picks the engine, checks the request, collects the pictures as they come, has each written to the store, and times
-the run. It holds no image logic and knows no interface.
+It picks the engine, checks the request and hands both to `run`. It holds no image logic and knows no interface.
 """
 
 from __future__ import annotations
 
-import logging
 import secrets
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ipy_imgvar.engines import make_engine
-from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidRequestError
-from ipy_imgvar.journal import Recorder
+from ipy_imgvar.engines import engine_names, make_engine
+from ipy_imgvar.errors import ConfigurationError, InvalidImageError, InvalidRequestError, shown
+from ipy_imgvar.protocol import Engine
 from ipy_imgvar.request import VariationRequest
+from ipy_imgvar.run import Listener, RunJob, collect
 from ipy_imgvar.settings import connection
 from ipy_imgvar.source import Source, load_sources
 
@@ -23,13 +21,10 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
-    from ipy_imgvar.protocol import Engine
     from ipy_imgvar.result import Variation, Variations
     from ipy_imgvar.settings import Secret
 
 __all__ = ["Client", "variations"]
-
-_log = logging.getLogger("ipy_imgvar")
 
 #: Where each optional feature stands in a request, and what to do without it.
 _FEATURES: Final = {
@@ -103,7 +98,7 @@ class Client:
         VariationRequest.from_arguments(**self._defaults)
         if engine is None:
             engine = "openai" if found.chosen else "patch"
-        self.engine: Engine = make_engine(engine, found) if isinstance(engine, str) else engine
+        self.engine: Engine = make_engine(engine, found) if isinstance(engine, str) else _checked(engine)
 
     def variations(
         self,
@@ -194,8 +189,8 @@ class Client:
             requests = _with_mask(requests, mask)
         for each in requests:
             self.engine.check(each)
-        listener = _Listener(on_progress, on_picture, on_preview, on_notice)
-        return _collect(self.engine, requests, _Job(len(requests), listener, cancel))
+        listener = Listener(on_progress, on_picture, on_preview, on_notice)
+        return collect(self.engine, requests, RunJob(len(requests), listener, cancel))
 
     def _refuse_unsupported(self, request: VariationRequest, *, mask: Any) -> None:
         asked = {"mask": mask, "prompt": request.prompt, "seed": request.seed}
@@ -249,54 +244,12 @@ def variations(image: Any, **arguments: Any) -> Variations:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Listener:
-    """What the caller wants to hear of."""
-
-    on_progress: Callable[[float, str], None] | None
-    on_picture: Callable[[Variation], None] | None
-    on_preview: Callable[[bytes], None] | None
-    on_notice: Callable[[str], None] | None
-
-
-class _Job:
-    """The run's progress over all images, its cancel switch, and what is to be said of it; see `protocol.Job`."""
-
-    def __init__(self, images: int, listener: _Listener, cancel: threading.Event | None) -> None:
-        self._images = images
-        self._cancel = cancel
-        self.listener = listener
-        self.current = 0
-        self.warnings: list[str] = []
-        self.usage: dict[str, Any] = {}
-
-    def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:
-        if self.listener.on_progress is not None:
-            self.listener.on_progress(min(1.0, (self.current + fraction) / self._images), text)
-        if preview is not None and self.listener.on_preview is not None:
-            self.listener.on_preview(preview)
-        self.check()
-
-    def announce(self, text: str) -> None:
-        _log.info("%s", text)
-        if self.listener.on_notice is not None:
-            self.listener.on_notice(text)
-
-    def count(self, usage: Mapping[str, Any]) -> None:
-        _log.info("usage: %s", dict(usage))
-        for name, value in usage.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                self.usage[name] = self.usage.get(name, 0) + value
-            else:
-                self.usage[name] = value
-
-    def warn(self, text: str) -> None:
-        if text not in self.warnings:
-            self.warnings.append(text)
-
-    def check(self) -> None:
-        if self._cancel is not None and self._cancel.is_set():
-            raise CancelledError("the run was cancelled")
+def _checked(engine: Any) -> Engine:
+    if isinstance(engine, Engine) and not isinstance(engine, type):
+        return engine
+    raise ConfigurationError(
+        f"engine is {shown(engine)}; allowed: {', '.join(engine_names())}, or an object with the methods of an Engine"
+    )
 
 
 def _with_mask(requests: list[VariationRequest], mask: Any) -> list[VariationRequest]:
@@ -306,65 +259,17 @@ def _with_mask(requests: list[VariationRequest], mask: Any) -> list[VariationReq
             f"there are {len(masks)} masks for {len(requests)} images; allowed: one, or one for each",
             field="mask",
         )
+    for each in masks:
+        _decode_mask(each)
     if len(masks) == 1:
         masks *= len(requests)
     return [replace(request, mask=each) for request, each in zip(requests, masks, strict=True)]
 
 
-def _collect(engine: Engine, requests: list[VariationRequest], job: _Job) -> Variations:
-    """Run every request, and record how it ended whatever happens."""
-    shared = replace(requests[0], image=None, mask=None)
-    recorder = Recorder(
-        shared, engine=engine.name, model=engine.model(shared), warnings=job.warnings, usage=job.usage
-    )
-    _log.debug("%d image(s) for %s: %s", len(requests), engine.name, shared.settings())
+def _decode_mask(mask: Source) -> None:
+    """Raise what is wrong with a mask as a mistake of that argument, before anything is made."""
     try:
-        failures = _run_each(engine, requests, job, recorder)
-    except CancelledError as exc:
-        exc.partial = recorder.finish("interrupted") or None
+        mask.open()
+    except InvalidImageError as exc:
+        exc.field = "mask"
         raise
-    except BaseException as exc:
-        recorder.finish("interrupted" if isinstance(exc, KeyboardInterrupt) else "failed")
-        raise
-    result = recorder.finish("failed" if failures else "done")
-    if failures:
-        raise _failure(failures, len(requests), result)
-    return result
-
-
-def _run_each(
-    engine: Engine,
-    requests: list[VariationRequest],
-    job: _Job,
-    recorder: Recorder,
-) -> list[tuple[Source | None, ImageVariationError]]:
-    """Return the images that failed: one that does is no reason to drop the others; a cancelled run is."""
-    failures: list[tuple[Source | None, ImageVariationError]] = []
-    for number, request in enumerate(requests):
-        job.current = number
-        try:
-            # Without `closing`, a traceback that is kept would keep the generator's threads.
-            with closing(engine.generate(request, job)) as pictures:
-                for picture in pictures:
-                    kept = recorder.add(picture)
-                    _log.debug("%s: %s, %dx%d", kept.name, kept.mime_type, *kept.size)
-                    if job.listener.on_picture is not None:
-                        job.listener.on_picture(kept)
-        except CancelledError:
-            raise
-        except ImageVariationError as exc:
-            _log.info("%s failed: %s", request.image, exc)
-            failures.append((request.image, exc))
-    return failures
-
-
-def _failure(
-    failures: list[tuple[Source | None, ImageVariationError]], images: int, partial: Variations
-) -> ImageVariationError:
-    """Return the first failure, with the finished pictures; it names the other images that failed."""
-    _, first = failures[0]
-    first.partial = partial or None
-    if images > 1:
-        others = ", ".join(str(source) for source, _ in failures)
-        first.args = (f"{len(failures)} of {images} images failed ({others}); the first: {first}",)
-    return first

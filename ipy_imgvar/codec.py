@@ -43,6 +43,7 @@ __all__ = [
     "probe",
     "reduced",
     "resize",
+    "retarget_image",
     "shrink",
     "thumbnail",
     "to_array",
@@ -53,6 +54,7 @@ PARAMETERS_KEY: Final = "ipy_imgvar"
 #: File name extensions that `convert` writes, and Pillow's name of each format.
 EXTENSIONS: Final[Mapping[str, str]] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
+_MAX_STRETCH: Final = 1.25
 _KEEP_FROM: Final = 128  # grey level from which a mask pixel means "keep"
 _warnings_lock = threading.Lock()  # `catch_warnings` changes process-wide state
 
@@ -319,6 +321,24 @@ def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool =
         return image
     method = Image.Resampling.NEAREST if exact_colours else Image.Resampling.LANCZOS
     return image.resize(target, method, box=box, reducing_gap=None if exact_colours else 3.0)
+
+
+def retarget_image(image: Image.Image, size: Size) -> tuple[Image.Image, Size]:
+    """Reduce `image`, in its own aspect ratio, to the scale at which its content goes into another shape.
+
+    It then covers `size` but for the quarter that an engine can fill without repeating what should be there once; it
+    is never enlarged.
+
+    Returns
+    -------
+    tuple of Image and (int, int)
+        The image, and `size` at its scale: smaller than `size` where the image is too small for it.
+    """
+    ratios = (size[0] / image.width, size[1] / image.height)
+    scale = max(min(ratios), max(ratios) / _MAX_STRETCH)
+    if scale >= 1:
+        return image, (max(1, round(size[0] / scale)), max(1, round(size[1] / scale)))
+    return resize(image, (max(1, round(image.width * scale)), max(1, round(image.height * scale)))), size
 
 
 def pad_image(image: Image.Image, size: Size) -> Image.Image:

@@ -151,6 +151,11 @@ class Recorder:
             f"the store can't be written ({exc.strerror or exc}): these pictures are in memory only, save them"
         )
 
+    @property
+    def begun(self) -> bool:
+        """Whether a picture was finished."""
+        return bool(self._pictures)
+
     def add(self, picture: Variation) -> Variation:
         """Write a finished picture to the store at once; return it as it is to be used from now on."""
         if self._run is not None:

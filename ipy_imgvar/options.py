@@ -102,7 +102,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("seed", ("--seed",), "value", "SEED", _MAKE, "a whole number; the same one makes the same pictures again"),
     Option(
         "fit", ("--fit",), "choice", "FIT", _MAKE,
-        "when the shape differs from the size: crop, pad or stretch", choices=("crop", "pad", "stretch"),
+        "for another shape: crop, pad, stretch, or retarget (patch)",
+        choices=("crop", "pad", "stretch", "retarget"),
     ),
     Option(
         "mask", ("--mask",), "image", "IMAGE", _MAKE, "what stays in place: white or opaque, in the image's shape",

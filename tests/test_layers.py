@@ -26,7 +26,7 @@ CORE = {
     "store",
     "wire",
 }
-APPLICATION = {"bulk", "client", "journal", "options"}
+APPLICATION = {"bulk", "client", "journal", "options", "run"}
 INTERFACES = {"cli", "magic", "panel", "server"}
 RINGS = {
     **dict.fromkeys(CORE, 0),

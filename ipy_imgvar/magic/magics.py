@@ -58,7 +58,9 @@ class ImageVariationMagics(Magics):
         default_value="medium",
         help="How far from the source: subtle, medium, strong or 0 to 1.",
     ).tag(config=True)
-    fit = Unicode("crop", help="When the shape differs from the size: crop, pad or stretch.").tag(config=True)
+    fit = Unicode("crop", help="When the shape differs from the size: crop, pad, stretch or retarget.").tag(
+        config=True
+    )
     engine = Unicode("", help="The engine's name; empty for what the settings call for.").tag(config=True)
     model = Unicode("", help="The engine's model; empty for its default.").tag(config=True)
     user = Unicode("", help="An id of the end user; empty sends none.").tag(config=True)

@@ -62,7 +62,10 @@ BAD = {
         "number is 5 (int), which is no image; variables that hold one: both, bright, picture",
     ),
     "unknown form": ("photo.png -f gif", "response_format is 'gif'; allowed: url, base64"),
-    "unknown engine": ("photo.png --engine pach", "engine is 'pach'; allowed: patch; did you mean patch?"),
+    "unknown engine": (
+        "photo.png --engine pach",
+        "engine is 'pach'; allowed: patch, openai; did you mean patch?",
+    ),
     "option without value": ("photo.png -n", "-n needs a value"),
     "option twice": ("photo.png -n 2 -n 3", "-n is given twice"),
     "flag with value": ("photo.png --quiet=yes", "--quiet takes no value"),

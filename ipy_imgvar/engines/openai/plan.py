@@ -131,6 +131,10 @@ def check(request: VariationRequest, *, is_openai: bool) -> None:
             raise InvalidRequestError(
                 f"option {name} is {shown(value)}; allowed: {', '.join(allowed)}", field="options"
             )
+    if request.fit == "retarget":
+        raise InvalidRequestError(
+            "fit is retarget; allowed: crop, pad, stretch; only patch has it", field="fit"
+        )
     if choose_route(request, is_openai=is_openai) == "edits":
         _check_edits_size(request.size)
         return

@@ -89,7 +89,9 @@ class Layout:
             new_row = row + round(place.rows * height + (rows - height) / 2)
             new_col = col + round(place.cols * width + (cols - width) / 2)
             inside = (new_row >= 0) & (new_row < rows) & (new_col >= 0) & (new_col < cols)
-            result[new_row[inside], new_col[inside]] = (row * level.sheet[1] + place.view * width + col)[inside]
+            result[new_row[inside], new_col[inside]] = (row * level.sheet[1] + place.view * width + col)[
+                inside
+            ]
         return result
 
     def origin(self, shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -189,7 +191,7 @@ def _within(mask: NDArray[np.float32], place: Place) -> Place:
         inside = np.flatnonzero(line)
         before, after = inside[0] / len(line), (len(line) - 1 - inside[-1]) / len(line)
         low = -before if before else -_OUT if after else -_CUT
-        high = after if after else _OUT if before else _CUT
+        high = after or (_OUT if before else _CUT)
         return float(np.clip(move, low, high))
 
     down, across = np.asarray(mask.any(axis=1)), np.asarray(mask.any(axis=0))

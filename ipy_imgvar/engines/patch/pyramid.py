@@ -88,7 +88,10 @@ class Level:
         away = self._covered(_MARGIN) == 0
         if away.mean() < _SCARCE:
             away = np.ones_like(away)
-        return [self._marked([away if view == ground else None for view in range(self.views)]) for ground in range(self.views)]
+        return [
+            self._marked([away if view == ground else None for view in range(self.views)])
+            for ground in range(self.views)
+        ]
 
     @cached_property
     def outline(self) -> list[NDArray[np.intp]]:

@@ -31,6 +31,7 @@ __all__ = [
     "PARAMETERS_KEY",
     "convert",
     "encode_png",
+    "extension_of",
     "fit_image",
     "from_array",
     "grid",
@@ -360,10 +361,11 @@ def shrink(data: bytes, size: Size) -> bytes:
     """Return a picture reduced to a (width, height), in its own format."""
     image = open_image(data, "the picture", at_least_px=max(size))
     kind, _ = probe(data, "the picture")
-    return convert(encode_png(resize(image, size)), _extension_of(kind))
+    return convert(encode_png(resize(image, size)), extension_of(kind))
 
 
-def _extension_of(mime_type: str) -> str:
+def extension_of(mime_type: str) -> str:
+    """Return the file name extension of a MIME type, with its dot; .png for one that is not written."""
     name = mime_type.removeprefix("image/").upper()
     return next((extension for extension, kind in EXTENSIONS.items() if kind == name), ".png")
 

@@ -9,15 +9,28 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from ipy_imgvar.errors import InvalidRequestError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["OPTIONS", "Option", "Token", "help_text", "is_option", "parse", "spelling", "table", "usage"]
+__all__ = [
+    "MAGIC_OPTIONS",
+    "OPTIONS",
+    "Option",
+    "Token",
+    "help_text",
+    "is_option",
+    "named_values",
+    "parse",
+    "spelling",
+    "table",
+    "usage",
+]
 
 Kind = Literal["flag", "value", "choice", "name", "image", "path", "key", "mapping"]
 
@@ -74,6 +87,8 @@ class Option:
         The words that a choice may be.
     repeatable
         It may be given more than once.
+    places
+        Where there is such an option: in the magic, on the command line.
     """
 
     dest: str
@@ -85,8 +100,10 @@ class Option:
     peer: str = ""
     choices: tuple[str, ...] = ()
     repeatable: bool = False
+    places: tuple[str, ...] = ("magic", "cli")
 
 
+_NOTEBOOK, _TERMINAL = ("magic",), ("cli",)
 _MAKE, _GET, _SHOW, _ASK = "What is made", "What you get", "What is shown", "Where it is asked for"
 
 OPTIONS: Final[tuple[Option, ...]] = (
@@ -131,7 +148,11 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "api_key", ("--api-key",), "key", "KEY", _ASK,
-        "{expr}, $name or a variable that holds it, or ask; never the key", "-ApiKey",
+        "{expr}, $name or a variable that holds it, or ask; never the key", "-ApiKey", places=_NOTEBOOK,
+    ),
+    Option(
+        "api_key_file", ("--api-key-file",), "value", "PATH", _ASK,
+        "a file that holds the key", "-ApiKey", places=_TERMINAL,
     ),
     Option(
         "organization", ("--organization", "--org-id"), "value", "ID", _ASK,
@@ -164,17 +185,26 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "return url, base64, byte, image or array, not the Variations", "-ResponseFormat",
         choices=("url", "base64", "b64_json", "byte", "bytes", "image", "array"),
     ),
-    Option("out", ("-o", "--out"), "name", "NAME", _GET, "bind what is returned to this variable", "assignment"),
+    Option(
+        "out", ("-o", "--out"), "name", "NAME", _GET,
+        "bind what is returned to this variable", "assignment", places=_NOTEBOOK,
+    ),
     Option(
         "out_file", ("--out-file",), "path", "PATH", _GET,
         "save as png, jpg or webp; {i} in it numbers several, {stem} names the image", "-OutFile",
     ),
-    Option("columns", ("--columns",), "value", "N", _SHOW, "pictures in a row; left out: as many as fit"),
+    Option(
+        "columns", ("--columns",), "value", "N", _SHOW, "pictures in a row; left out: as many as fit", places=_NOTEBOOK,
+    ),
     Option("verbose", ("--verbose",), "flag", "", _SHOW, "say what is asked and what comes back", "-Verbose"),
-    Option("history", ("--history",), "flag", "", _SHOW, "what was made so far, as a table"),
+    Option("history", ("--history",), "flag", "", _SHOW, "what was made so far, as a table", places=_NOTEBOOK),
+    Option("json", ("--json",), "flag", "", _SHOW, "print a JSON object that describes the pictures", places=_TERMINAL),
     Option("quiet", ("--quiet",), "flag", "", _SHOW, "show nothing, as a ; at the end does; the value stays"),
     Option("help", ("-h", "--help"), "flag", "", _SHOW, "show this", "Get-Help"),
 )  # fmt: skip
+
+#: The options of the magic.
+MAGIC_OPTIONS: Final = tuple(option for option in OPTIONS if "magic" in option.places)
 
 #: PSOpenAI names the image with a parameter; here it has none.
 _IMAGE_SPELLINGS: Final = ("image", "file")
@@ -186,7 +216,7 @@ def _key(spelling: str) -> str:
     return re.sub(r"[-_]", "", spelling).lower()
 
 
-def spelling(written: str, options: Sequence[Option] = OPTIONS) -> Option | None:
+def spelling(written: str, options: Sequence[Option] = MAGIC_OPTIONS) -> Option | None:
     """Return the option that is written so, or None."""
     return next((option for option in options if _key(written) in map(_key, option.flags)), None)
 
@@ -198,7 +228,7 @@ def is_option(token: Token) -> bool:
     )
 
 
-def parse(tokens: Iterable[Token], options: Sequence[Option] = OPTIONS) -> dict[str, list[Token]]:
+def parse(tokens: Iterable[Token], options: Sequence[Option] = MAGIC_OPTIONS) -> dict[str, list[Token]]:
     """Sort the tokens of a line into images and option values.
 
     Parameters
@@ -303,7 +333,7 @@ def usage(program: str) -> str:
     return f"{program} IMAGE... [-n N] [-s SIZE] [-f FORM] [--out-file PATH] [more options: --help]"
 
 
-def help_text(program: str, examples: Sequence[str], options: Sequence[Option] = OPTIONS) -> str:
+def help_text(program: str, examples: Sequence[str], options: Sequence[Option] = MAGIC_OPTIONS) -> str:
     """Return the help: usage, options by group, and examples."""
     lines = [
         usage(program),
@@ -334,3 +364,25 @@ def table(options: Sequence[Option] = OPTIONS) -> str:
         peer = f"`{option.peer}`" if option.peer.startswith(("-", "Get-")) else option.peer or "none"
         rows.append((flags, option.help, peer))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def named_values(values: Iterable[Any]) -> dict[str, Any]:
+    """Put `NAME=VALUE` texts, and dictionaries, together.
+
+    Raises
+    ------
+    InvalidRequestError
+        For a text without a name and an equals sign.
+    """
+    named: dict[str, Any] = {}
+    for value in values:
+        if isinstance(value, Mapping):
+            named |= value
+            continue
+        name, equals, text = str(value).partition("=")
+        if not equals or not name.strip():
+            raise InvalidRequestError(
+                f"--option is {shown(value)}; allowed: NAME=VALUE, such as flip=false", field="options"
+            )
+        named[name.strip()] = text.strip()
+    return named

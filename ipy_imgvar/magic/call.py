@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -11,15 +10,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from ipy_imgvar.errors import InvalidRequestError, shown
 from ipy_imgvar.magic.grammar import split, whole_line
 from ipy_imgvar.magic.values import Names, images_of, value_of
-from ipy_imgvar.options import OPTIONS, Option, Token, parse, usage
+from ipy_imgvar.options import MAGIC_OPTIONS, Option, Token, named_values, parse, usage
 from ipy_imgvar.request import whole_number
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ipy_imgvar.source import Source
 
 __all__ = ["Call", "Display", "read_call"]
 
-_OPTIONS: Final[Mapping[str, Option]] = {option.dest: option for option in OPTIONS}
+_OPTIONS: Final[Mapping[str, Option]] = {option.dest: option for option in MAGIC_OPTIONS}
 _MAX_COLUMNS: Final = 10
 _CONNECTION: Final = ("api_key", "api_base", "organization", "project")
 
@@ -138,26 +139,10 @@ def _values(found: Mapping[str, list[Token]], names: Names) -> dict[str, Any]:
         if _OPTIONS[dest].kind == "image":
             values[dest] = [source for token in tokens for source in images_of(token, names)]
         elif _OPTIONS[dest].repeatable:
-            values[dest] = _named(value_of(token, _OPTIONS[dest], names) for token in tokens)
+            values[dest] = named_values(value_of(token, _OPTIONS[dest], names) for token in tokens)
         else:
             values[dest] = value_of(tokens[-1], _OPTIONS[dest], names)
     return values
-
-
-def _named(values: Any) -> dict[str, Any]:
-    """Put NAME=VALUE texts, and dictionaries, together."""
-    named: dict[str, Any] = {}
-    for value in values:
-        if isinstance(value, Mapping):
-            named |= value
-            continue
-        name, equals, text = str(value).partition("=")
-        if not equals or not name.strip():
-            raise InvalidRequestError(
-                f"--option is {shown(value)}; allowed: NAME=VALUE, such as flip=false", field="options"
-            )
-        named[name.strip()] = text.strip()
-    return named
 
 
 def _route_to_options(values: dict[str, Any], *, stream: bool) -> None:

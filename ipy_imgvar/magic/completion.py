@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar.magic.values import Names
-from ipy_imgvar.options import OPTIONS, Option, spelling
+from ipy_imgvar.options import MAGIC_OPTIONS, Option, spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +116,7 @@ def candidates(before: str, names: Names) -> tuple[str, list[str]] | None:
 def _flags(word: str, words: list[str]) -> list[str]:
     """Return the options that begin so and are not there yet."""
     used = {option.dest for each in words if each.startswith("-") and (option := spelling(each))}
-    free = [option for option in OPTIONS if option.repeatable or option.dest not in used]
+    free = [option for option in MAGIC_OPTIONS if option.repeatable or option.dest not in used]
     return [flag for option in free for flag in option.flags if flag.startswith(word)]
 
 

@@ -239,7 +239,7 @@ class _Run:
         for trial in range(self.knobs.candidates):
             self.report(number, 0.2 * trial / self.knobs.candidates, "arrangement")
             layouts.append(self._layout(rng, levels[0], 1 if (number + trial) % 2 else -1))
-            start = layouts[-1].start(levels[0], self.knobs.fade)
+            start = layouts[-1].start(levels[0])
             candidates.append(descend(start, layouts[-1], tried, self.knobs, self.workers))
         chosen = best(candidates, tried[-1].image, self.siblings, self.knobs.share)
         layout, found = layouts[chosen], candidates[chosen]

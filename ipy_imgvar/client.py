@@ -12,8 +12,14 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ipy_imgvar.engines import make_engine
-from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidRequestError
+from ipy_imgvar.engines import engine_names, make_engine
+from ipy_imgvar.errors import (
+    CancelledError,
+    ConfigurationError,
+    ImageVariationError,
+    InvalidRequestError,
+    shown,
+)
 from ipy_imgvar.journal import Recorder
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.settings import Secret
@@ -92,9 +98,14 @@ class Client:
             "extra_body": extra_body,
         }
         VariationRequest.from_arguments(**self._defaults)
-        self.engine: Engine = (
-            make_engine(engine or "patch") if engine is None or isinstance(engine, str) else engine
-        )
+        if engine is None or isinstance(engine, str):
+            engine = make_engine(engine or "patch")
+        elif not _is_engine(engine):
+            raise ConfigurationError(
+                f"engine is {shown(engine)} ({type(engine).__name__}); allowed: the name of one "
+                f"({', '.join(engine_names())}) or an Engine"
+            )
+        self.engine: Engine = engine
 
     def variations(
         self,
@@ -233,6 +244,15 @@ def variations(image: Any, **arguments: Any) -> Variations:
         )
 
 
+def _is_engine(value: object) -> bool:
+    from ipy_imgvar.protocol import Engine
+
+    try:
+        return isinstance(value, Engine) and not isinstance(value, type)
+    except Exception:  # noqa: BLE001 - a foreign object may raise anything when it is looked at
+        return False
+
+
 class _Job:
     """The run's progress over all images, and its cancel switch; see `protocol.Job`."""
 
@@ -279,7 +299,9 @@ def _collect(
 ) -> Variations:
     """Run every request, and record how it ended whatever happens."""
     shared = replace(requests[0], image=None, mask=None)
-    recorder = Recorder(shared, engine=engine.name, model=engine.model(shared), warnings=job.warnings)
+    model = engine.model(shared)
+    recorder = Recorder(shared, engine=engine.name, model=model, warnings=job.warnings)
+    _log.info("asked: engine %s, model %s, %s", engine.name, model, shared.settings())
     try:
         failures = _run_each(engine, requests, job, recorder, on_picture)
     except CancelledError as exc:
@@ -310,6 +332,7 @@ def _run_each(
             with closing(engine.generate(request, job)) as pictures:
                 for picture in pictures:
                     kept = recorder.add(picture)
+                    _log.info("made: %s of %s, kept at %s", kept, request.image, kept.path)
                     if on_picture is not None:
                         on_picture(kept)
         except CancelledError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -44,8 +45,12 @@ def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequen
     ['cat-1.png', 'cat-2.png', 'dog-1.png']
     """
     text = str(pattern)
+    if not text.strip():
+        raise InvalidRequestError(
+            "the path to save to is empty; allowed: a path such as variation-{i}.png", field="out_file"
+        )
     target = Path(text).expanduser()
-    if target.is_dir():
+    if os.path.isdir(target):  # noqa: PTH112 - no name is too long for it
         raise InvalidRequestError(
             f"{text} is a folder; name a file in it: {target / 'variation-{i}.png'}", field="out_file"
         )

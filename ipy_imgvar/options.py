@@ -31,14 +31,25 @@ class Token:
     text
         Without its quotes.
     quoted
-        Some of it was in quotes, so it is text and never an option or a variable's name.
+        Some of it was in quotes or escaped, so it is text and never a variable's name.
     parts
         The pieces it is made of: literal text, and expressions that stood in braces.
+    bare
+        Of a quoted token, what it begins with outside of quotes and braces: `--user=` of `--user="A B"`.
+    bare_end
+        Of a quoted token, whether its last character stands outside of quotes.
     """
 
     text: str
     quoted: bool = False
     parts: tuple[str | Expression, ...] = ()
+    bare: str = ""
+    bare_end: bool = False
+
+    @property
+    def head(self) -> str:
+        """What may be an option's name: the part before any quote."""
+        return self.bare if self.quoted else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +166,10 @@ def spelling(written: str, options: Sequence[Option] = OPTIONS) -> Option | None
 
 def is_option(token: Token) -> bool:
     """Return whether a token is written like an option; a negative number, a quoted word and "-" are not."""
-    return (
-        not token.quoted and token.text[:1] == "-" and len(token.text) > 1 and not _NUMBER.match(token.text)
-    )
+    head = token.head
+    if token.quoted and "=" not in head:
+        return False  # part of a name in quotes, such as -"dash.png"
+    return head[:1] == "-" and len(token.text) > 1 and not _NUMBER.match(head)
 
 
 def parse(tokens: Iterable[Token], options: Sequence[Option] = OPTIONS) -> dict[str, list[Token]]:
@@ -240,17 +252,19 @@ def _normalised(tokens: Iterable[Token], options: Sequence[Option]) -> tuple[lis
 
 
 def _after(token: Token, start: int) -> Token:
-    """Return the value of `--option=value`: the token without its first `start` characters, which are literal."""
+    """Return the value of `--option=value`: the token without its first `start` characters, which are bare."""
     head = token.parts[0] if token.parts else token.text
     rest: tuple[str | Expression, ...] = token.parts[1:]
     if isinstance(head, str) and head[start:]:
         rest = (head[start:], *rest)
-    return Token(token.text[start:], quoted=True, parts=rest)
+    return Token(token.text[start:], token.quoted, rest, token.bare[start:], token.bare_end)
 
 
 def _unknown(written: str, spellings: dict[str, Option]) -> InvalidRequestError:
     near = difflib.get_close_matches(_key(written), spellings, n=1, cutoff=0.5)
     hint = f"; did you mean {_spelled(near[0], spellings[near[0]])}?" if near else ""
+    if re.fullmatch(r"-[a-zA-Z]\d+(x\d+)?", written) and written[1].lower() in spellings:
+        hint = f"; write {written[:2]} {written[2:]}"
     return InvalidRequestError(
         f"there is no option {written}{hint}; --help lists them, quotes make it a file name"
     )

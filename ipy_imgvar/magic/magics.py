@@ -113,6 +113,9 @@ class ImageVariationMagics(Magics):
         try:
             value = self._do(read_call(line, cell, names, self._defaults()))
         except (InvalidRequestError, ConfigurationError) as exc:
+            if exc.partial:  # Some pictures were made, so it is not the line alone that is wrong.
+                _show_as_one_line(exc)
+                raise
             # A subclass of UsageError would be shown with its traceback: IPython compares the type by identity.
             raise UsageError(str(exc)) from None
         except (ImageVariationError, KeyboardInterrupt) as exc:

@@ -36,12 +36,15 @@ __all__ = [
     "kept_pixels",
     "normalise",
     "of_pixels",
+    "opaque_where",
     "open_image",
     "pad_image",
     "parameters_of",
     "probe",
     "reduced",
     "resize",
+    "retarget_image",
+    "shrink",
     "thumbnail",
     "to_array",
 ]
@@ -51,6 +54,7 @@ PARAMETERS_KEY: Final = "ipy_imgvar"
 #: File name extensions that `convert` writes, and Pillow's name of each format.
 EXTENSIONS: Final[Mapping[str, str]] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
+_MAX_STRETCH: Final = 1.25
 _KEEP_FROM: Final = 128  # grey level from which a mask pixel means "keep"
 _warnings_lock = threading.Lock()  # `catch_warnings` changes process-wide state
 
@@ -270,12 +274,24 @@ def kept_pixels(mask: Image.Image, size: Size) -> NDArray[np.bool_]:
             "allowed: a mask of the image's shape",
             field="mask",
         )
-    levels = mask.getchannel("A") if mask.mode == "RGBA" else mask.convert("L")
-    return np.asarray(levels) >= _KEEP_FROM
+    levels = np.asarray(mask.getchannel("A") if mask.mode == "RGBA" else mask.convert("L"))
+    if levels.max() == 1:  # An array of 0 and 1 would keep nothing, in silence.
+        raise InvalidImageError(
+            "the mask's largest value is 1 of 255; allowed: True, 255 or opaque to keep; pass mask.astype(bool)",
+            field="mask",
+        )
+    return levels >= _KEEP_FROM
+
+
+def opaque_where(keep: NDArray[np.bool_]) -> Image.Image:
+    """Make a picture that is opaque black where `keep`, shape (H, W), is True, and transparent elsewhere."""
+    pixels = np.zeros((*keep.shape, 4), np.uint8)
+    pixels[:, :, 3] = np.where(keep, 255, 0)
+    return Image.fromarray(pixels)
 
 
 def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool = False) -> Image.Image:
-    """Give `image` the aspect ratio of `size`, reduced to at most `size`, never enlarged.
+    """Give `image` the aspect ratio of `size`, reduced to at most `size`, never enlarged in both directions.
 
     Parameters
     ----------
@@ -292,12 +308,13 @@ def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool =
     box = (0.0, 0.0, float(image.width), float(image.height))
     if fit == "crop":
         scale = min(image.width / size[0], image.height / size[1])
-        width, height = size[0] * scale, size[1] * scale
+        # Rounding may give a little more than the picture has, which Pillow refuses.
+        width, height = min(size[0] * scale, image.width), min(size[1] * scale, image.height)
         left, top = (image.width - width) / 2, (image.height - height) / 2
         box = (left, top, left + width, top + height)
     elif fit == "pad":
-        scale = max(image.width / size[0], image.height / size[1])
-        size = (max(1, round(image.width / scale)), max(1, round(image.height / scale)))
+        scale = min(1.0, size[0] / image.width, size[1] / image.height)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     reduction = min(1.0, max((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1]))
     target = (max(1, round(size[0] * reduction)), max(1, round(size[1] * reduction)))
     if target == image.size and box == (0.0, 0.0, *map(float, image.size)):
@@ -306,12 +323,33 @@ def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool =
     return image.resize(target, method, box=box, reducing_gap=None if exact_colours else 3.0)
 
 
+def retarget_image(image: Image.Image, size: Size) -> tuple[Image.Image, Size]:
+    """Reduce `image`, in its own aspect ratio, to the scale at which its content goes into another shape.
+
+    It then covers `size` but for the quarter that an engine can fill without repeating what should be there once; it
+    is never enlarged.
+
+    Returns
+    -------
+    tuple of Image and (int, int)
+        The image, and `size` at its scale: smaller than `size` where the image is too small for it.
+    """
+    ratios = (size[0] / image.width, size[1] / image.height)
+    scale = max(min(ratios), max(ratios) / _MAX_STRETCH)
+    if scale >= 1:
+        return image, (max(1, round(size[0] / scale)), max(1, round(size[1] / scale)))
+    return resize(image, (max(1, round(image.width * scale)), max(1, round(image.height * scale)))), size
+
+
 def pad_image(image: Image.Image, size: Size) -> Image.Image:
     """Enlarge `image` until it fits into `size` and centre it there, on the mean colour of its border.
 
     A picture with transparency is padded with transparent pixels.
     """
-    inner = ImageOps.contain(image, size, Image.Resampling.LANCZOS)
+    scale = min(size[0] / image.width, size[1] / image.height)
+    # `ImageOps.contain` rounds the short side of a very long picture to 0.
+    width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    inner = resize(image, (min(size[0], width), min(size[1], height)))
     pixels = np.asarray(inner)
     ground: Any = (0, 0, 0, 0)
     if inner.mode != "RGBA":
@@ -369,6 +407,18 @@ def convert(data: bytes, extension: str) -> bytes:
     flat = _on_white(image) if wanted == "JPEG" else image
     flat.save(buffer, wanted, quality=92)
     return buffer.getvalue()
+
+
+def shrink(data: bytes, size: Size) -> bytes:
+    """Return a picture reduced to a (width, height), in its own format."""
+    image = open_image(data, "the picture", at_least_px=max(size))
+    kind, _ = probe(data, "the picture")
+    return convert(encode_png(resize(image, size)), _extension_of(kind))
+
+
+def _extension_of(mime_type: str) -> str:
+    name = mime_type.removeprefix("image/").upper()
+    return next((extension for extension, kind in EXTENSIONS.items() if kind == name), ".png")
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -50,7 +50,9 @@ def get(url: str, *, name: str, timeout_s: float = _TIMEOUT_S) -> bytes:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
         if isinstance(exc, InvalidImageError):
             raise
-        raise ConnectionFailedError(f"{name}: can't be fetched ({type(exc).__name__}: {exc})") from exc
+        raise ConnectionFailedError(
+            f"{name}: can't be fetched ({type(exc).__name__}: {exc}); check the address and the connection"
+        ) from exc
 
 
 def _read_bounded(response: httpx.Response, name: str) -> bytes:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.result import Variation, Variations
 
-__all__ = ["contact_sheet", "history_html", "history_text", "html", "text"]
+__all__ = ["contact_sheet", "history_html", "history_text", "html", "preview_html", "text"]
 
 #: Longest side of a picture on the page, by how many there are: a thumbnail is never larger than it is shown.
 _ALONE_PX: Final = 512
@@ -57,7 +57,10 @@ def html(pictures: Sequence[Variation], *, columns: int | None = None, notes: Se
 
 
 def _figure(picture: Variation, side_px: int) -> str:
-    image, width = _image(picture, side_px)
+    try:
+        image, width = _image(picture, side_px)
+    except ImageVariationError as exc:  # Its original was removed; the others are still worth showing.
+        return f'<figure style="margin:0;max-width:{side_px}px">{markup.escape(_plain(str(exc)))}</figure>'
     return (
         f'<figure style="margin:0;max-width:{width}px">{image}'
         f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{markup.escape(_caption(picture))}</figcaption>'
@@ -67,7 +70,7 @@ def _figure(picture: Variation, side_px: int) -> str:
 
 def _image(picture: Variation, side_px: int) -> tuple[str, int]:
     """Return an img element, and its width in pixels."""
-    data, mime_type, (width, height) = codec.thumbnail(picture.bytes, side_px)
+    data, mime_type, (width, height) = codec.thumbnail(picture.original, side_px)
     encoded = base64.b64encode(data).decode("ascii")
     alt = markup.escape(f"Variation {picture.index} of {_plain(picture.source.name)}")
     element = (
@@ -75,6 +78,19 @@ def _image(picture: Variation, side_px: int) -> tuple[str, int]:
         'style="display:block;max-width:100%;height:auto;margin:0">'
     )
     return element, width
+
+
+def preview_html(data: bytes) -> str:
+    """Return an unfinished picture as an HTML fragment, or nothing where it can't be decoded."""
+    try:
+        image, mime_type, (width, height) = codec.thumbnail(data, _ALONE_PX)
+    except ImageVariationError:
+        return ""
+    encoded = base64.b64encode(image).decode("ascii")
+    return (
+        f'<img src="data:{mime_type};base64,{encoded}" alt="A first look" width="{width}" height="{height}" '
+        'style="display:block;max-width:100%;height:auto;opacity:.8">'
+    )
 
 
 def _caption(picture: Variation) -> str:
@@ -110,13 +126,14 @@ def contact_sheet(pictures: Sequence[Variation]) -> bytes:
     Raises
     ------
     ValueError
-        If there are no pictures.
+        If there are no pictures, or the originals of all were removed.
     """
+    pictures = [each for each in pictures if each.is_there]
     if not pictures:
         raise ValueError("a contact sheet needs at least one picture")
     columns = math.ceil(math.sqrt(len(pictures)))
     side_px = min(_ALONE_PX if columns == 1 else _TOGETHER_PX, _SHEET_PX // columns - _GAP_PX)
-    cells = [codec.reduced(each.bytes, each.name, side_px) for each in pictures]
+    cells = [codec.reduced(each.original, each.name, side_px) for each in pictures]
     # The sheet is saved inside the notebook, so its size matters more than the time it takes.
     return codec.encode_png(cells[0] if len(cells) == 1 else codec.grid(cells, columns, _GAP_PX), level=6)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTIONS", "Option", "Token", "help_text", "is_option", "parse", "spelling", "table", "usage"]
 
-Kind = Literal["flag", "value", "choice", "name", "image", "path"]
+Kind = Literal["flag", "value", "choice", "name", "image", "path", "key", "mapping"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Option:
         Its spellings, the usual one first. Dashes, underscores and case make no difference when it is read.
     kind
         How its value is read: a flag has none, a name is never looked up, a choice wins over a variable of that
-        name, an image is any kind of image, a path may have fields.
+        name, an image is any kind of image, a path may have fields, a key is never text, a mapping is a dictionary.
     metavar
         What stands for the value in the help.
     group
@@ -98,7 +98,7 @@ class Option:
     repeatable: bool = False
 
 
-_MAKE, _GET, _SHOW = "What is made", "What you get", "What is shown"
+_MAKE, _GET, _SHOW, _ASK = "What is made", "What you get", "What is shown", "Where it is asked for"
 
 OPTIONS: Final[tuple[Option, ...]] = (
     Option(
@@ -113,7 +113,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("seed", ("--seed",), "value", "SEED", _MAKE, "a whole number; the same one makes the same pictures again"),
     Option(
         "fit", ("--fit",), "choice", "FIT", _MAKE,
-        "when the shape differs from the size: crop, pad or stretch", choices=("crop", "pad", "stretch"),
+        "for another shape: crop, pad, stretch, or retarget (patch)",
+        choices=("crop", "pad", "stretch", "retarget"),
     ),
     Option(
         "mask", ("--mask",), "image", "IMAGE", _MAKE, "what stays in place: white or opaque, in the image's shape",
@@ -121,16 +122,53 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         "prompt", ("--prompt",), "value", "TEXT", _MAKE, "what to make of it, for an engine that takes one",
     ),
-    Option("engine", ("--engine",), "choice", "NAME", _MAKE, "what makes them: patch (offline)", choices=("patch",)),
+    Option(
+        "engine", ("--engine",), "choice", "NAME", _MAKE,
+        "patch (offline) or openai; left out: openai if a key or base is set", choices=("patch", "openai"),
+    ),
     Option("model", ("--model",), "value", "NAME", _MAKE, "the engine's model; left out: its default"),
     Option(
         "options", ("--option",), "value", "NAME=VALUE", _MAKE,
-        "what only one engine knows; patch: flip=false, tone=false", repeatable=True,
+        "what only one engine knows: flip=false, quality=high", repeatable=True,
     ),
-    Option("user", ("--user",), "value", "ID", _MAKE, "an id of the end user, for servers that take one", "-User"),
+    Option("user", ("--user",), "value", "ID", _ASK, "an id of the end user, for servers that take one", "-User"),
     Option(
-        "timeout", ("--timeout", "--timeout-sec"), "value", "SECONDS", _MAKE,
+        "timeout", ("--timeout", "--timeout-sec"), "value", "SECONDS", _ASK,
         "for one request; patch: one run; 0 is no limit", "-TimeoutSec",
+    ),
+    Option(
+        "api_base", ("--api-base",), "value", "URL", _ASK,
+        "the server, such as http://localhost:8000/v1; default OpenAI", "-ApiBase",
+    ),
+    Option(
+        "api_key", ("--api-key",), "key", "KEY", _ASK,
+        "{expr}, $name or a variable that holds it, or ask; never the key", "-ApiKey",
+    ),
+    Option(
+        "organization", ("--organization", "--org-id"), "value", "ID", _ASK,
+        "sent as OpenAI-Organization", "-Organization",
+    ),
+    Option("project", ("--project",), "value", "ID", _ASK, "sent as OpenAI-Project"),
+    Option(
+        "route", ("--route",), "choice", "ROUTE", _ASK, "variations or edits; left out: the one that fits",
+        choices=("variations", "edits"),
+    ),
+    Option("stream", ("--stream",), "flag", "", _ASK, "show first looks while it is made (edits)"),
+    Option(
+        "max_retry_count", ("--max-retry-count", "--retries"), "value", "N", _ASK,
+        "try again up to N times after a 429 or 5xx; default 0", "-MaxRetryCount",
+    ),
+    Option(
+        "extra_headers", ("--extra-headers", "--additional-headers"), "mapping", "DICT", _ASK,
+        "further headers; they win over ours", "-AdditionalHeaders",
+    ),
+    Option(
+        "extra_query", ("--extra-query", "--additional-query"), "mapping", "DICT", _ASK,
+        "further query parameters", "-AdditionalQuery",
+    ),
+    Option(
+        "extra_body", ("--extra-body", "--additional-body"), "mapping", "DICT", _ASK,
+        "further fields; they win over ours", "-AdditionalBody",
     ),
     Option(
         "response_format", ("-f", "--response-format", "--format"), "choice", "FORM", _GET,

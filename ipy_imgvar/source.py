@@ -21,7 +21,15 @@ from ipy_imgvar.errors import ImageVariationError, InvalidImageError, shown
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["IMAGE_KINDS", "IMAGE_SUFFIXES", "Source", "load_sources", "looks_like_image", "missing_file"]
+__all__ = [
+    "IMAGE_KINDS",
+    "IMAGE_SUFFIXES",
+    "Source",
+    "decode_data_url",
+    "load_sources",
+    "looks_like_image",
+    "missing_file",
+]
 
 #: What is taken as an image, for messages.
 IMAGE_KINDS = (
@@ -251,7 +259,7 @@ def _load_one(value: Any, name: str | None) -> Source:  # noqa: C901, PLR0911
 def _from_text(text: str) -> Source:
     lowered = text[:8].lower()
     if lowered.startswith("data:"):
-        return Source("data: URL", data=_decode_data_url(text))
+        return Source("data: URL", data=decode_data_url(text))
     if lowered.startswith(("http://", "https://")):
         from ipy_imgvar import fetch
 
@@ -262,7 +270,9 @@ def _from_text(text: str) -> Source:
             raise InvalidImageError(
                 f"the address is not valid ({exc}); allowed: http(s)://host/path"
             ) from exc
-        name = PurePosixPath(unquote(parts.path)).name or parts.hostname or "the URL"
+        if not parts.hostname:
+            raise InvalidImageError("the address names no host; allowed: http(s)://host/path")
+        name = PurePosixPath(unquote(parts.path)).name or parts.hostname
         return Source(name, data=fetch.get(text, name=name))
     if not text or "\0" in text:
         raise InvalidImageError(f"the image is {shown(text)}; allowed: {IMAGE_KINDS}")
@@ -278,6 +288,8 @@ def _from_path(path: Path) -> Source:
             raise InvalidImageError(f"{path} is a folder; name an image in it, such as {path / inside}")
         if not path.exists():
             raise missing_file(path)
+        if not path.is_file():  # Reading a device such as /dev/zero, or a pipe, may never end.
+            raise InvalidImageError(f"{path} is a device or pipe; allowed: a file, or open(path, 'rb')")
     except (OSError, RuntimeError) as exc:  # A name too long for the file system, or "~nobody".
         reason = getattr(exc, "strerror", None) or exc
         raise InvalidImageError(f"{shown(str(path))} can't be opened ({reason}); check the path") from exc
@@ -296,7 +308,8 @@ def missing_file(path: Path) -> InvalidImageError:
     return InvalidImageError(f"there is no file {path}{hint}")
 
 
-def _decode_data_url(text: str) -> bytes:
+def decode_data_url(text: str) -> bytes:
+    """Return the bytes that a data: URL holds; raise `InvalidImageError` where it can't be decoded."""
     header, comma, payload = text.partition(",")
     if not comma:
         raise InvalidImageError("the data: URL has no comma; allowed: data:image/png;base64,...")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -23,6 +23,7 @@ __all__ = ["Call", "Display", "read_call"]
 _OPTIONS: Final[Mapping[str, Option]] = {option.dest: option for option in OPTIONS}
 _MAX_COLUMNS: Final = 10
 _WITH_HISTORY: Final = ("history", "quiet")
+_CONNECTION: Final = ("api_key", "api_base", "organization", "project")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Call:
         Those of `Client.variations`, in any spelling that it takes.
     engine
         An engine's name, an `Engine`, or None.
+    connection
+        The arguments of `Client` that say where and as whom to ask; only those that were given.
     form
         The response format as it was given, or None for the `Variations`.
     out
@@ -62,6 +65,7 @@ class Call:
     images: list[Source]
     arguments: dict[str, Any]
     engine: Any = None
+    connection: dict[str, Any] = field(default_factory=dict)
     form: Any = None
     out: str | None = None
     out_file: Any = None
@@ -133,6 +137,7 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
             )
         return Call(action="history", images=[], arguments={}, display=display)
     given = set(found) - {"image"}
+    _route_to_options(values, stream="stream" in found)
     images = [source for token in found["image"] for source in images_of(token, names)]
     if cell is not None:
         images, values["prompt"] = _with_body(cell, images, values.get("prompt"), names)
@@ -191,6 +196,13 @@ def _named(values: Any) -> dict[str, Any]:
     return named
 
 
+def _route_to_options(values: dict[str, Any], *, stream: bool) -> None:
+    """Put the two options that have a spelling of their own to what only one engine knows."""
+    own = {"route": values.pop("route", None), "stream": "true" if stream else None}
+    if chosen := {name: value for name, value in own.items() if value is not None}:
+        values["options"] = {**values.get("options", {}), **chosen}
+
+
 def _checked(values: dict[str, Any], given: set[str], images: list[Source], display: Display) -> Call:
     if {"response_format", "out_file"} <= given:
         raise InvalidRequestError(
@@ -211,6 +223,7 @@ def _checked(values: dict[str, Any], given: set[str], images: list[Source], disp
     return Call(
         images=images,
         engine=engine,
+        connection={name: values.pop(name) for name in _CONNECTION if name in values},
         form=values.pop("response_format", None),
         out=out,
         out_file=values.pop("out_file", None),

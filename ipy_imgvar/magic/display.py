@@ -82,6 +82,26 @@ class RunDisplay:
             sys.stderr.write(f"\r{line}")
             sys.stderr.flush()
 
+    def notice(self, text: str) -> None:
+        """Show at once where a picture is about to go."""
+        if self._quiet:
+            return
+        if is_rich(self._shell):
+            self._publish(
+                {"text/plain": text, "text/html": self._finished() + f"<div>{markup.escape(text)}</div>"}
+            )
+        else:
+            self._shell_line(text)
+
+    def preview(self, data: bytes) -> None:
+        """Show an unfinished picture, where the front end shows pictures."""
+        if self._quiet or not is_rich(self._shell):
+            return
+        from ipy_imgvar import gallery
+
+        look = gallery.preview_html(data)
+        self._publish({"text/plain": "a first look", "text/html": self._finished() + look})
+
     def picture(self, picture: Variation) -> None:
         """Keep a finished picture, to be shown beside the progress."""
         self._pictures.append(picture)
@@ -109,14 +129,21 @@ class RunDisplay:
             )
 
     def _progress_bundle(self, line: str, fraction: float, text: str) -> dict[str, Any]:
-        from ipy_imgvar import gallery
-
         bar = (
             f'<progress value="{fraction:.3f}" max="1" aria-label="progress" style="width:16em"></progress> '
             f"{fraction:.0%} {markup.escape(text)}"
         )
-        finished = gallery.html(self._pictures, columns=self._columns) if self._pictures else ""
-        return {"text/plain": line, "text/html": finished + f"<div>{bar}</div>"}
+        return {"text/plain": line, "text/html": self._finished() + f"<div>{bar}</div>"}
+
+    def _finished(self) -> str:
+        from ipy_imgvar import gallery
+
+        return gallery.html(self._pictures, columns=self._columns) if self._pictures else ""
+
+    def _shell_line(self, text: str) -> None:
+        self._wipe()
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
     def _publish(self, bundle: dict[str, Any]) -> None:
         from IPython.display import display

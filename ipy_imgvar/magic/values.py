@@ -5,6 +5,7 @@ Where two readings exist, none is guessed: the message names a spelling for each
 
 from __future__ import annotations
 
+import getpass
 import glob
 import os
 import re
@@ -16,6 +17,7 @@ from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidReq
 from ipy_imgvar.journal import history, last
 from ipy_imgvar.options import Expression, Option, Token, spelling
 from ipy_imgvar.outfile import FIELDS
+from ipy_imgvar.settings import Secret
 from ipy_imgvar.source import (
     IMAGE_KINDS,
     IMAGE_SUFFIXES,
@@ -92,10 +94,11 @@ class Names:
         except Exception as exc:  # Whatever the user's expression raises is a mistake in the line.
             if private:
                 raise InvalidRequestError(
-                    f"what stands in braces can't be evaluated ({type(exc).__name__})"
+                    f"the expression can't be evaluated ({type(exc).__name__})"
                 ) from None
-            reason = f"{type(exc).__name__}: {exc}"
-            raise InvalidRequestError(f"{{{expression.code}}} can't be evaluated ({reason})") from exc
+            raise InvalidRequestError(
+                f"{{{expression.code}}} can't be evaluated ({type(exc).__name__}: {exc})"
+            ) from exc
 
 
 def value_of(token: Token, option: Option, names: Names) -> Any:
@@ -106,8 +109,10 @@ def value_of(token: Token, option: Option, names: Names) -> Any:
     InvalidRequestError
         If a variable is missing or an expression fails.
     """
+    if option.kind == "key":
+        return _key_of(token, names)
     reserved = FIELDS if option.kind == "path" else ()
-    found, value = _object_of(token, names, reserved)
+    found, value = _object_of(token, names, reserved, private=option.kind == "mapping")
     if found:
         return value
     if option.kind == "name":
@@ -117,17 +122,48 @@ def value_of(token: Token, option: Option, names: Names) -> Any:
     return _formatted(token, names, reserved)
 
 
-def _object_of(token: Token, names: Names, reserved: tuple[str, ...] = ()) -> tuple[bool, Any]:
+def _key_of(token: Token, names: Names) -> str | Secret:
+    """Return the key that a token leads to; text is refused, since the notebook has saved it with the line."""
+    found, value = _object_of(token, names, private=True)
+    if not found and not token.quoted and token.text in names:
+        found, value = True, names[token.text]
+    if not found and token.text == "ask":
+        return Secret(_asked("API key: "))
+    if not found:
+        raise InvalidRequestError(
+            "--api-key was given as text, which is saved with the notebook: rotate that key; allowed: a variable that "
+            "holds it, {expression}, or ask",
+            field="api_key",
+        )
+    if not isinstance(value, (str, Secret)):
+        raise InvalidRequestError(
+            f"--api-key leads to a {type(value).__name__}; allowed: a str or Secret", field="api_key"
+        )
+    return Secret(value)
+
+
+def _asked(prompt: str) -> str:
+    try:
+        return getpass.getpass(prompt)
+    except Exception as exc:  # A front end without input raises its own kind of error.
+        raise InvalidRequestError(f"the key can't be asked for here ({exc}); put it into a variable") from exc
+
+
+def _object_of(
+    token: Token, names: Names, reserved: tuple[str, ...] = (), *, private: bool = False
+) -> tuple[bool, Any]:
     """Return whether the token is wholly `{expr}` or `$name`, and that object."""
     if len(token.parts) != 1:
         return False, None
     part = token.parts[0]
     if isinstance(part, Expression):
-        return (False, None) if part.code in reserved else (True, names.evaluate(part))
+        return (False, None) if part.code in reserved else (True, names.evaluate(part, private=private))
     match = _VARIABLE.fullmatch(part)
     if match is None:
         return False, None
     if match[1] not in names:
+        if private:
+            raise InvalidRequestError("there is no variable of the name after the $; define it first")
         raise InvalidRequestError(
             f"there is no variable {match[1]}; define it first, or write ./{part} for a file"
         )

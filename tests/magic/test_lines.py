@@ -46,6 +46,8 @@ def desk(shell, tmp_path):
         number=5,
         picture=np.zeros((64, 64, 3), np.uint8),
         side=64,
+        stream=io.BytesIO(whole),
+        text=io.StringIO("photo"),
     )
     return shell
 
@@ -97,7 +99,10 @@ BAD = {
         "number is 5 (int), which is no image; variables that hold one: both, bright, picture",
     ),
     "unknown form": ("photo.png -f gif", "response_format is 'gif'; allowed: url, base64"),
-    "unknown engine": ("photo.png --engine pach", "engine is 'pach'; allowed: patch; did you mean patch?"),
+    "unknown engine": (
+        "photo.png --engine pach",
+        "engine is 'pach'; allowed: patch, openai; did you mean patch?",
+    ),
     "option without value": ("photo.png -n", "-n needs a value"),
     "option twice": ("photo.png -n 2 -n 3", "-n is given twice"),
     "flag with value": ("photo.png --quiet=yes", "--quiet takes no value"),
@@ -112,7 +117,7 @@ BAD = {
     "a dollar with an index": ("$picture[0]", "for the Python expression write {picture[0]}"),
     "a dollar inside a name": ("$name.png", "for the variable's text in a longer name write {name}.png"),
     "a Python list": ("[picture,picture]", "for a Python list write it in braces"),
-    "a list that holds itself": ("looped", "looped is [["),
+    "a list that holds itself": ("looped", "is a list that holds itself; pass a flat one"),
     "an object that raises": (
         "hostile",
         "(Hostile), which is no image; variables that hold one: both, bright",
@@ -124,7 +129,7 @@ BAD = {
     "a bad format": ("a{number:zz}.png", "{number} can't be evaluated (ValueError: Unknown format code 'z'"),
     "no pixels": ("{np.zeros((0, 4, 3))}", "it has no pixels"),
     "an empty name": ("''", "the image is ''; allowed: a path"),
-    "a text file object": ("{open('photo.png')}", "open it in binary mode: open(path, 'rb')"),
+    "a text file object": ("{text}", "open it in binary mode: open(path, 'rb')"),
     "other schemes": ("ftp://host/a.png", "ftp:// addresses can't be read; allowed: http://, https://"),
     "a broken data URL": ("data:image/png;base64,x", "allowed: data:image/png;base64,..."),
     "a missing Windows path": (
@@ -147,11 +152,11 @@ BAD = {
     "a model": ("photo.png --model other", "model is 'other'; the engine patch has only patch-1"),
     "an object as engine": (
         "photo.png --engine {5}",
-        "engine is 5 (int); allowed: the name of one (patch) or an Engine",
+        "or an object with the methods of an Engine",
     ),
     "a hostile engine": (
         "photo.png --engine {hostile}",
-        "(Hostile); allowed: the name of one (patch) or an Engine",
+        "or an object with the methods of an Engine",
     ),
     "an empty engine": ("photo.png --engine ''", "engine is empty"),
     "an unknown engine option": (
@@ -201,7 +206,7 @@ BAD = {
     "only a comment": ("# photo.png", "no image was given"),
     "only a semicolon": (";", "no image was given"),
     "control characters": ("{chr(27) + '[31m'}", r"there is no file \x1b[31m"),
-    "a null byte": ("{'a' + chr(0)}", "'a\\x00' can't be a file name"),
+    "a null byte": ("{'a' + chr(0)}", r"is 'a\x00' (str), which is no image"),
 }
 
 
@@ -286,8 +291,8 @@ GOOD = {
     "a mask": ("photo.png -s 64 --mask {np.ones((64, 64), bool)}", 1),
     "an engine": ("photo.png -s 64 --engine PATCH".replace("PATCH", "patch"), 1),
     "the same image twice": ("photo.png photo.png -s 64", 2),
-    "an open file": ("{open('photo.png', 'rb')} -s 64", 1),
-    "bytes": ("{open('photo.png', 'rb').read()} -s 64", 1),
+    "an open file": ("stream -s 64", 1),
+    "bytes": ("{stream.getvalue()} -s 64", 1),
 }
 
 
@@ -386,9 +391,9 @@ def test_a_timeout_that_is_too_short_is_one_line(desk):
 def test_verbose_says_what_is_asked_and_made(desk):
     """--verbose prints the request and a line for each picture."""
     result = desk.run("%imagevariation photo.png -s 64 -n 2 --seed 5 --user me --verbose")
-    assert "asked: engine patch, model patch-1" in result.out
+    assert "1 image(s) for patch: " in result.out
     assert "'seed': 5" in result.out
-    assert result.out.count("made: <Variation photo-") == 2
+    assert "photo-2: image/png, 64x64" in result.out
 
 
 def test_history_is_a_table(desk):
@@ -420,6 +425,8 @@ KEYS = {
     "an unclosed quote": "photo.png --api-key='sk-SECRET",
     "an unclosed quote before": "photo.png --user 'me --api-key sk-SECRET",
     "an unclosed brace": "photo.png --api-key {sk-SECRET",
+    "a missing variable": "photo.png --api-key $skSECRET",
+    "a failing expression": "photo.png --api-key {skSECRET}",
     "no expression": "photo.png --api-key {sk-SECRET nope}",
     "headers": "photo.png --extra-headers {'Authorization': 'sk-SECRET'",
     "an address with a key": "http://127.0.0.1:9/a.png?key=sk-SECRET",

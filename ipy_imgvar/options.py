@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
@@ -189,6 +190,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
 
 #: PSOpenAI names the image with a parameter; here it has none.
 _IMAGE_SPELLINGS: Final = ("image", "file")
+_HELP_COLUMNS: Final = 100
+_FLAG_COLUMNS: Final = 28
 _NUMBER: Final = re.compile(r"-\.?\d")
 
 
@@ -317,6 +320,14 @@ def usage(program: str) -> str:
     return f"{program} IMAGE... [-n N] [-s SIZE] [-f FORM] [--out-file PATH] [more options: --help]"
 
 
+def _shortened(option: Option) -> str:
+    """Return the spellings and the value of an option, or the first spelling where all are too long for a column."""
+    written = f"{', '.join(option.flags)} {option.metavar}".strip()
+    while len(written) > _FLAG_COLUMNS and ", " in written:
+        written = f"{written.rpartition(', ')[0]} {option.metavar}".strip()
+    return written
+
+
 def help_text(program: str, examples: Sequence[str], options: Sequence[Option] = OPTIONS) -> str:
     """Return the help: usage, options by group, and examples."""
     lines = [
@@ -324,14 +335,15 @@ def help_text(program: str, examples: Sequence[str], options: Sequence[Option] =
         "",
         "IMAGE is a path, pattern, URL, variable, $name or {expression}; several are allowed.",
     ]
-    written = [" ".join([", ".join(option.flags), option.metavar]).strip() for option in options]
+    written = [_shortened(option) for option in options]
     width = max(map(len, written)) + 2
     group = ""
     for option, flags in zip(options, written, strict=True):
         if option.group != group:
             group = option.group
             lines += ["", f"{group}:"]
-        lines.append(f"  {flags:<{width}}{option.help}")
+        first, *others = textwrap.wrap(option.help, _HELP_COLUMNS - width - 2)
+        lines += [f"  {flags:<{width}}{first}", *(f"  {'':<{width}}{more}" for more in others)]
     return "\n".join([*lines, "", "Examples:", *(f"  {line}" for line in examples)])
 
 

@@ -43,10 +43,11 @@ def test_any_text_is_read_or_refused(line):
     try:
         found = parse(split(line))
     except InvalidRequestError as exc:
-        assert str(exc).strip()
-        assert len(str(exc).splitlines()) == 1
+        message = str(exc)
     else:
+        message = "read"
         assert all(isinstance(token, Token) for tokens in found.values() for token in tokens)
+    assert len(message.splitlines()) == 1
 
 
 @MANY
@@ -69,7 +70,7 @@ def test_quoted_option_values_come_back(arguments):
 
 @settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(LINES)
-def test_completion_answers_any_text(tmp_path_factory, line):
+def test_completion_answers_any_text(line):
     """Completing any text gives words or leaves it to IPython."""
     for in_body in (False, True):
         found = candidates(line, Names({"x": b""}), in_body=in_body)
@@ -107,10 +108,12 @@ HARMLESS = st.lists(
 def test_any_line_in_the_shell_is_one_line_at_most(shell, line):
     """In a real shell a line without an image ends in a usage error of one line."""
     magic = shell.shell.magics_manager.magics["line"]["imagevariation"]
+    message = "read"
     try:
-        assert magic(line) is None or "--history" in line
+        magic(line)
     except UsageError as exc:
-        assert len(str(exc).splitlines()) == 1
+        message = str(exc)
+    assert len(message.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

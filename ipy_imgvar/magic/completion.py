@@ -57,20 +57,30 @@ class Completion:
     def _match(self, context: CompletionContext) -> SimpleMatcherResult:
         from IPython.core.completer import SimpleCompletion
 
+        names = Names(self._shell.user_ns)
         before = _before_cursor(context)
         found = None
         if before is not None:
-            found = candidates(before[0], Names(self._shell.user_ns), in_body=before[1])
+            found = candidates(before[0], names, in_body=before[1])
         if found is None:
             return {"completions": [], "suppress": False}
         word, texts = found
         return {
-            "completions": [SimpleCompletion(text) for text in texts],
+            "completions": [SimpleCompletion(text, type=_kind(text, names)) for text in texts],
             "matched_fragment": word,
             # IPython would add every name and file that begins alike.
             "suppress": True,
             "do_not_suppress": set(),
         }
+
+
+def _kind(text: str, names: Names) -> str:
+    """Return what a front end writes beside an offer."""
+    if text[:1] == "-":
+        return "option"
+    if text.removeprefix("$") in names:
+        return "instance"
+    return "path" if "." in text or "/" in text else "value"
 
 
 def _before_cursor(context: CompletionContext) -> tuple[str, bool] | None:

@@ -195,45 +195,33 @@ class Echo:
 
     The magic has shown the pictures by itself, since IPython shows a value only where it ends a cell; there, the same
     value must not appear again, and bytes or base64 of a picture must never be printed. One repeat is swallowed: the
-    same object, as the result of the same cell.
+    same object, as the result of the same cell. It is `_` and `Out[n]` nevertheless.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
-        assert shell.display_formatter is not None  # noqa: S101 - every shell that runs cells has one
-        self._formatter = shell.display_formatter.ipython_display_formatter
         self._value: Any = None
-        self._cell: int | None = None
-        self._replaced: dict[type, Any] = {}
         shell.events.register("post_run_cell", self._forget)
 
     def swallow(self, value: Any) -> None:
         """Let the display hook show nothing when `value` turns out to be this cell's result."""
-        self._forget()
-        if value is None:
-            return
-        kind = type(value)
-        self._value, self._cell = value, self._shell.execution_count
-        self._replaced[kind] = self._formatter.for_type(kind, self._print)
+        self._value = value
+        # IPython sets this hook for each cell and puts the earlier one back after it, so ours ends with the cell.
+        if sys.displayhook is self._shell.displayhook:
+            sys.displayhook = self._show
 
-    def _print(self, value: Any) -> None:
-        earlier = self._replaced.get(type(value))
-        if value is self._value and self._shell.execution_count == self._cell:
-            self._value = None
-        elif earlier is not None:
-            earlier(value)
-        else:
-            # IPython goes on to the formatters that it would have used.
-            raise NotImplementedError
+    def _show(self, value: Any) -> None:
+        hook = self._shell.displayhook
+        if value is None or value is not self._value:
+            hook(value)
+            return
+        # A formatter could hide the value too, but a terminal would still write the prompt "Out[n]:" before it.
+        self._value = None
+        hook.check_for_underscore()  # type: ignore[no-untyped-call]
+        hook.update_user_ns(value)  # type: ignore[no-untyped-call]
+        hook.fill_exec_result(value)  # type: ignore[no-untyped-call]
 
     def _forget(self, *_: Any) -> None:
-        for kind, earlier in self._replaced.items():
-            if self._formatter.type_printers.get(kind) == self._print:
-                if earlier is None:
-                    self._formatter.pop(kind)
-                else:
-                    self._formatter.for_type(kind, earlier)
-        self._replaced.clear()
         self._value = None
 
     def close(self) -> None:

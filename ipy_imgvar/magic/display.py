@@ -46,9 +46,12 @@ class RunDisplay:
         Where to show it.
     wanted
         What the line says of it.
+    expected
+        How many pictures were asked for, so that the first ones are shown as large as they stay.
     """
 
-    def __init__(self, shell: InteractiveShell, wanted: Display) -> None:
+    def __init__(self, shell: InteractiveShell, wanted: Display, expected: int) -> None:
+        self._expected = expected
         self._shell = shell
         self._quiet = wanted.quiet
         self._columns = wanted.columns
@@ -109,6 +112,17 @@ class RunDisplay:
 
     def result(self, pictures: Variations, notes: Sequence[str] = ()) -> None:
         """Show what was made, and notes in a line each, in place of the progress."""
+        self._show(pictures, notes, with_sheet=True)
+
+    def stopped(self) -> None:
+        """Show what was finished before an error or an interrupt; the exception says the rest."""
+        if self._pictures or self._handle is not None:
+            count = len(self._pictures)
+            note = f"{count} picture{' was' if count == 1 else 's were'} finished"
+            # Whoever interrupts wants the prompt back: the sheet takes longer than all the rest.
+            self._show(Variations(self._pictures), [note], with_sheet=False)
+
+    def _show(self, pictures: Variations, notes: Sequence[str], *, with_sheet: bool) -> None:
         self._wipe()
         if self._quiet:
             return
@@ -116,17 +130,15 @@ class RunDisplay:
 
         bundle: dict[str, Any] = {"text/plain": gallery.text(pictures, notes=notes)}
         if is_rich(self._shell) and pictures:
-            bundle["text/html"] = gallery.html(pictures, columns=self._columns, notes=notes)
-            bundle["image/png"] = gallery.contact_sheet(pictures)
+            bundle["text/html"] = self._gallery(pictures, notes)
+            if with_sheet:
+                bundle["image/png"] = gallery.contact_sheet(pictures)
         self._publish(bundle)
 
-    def stopped(self) -> None:
-        """Show what was finished before an error or an interrupt; the exception says the rest."""
-        if self._pictures or self._handle is not None:
-            count = len(self._pictures)
-            self.result(
-                Variations(self._pictures), [f"stopped after {count} picture{'' if count == 1 else 's'}"]
-            )
+    def _gallery(self, pictures: Sequence[Variation], notes: Sequence[str] = ()) -> str:
+        from ipy_imgvar import gallery
+
+        return gallery.html(pictures, columns=self._columns, notes=notes, expected=self._expected)
 
     def _progress_bundle(self, line: str, fraction: float, text: str) -> dict[str, Any]:
         bar = (
@@ -136,9 +148,7 @@ class RunDisplay:
         return {"text/plain": line, "text/html": self._finished() + f"<div>{bar}</div>"}
 
     def _finished(self) -> str:
-        from ipy_imgvar import gallery
-
-        return gallery.html(self._pictures, columns=self._columns) if self._pictures else ""
+        return self._gallery(self._pictures) if self._pictures else ""
 
     def _shell_line(self, text: str) -> None:
         self._wipe()

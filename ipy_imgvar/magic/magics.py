@@ -164,7 +164,7 @@ class ImageVariationMagics(Magics):
         n = VariationRequest.from_arguments(**{**call.arguments, "mask": None}).n
         targets = call.targets(n)
         client = self._client(call)
-        with RunDisplay(self._shell, call.display) as display:
+        with RunDisplay(self._shell, call.display, n * len(call.images)) as display:
             try:
                 pictures = client.variations(
                     call.images,

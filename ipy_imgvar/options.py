@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
@@ -44,14 +45,25 @@ class Token:
     text
         Without its quotes.
     quoted
-        Some of it was in quotes, so it is text and never an option or a variable's name.
+        Some of it was in quotes or escaped, so it is text and never a variable's name.
     parts
         The pieces it is made of: literal text, and expressions that stood in braces.
+    bare
+        Of a quoted token, what it begins with outside of quotes and braces: `--user=` of `--user="A B"`.
+    bare_end
+        Of a quoted token, whether its last character stands outside of quotes.
     """
 
     text: str
     quoted: bool = False
     parts: tuple[str | Expression, ...] = ()
+    bare: str = ""
+    bare_end: bool = False
+
+    @property
+    def head(self) -> str:
+        """What may be an option's name: the part before any quote."""
+        return self.bare if self.quoted else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +220,8 @@ MAGIC_OPTIONS: Final = tuple(option for option in OPTIONS if "magic" in option.p
 
 #: PSOpenAI names the image with a parameter; here it has none.
 _IMAGE_SPELLINGS: Final = ("image", "file")
+_HELP_COLUMNS: Final = 100
+_FLAG_COLUMNS: Final = 28
 _NUMBER: Final = re.compile(r"-\.?\d")
 
 
@@ -223,9 +237,10 @@ def spelling(written: str, options: Sequence[Option] = MAGIC_OPTIONS) -> Option 
 
 def is_option(token: Token) -> bool:
     """Return whether a token is written like an option; a negative number, a quoted word and "-" are not."""
-    return (
-        not token.quoted and token.text[:1] == "-" and len(token.text) > 1 and not _NUMBER.match(token.text)
-    )
+    head = token.head
+    if token.quoted and "=" not in head:
+        return False  # part of a name in quotes, such as -"dash.png"
+    return head[:1] == "-" and len(token.text) > 1 and not _NUMBER.match(head)
 
 
 def parse(tokens: Iterable[Token], options: Sequence[Option] = MAGIC_OPTIONS) -> dict[str, list[Token]]:
@@ -308,17 +323,19 @@ def _normalised(tokens: Iterable[Token], options: Sequence[Option]) -> tuple[lis
 
 
 def _after(token: Token, start: int) -> Token:
-    """Return the value of `--option=value`: the token without its first `start` characters, which are literal."""
+    """Return the value of `--option=value`: the token without its first `start` characters, which are bare."""
     head = token.parts[0] if token.parts else token.text
     rest: tuple[str | Expression, ...] = token.parts[1:]
     if isinstance(head, str) and head[start:]:
         rest = (head[start:], *rest)
-    return Token(token.text[start:], quoted=True, parts=rest)
+    return Token(token.text[start:], token.quoted, rest, token.bare[start:], token.bare_end)
 
 
 def _unknown(written: str, spellings: dict[str, Option]) -> InvalidRequestError:
     near = difflib.get_close_matches(_key(written), spellings, n=1, cutoff=0.5)
     hint = f"; did you mean {_spelled(near[0], spellings[near[0]])}?" if near else ""
+    if re.fullmatch(r"-[a-zA-Z]\d+(x\d+)?", written) and written[1].lower() in spellings:
+        hint = f"; write {written[:2]} {written[2:]}"
     return InvalidRequestError(
         f"there is no option {written}{hint}; --help lists them, quotes make it a file name"
     )
@@ -333,6 +350,14 @@ def usage(program: str) -> str:
     return f"{program} IMAGE... [-n N] [-s SIZE] [-f FORM] [--out-file PATH] [more options: --help]"
 
 
+def _shortened(option: Option) -> str:
+    """Return the spellings and the value of an option, or the first spelling where all are too long for a column."""
+    written = f"{', '.join(option.flags)} {option.metavar}".strip()
+    while len(written) > _FLAG_COLUMNS and ", " in written:
+        written = f"{written.rpartition(', ')[0]} {option.metavar}".strip()
+    return written
+
+
 def help_text(program: str, examples: Sequence[str], options: Sequence[Option] = MAGIC_OPTIONS) -> str:
     """Return the help: usage, options by group, and examples."""
     lines = [
@@ -340,14 +365,15 @@ def help_text(program: str, examples: Sequence[str], options: Sequence[Option] =
         "",
         "IMAGE is a path, pattern, URL, variable, $name or {expression}; several are allowed.",
     ]
-    written = [" ".join([", ".join(option.flags), option.metavar]).strip() for option in options]
+    written = [_shortened(option) for option in options]
     width = max(map(len, written)) + 2
     group = ""
     for option, flags in zip(options, written, strict=True):
         if option.group != group:
             group = option.group
             lines += ["", f"{group}:"]
-        lines.append(f"  {flags:<{width}}{option.help}")
+        first, *others = textwrap.wrap(option.help, _HELP_COLUMNS - width - 2)
+        lines += [f"  {flags:<{width}}{first}", *(f"  {'':<{width}}{more}" for more in others)]
     return "\n".join([*lines, "", "Examples:", *(f"  {line}" for line in examples)])
 
 
@@ -379,7 +405,7 @@ def named_values(values: Iterable[Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             named |= value
             continue
-        name, equals, text = str(value).partition("=")
+        name, equals, text = value.partition("=") if isinstance(value, str) else ("", "", "")
         if not equals or not name.strip():
             raise InvalidRequestError(
                 f"--option is {shown(value)}; allowed: NAME=VALUE, such as flip=false", field="options"

@@ -83,6 +83,14 @@ class Kernel:
     def run(self, cell):
         return self.collect(self.send(cell))
 
+    def complete(self, code, cursor=None):
+        """Return the words that the kernel offers, and the range that they replace."""
+        message_id = self.client.complete(code, len(code) if cursor is None else cursor)
+        while (reply := self.client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != message_id:
+            pass
+        content = reply["content"]
+        return content["matches"], content["cursor_start"], content["cursor_end"]
+
     def value(self, expression):
         """Return the repr of an expression in the kernel."""
         (output,) = self.run(expression).outputs

@@ -263,7 +263,7 @@ class Client:
         if mask is not None:
             made = _with_mask([made], mask)[0]
         self.engine.check(made)
-        retries = request.get("max_retry_count") or self._defaults["max_retry_count"]
+        patient = request.get("max_retry_count") is None and not self._defaults["max_retry_count"]
         return bulk.run(
             self.engine,
             made,
@@ -272,7 +272,7 @@ class Client:
             executor=executor,
             max_workers=max_workers,
             resume=resume,
-            max_retry_count=made.max_retry_count if retries or "max_retry_count" in request else None,
+            max_retry_count=None if patient else made.max_retry_count,
             listener=bulk.Listener(on_progress, on_notice, progress),
             cancel=cancel,
         )

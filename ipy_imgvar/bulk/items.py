@@ -94,8 +94,9 @@ class Item:
             If it is no kind of image.
         """
         if self.is_file:
-            given = self.image if os.sep == "/" else Path(self.image).as_posix()
-            path = os.path.abspath(os.path.expanduser(self.image))  # noqa: PTH100, PTH111 - 20 times as fast
+            # "./photos" and "photos" are the same folder, and a server is not to be paid twice for it.
+            given = os.path.normpath(self.image).replace(os.sep, "/")
+            path = os.path.join(os.getcwd(), os.path.expanduser(self.image))  # noqa: PTH109, PTH111, PTH118 - 20 times as fast
             stem = os.path.splitext(os.path.basename(given))[0]  # noqa: PTH119, PTH122 - likewise
             return Ready(given, _clean(stem), given, path, is_file=True)
         if isinstance(self.image, str):
@@ -182,6 +183,8 @@ class Items:
             yield str(image.path), True
         elif isinstance(image, (list, tuple, Variations)):
             yield from chain.from_iterable(map(self._expanded, image))
+        elif _is_pandas(image):
+            yield from chain.from_iterable(map(self._expanded, _column(image)))
         elif isinstance(image, (str, os.PathLike)) and not isinstance(image, Variation):
             text = os.fsdecode(image)
             if _URL.match(text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import logging
 import signal
@@ -257,10 +258,11 @@ class _Progress:
         file = _bar_file(listener.bar)
         self._total = items.count() if file is not None or listener.on_progress is not None else None
         self._bar: Any = None
-        if file is not None:
+        if file is not None or listener.on_progress is not None:
             from tqdm.std import tqdm
 
-            self._bar = tqdm(total=self._total, unit="image", file=file, dynamic_ncols=True)
+            # Without a place to show it, it still works out rate and time left.
+            self._bar = tqdm(total=self._total, unit="image", file=file or io.StringIO(), dynamic_ncols=True)
 
     def __enter__(self) -> Self:
         return self
@@ -279,8 +281,17 @@ class _Progress:
                 self._refreshed = time.monotonic()
                 self._bar.refresh()
         if self._on_progress is not None and ended > self._shown:
-            self._on_progress(min(1.0, ended / self._total) if self._total else 0.0, text)
+            self._on_progress(min(1.0, ended / self._total) if self._total else 0.0, text + self._pace(ended))
         self._shown = ended
+
+    def _pace(self, ended: int) -> str:
+        """Return rate and time left, as far as they are known."""
+        facts = self._bar.format_dict
+        rate = facts["rate"] or ended / max(facts["elapsed"], 1e-3)
+        if not self._total:
+            return f" · {rate:.1f} images/s"
+        left = self._bar.format_interval((self._total - ended) / rate)
+        return f" · {rate:.1f} images/s · {left} left"
 
     def __exit__(self, *exc_info: object) -> None:
         if self._bar is not None:

@@ -18,13 +18,16 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from ipy_imgvar import Client
-from ipy_imgvar.bulk import BulkResult
 from ipy_imgvar.bulk.run import plan
+
+if TYPE_CHECKING:
+    from ipy_imgvar.bulk import BulkResult
 
 
 def resident_mb() -> float:

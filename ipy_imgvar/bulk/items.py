@@ -155,16 +155,20 @@ class Items:
 
     def _refuse_missing(self, image: Any) -> None:
         """Raise at once what would fail as the only item: a path or pattern that leads nowhere."""
-        if not isinstance(image, (str, os.PathLike)) or _URL.match(str(image)):
+        if not isinstance(image, (str, os.PathLike)) or _URL.match(os.fsdecode(image)):
             return
-        if next(iter(self), None) is None:
+        text = os.fsdecode(image)
+        path = os.path.expanduser(text)  # noqa: PTH111 - Path would drop a leading "./"
+        if next(iter(self)).image != text or os.path.isfile(path):  # noqa: PTH113
+            return
+        if os.path.isdir(path):  # noqa: PTH112
             raise InvalidImageError(
-                f"{shown(str(image))} holds no image; looked for {', '.join(_SUFFIXES)}"
-                if Path(image).expanduser().is_dir()
-                else f"no file matches {shown(str(image))}; looked in {Path.cwd()}"
+                f"{shown(text)} holds no image right in it; looked for {', '.join(_SUFFIXES)}; a pattern such as "
+                f"{os.path.join(text, '**', '*.png')} looks deeper"  # noqa: PTH118
             )
-        if not glob.has_magic(str(image)) and not Path(image).expanduser().exists():
-            raise missing_file(Path(image))
+        if glob.has_magic(text):
+            raise InvalidImageError(f"no file matches {shown(text)}; looked in {Path.cwd()}")
+        raise missing_file(Path(path))
 
     def count(self) -> int | None:
         """Return how many there are, or None where finding out would use them up."""
@@ -190,7 +194,11 @@ class Items:
             if _URL.match(text):
                 yield text, False
             else:
-                yield from ((path, True) for path in self._paths(text))
+                path = None
+                for path in self._paths(text):
+                    yield path, True
+                if path is None:  # It fails when its turn comes, rather than being passed over in silence.
+                    yield text, True
         else:
             yield image, False
 

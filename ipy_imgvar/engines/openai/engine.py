@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ class OpenAIEngine:
         self.connection = connection
         self._transport = transport
         self._client: httpx.Client | None = None
+        self._opening = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<OpenAIEngine: {self.connection.server}>"
@@ -136,8 +138,12 @@ class OpenAIEngine:
             _wait(pause_s, f"{reason}; try {attempt + 1} of {request.max_retry_count + 1}", job)
 
     def _send(self, request: VariationRequest, plan: Plan) -> _Exchange:
-        if self._client is None:
-            self._client = make_client(self._transport)
+        with (
+            self._opening
+        ):  # Two threads that begin at once must not open two pools, of which one is never closed.
+            if self._client is None:
+                self._client = make_client(self._transport)
+            client = self._client
         content: dict[str, Any] = (
             {"json": plan.body}
             if plan.as_json
@@ -147,7 +153,7 @@ class OpenAIEngine:
             }
         )
         timeout = httpx.Timeout(None, connect=request.timeout or None)
-        outgoing = self._client.build_request(
+        outgoing = client.build_request(
             "POST",
             f"{self.connection.api_base}/images/{plan.route}",
             params=dict(request.extra_query) or None,
@@ -156,7 +162,7 @@ class OpenAIEngine:
             **content,
         )
         _log.debug("POST %s/images/%s: %s", self.connection.server, plan.route, _fields(plan))
-        return _Exchange(self._client, outgoing, self.connection)
+        return _Exchange(client, outgoing, self.connection)
 
     def _headers(self, request: VariationRequest) -> dict[str, str]:
         connection = self.connection

@@ -1,6 +1,6 @@
 """What bulk runs cost: throughput on one and two processes, the parent's memory, and planning.
 
-    python benchmarks/bulk.py throughput 2000    # two processes for all, one process for a tenth before and after
+    python benchmarks/bulk.py throughput 2000    # two processes for all; before, one and two in turn for a tenth
     python benchmarks/bulk.py plan 100000        # what a dry run costs an image
     python benchmarks/bulk.py hosted 1000        # a loopback server with 20 % 429, 5 % 500 and 2 % cut short
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import resource
+import statistics
 import sys
 import tempfile
 import threading
@@ -28,6 +29,8 @@ from ipy_imgvar.bulk.run import plan
 
 if TYPE_CHECKING:
     from ipy_imgvar.bulk import BulkResult
+
+ROUNDS = 5
 
 
 def resident_mb() -> float:
@@ -52,16 +55,16 @@ def photographs(folder: Path, count: int, side_px: int = 64) -> Path:
 
 
 def throughput(count: int, root: Path) -> None:
-    """Compare two processes with one, and watch the parent's memory."""
-    folder = photographs(root / "in", count)
-    files = sorted(map(str, folder.iterdir()))
-    part = files[: max(count // 10, 1)]
-    seconds = []
-    memory = []
+    """Compare two processes with one, in turn so that a busy machine disturbs both alike; watch the parent's memory."""
+    files = sorted(map(str, photographs(root / "in", count).iterdir()))
+    memory: list[float] = []
+    speeds: dict[int, list[float]] = {1: [], 2: []}
+    cpu: dict[int, float] = {1: 0.0, 2: 0.0}
+    part = max(count // ROUNDS // 10, 2)
     with Client("patch") as client:
 
-        def run(images: str | list[str], name: str, workers: int) -> tuple[BulkResult, float]:
-            began = time.monotonic()
+        def run(images: list[str], name: str, workers: int) -> BulkResult:
+            before, began = children_s(), time.monotonic()
             result = client.map(
                 images,
                 out_dir=root / name,
@@ -69,27 +72,40 @@ def throughput(count: int, root: Path) -> None:
                 size="64x64",
                 on_progress=lambda *_: memory.append(resident_mb()),
             )
-            return result, time.monotonic() - began
+            speeds[workers].append(len(images) / (time.monotonic() - began))
+            cpu[workers] += children_s() - before
+            return result
 
-        seconds.append(run(part, "one-before", 1)[1])
+        for number in range(ROUNDS):
+            some = files[number * part : (number + 1) * part]
+            run(some, "one", 1)
+            run(some, "two", 2)
+        ratios = [two / one for one, two in zip(speeds[1], speeds[2], strict=True)]
+        compared = ROUNDS * part
+        same = all(
+            path.read_bytes() == (root / "two" / path.name).read_bytes()
+            for path in (root / "one").glob("*.png")
+        )
         memory.clear()
-        result, two = run(str(folder), "two", 2)
-        flat = memory[len(memory) // 20 :]
-        seconds.append(run(part, "one-after", 1)[1])
-    one = sum(seconds) / 2 / len(part)
-    lines = (root / "two" / "ledger.jsonl").read_text().splitlines()
-    same = all(
-        (root / "two" / path).read_bytes() == (root / "one-before" / path).read_bytes()
-        for line in (root / "one-before" / "ledger.jsonl").read_text().splitlines()
-        for path in json.loads(line)["paths"]
-    )
-    print(f"{count} images of 64 px: {result.summary()}")
+        began = time.monotonic()
+        result = run(files, "all", 2)
+        took = time.monotonic() - began
+    lines = (root / "all" / "ledger.jsonl").read_text().splitlines()
+    flat = memory[len(memory) // 20 :]
+    print(f"{count} images of 64 px on two processes: {result.summary()}, {count / took:.2f}/s")
     print(
-        f"one process: {1 / one:.2f}/s ({len(part)} images, {seconds[0]:.0f} s before, {seconds[1]:.0f} s after)"
+        f"two processes against one, {ROUNDS} rounds of {part} in turn: {statistics.median(ratios):.2f} times as fast"
     )
-    print(f"two processes: {count / two:.2f}/s; {count / two * one:.2f} times as fast; same bytes: {same}")
+    print(f"  each round: {', '.join(f'{ratio:.2f}' for ratio in sorted(ratios))}; same bytes: {same}")
+    print(f"CPU an image: {cpu[1] / compared:.3f} s on one, {cpu[2] / (compared + count):.3f} s on two")
     print(f"parent: {flat[0]:.1f} MB after a twentieth, {max(flat):.1f} MB at most")
     print(f"ledger: {len(lines)} lines, {len({json.loads(line)['item'] for line in lines})} items")
+
+
+def children_s() -> float:
+    """Return the CPU seconds of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def planning(count: int, root: Path) -> None:

@@ -142,8 +142,9 @@ def _write_pages(result: BulkResult, ledger: Ledger) -> list[str]:
         )
     try:
         page.write_pages(result)
-    except OSError as exc:
-        notes.append(f"{result.out_dir / 'index.html'} can't be written ({exc.strerror or exc})")
+    except (OSError, ImageVariationError) as exc:  # Pictures and ledger matter more.
+        reason = getattr(exc, "strerror", None) or exc
+        notes.append(f"{result.out_dir / 'index.html'} can't be written ({reason})")
     return notes
 
 

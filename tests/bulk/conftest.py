@@ -122,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
         picture = base64.b64encode(server.picture).decode()
         answer = {"created": 1, "data": [{"b64_json": picture}], "usage": {"total_tokens": 3}}
         if kind in (429, 500):
-            answer = {"error": {"message": f"that was a {kind}"}}
+            answer = {"error": {"message": server.refusal}}
         data = json.dumps(answer).encode()
         self.send_response(kind if kind in (429, 500) else 200)
         self.send_header("content-type", "application/json")
@@ -146,6 +146,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     delay_s = 0.005
     retry_after_s = 0.05
+    refusal = "not now"
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)

@@ -30,7 +30,7 @@ from ipy_imgvar.bulk.run import plan
 if TYPE_CHECKING:
     from ipy_imgvar.bulk import BulkResult
 
-ROUNDS = 5
+ROUNDS = 4
 
 
 def resident_mb() -> float:
@@ -60,7 +60,7 @@ def throughput(count: int, root: Path) -> None:
     memory: list[float] = []
     speeds: dict[int, list[float]] = {1: [], 2: []}
     cpu: dict[int, float] = {1: 0.0, 2: 0.0}
-    part = max(count // ROUNDS // 10, 2)
+    part = max(count // 40, 40)
     with Client("patch") as client:
 
         def run(images: list[str], name: str, workers: int) -> BulkResult:

@@ -34,7 +34,7 @@ def workers(cluster):
 
 def test_a_cluster_makes_the_same_bytes_also_when_a_worker_is_killed(cluster, make_photos, tmp_path, look):
     """With one of two workers killed with -9 midway, every item is recorded once, and the bytes are a single run's."""
-    folder = make_photos(24)
+    folder = make_photos(12)
     with Client("patch") as client:
         client.map(str(folder), out_dir=tmp_path / "single", size=64)
         victim = workers(cluster)[0]
@@ -47,10 +47,10 @@ def test_a_cluster_makes_the_same_bytes_also_when_a_worker_is_killed(cluster, ma
         threading.Thread(target=kill, daemon=True).start()
         with distributed.Client(cluster) as dask:
             result = client.map(str(folder), out_dir=tmp_path / "out", executor=dask.get_executor(), size=64)
-    assert [len(result.done), len(result.failed)] == [24, 0]
+    assert [len(result.done), len(result.failed)] == [12, 0]
     assert look.pictures(tmp_path / "out") == look.pictures(tmp_path / "single")
     items = [each["item"] for each in look.records(tmp_path / "out")]
-    assert len(items) == len(set(items)) == 24
+    assert len(items) == len(set(items)) == 12
     assert victim not in workers(cluster)
 
 
@@ -59,7 +59,7 @@ COMMAND = "import sys; from ipy_imgvar.cli import main; sys.exit(main(sys.argv[1
 
 def test_a_client_that_was_killed_goes_on(cluster, make_photos, tmp_path, look, start_python):
     """With the client killed with -9, the same command ends complete: every item once, the bytes of a single run."""
-    folder, out = make_photos(20), tmp_path / "out"
+    folder, out = make_photos(12), tmp_path / "out"
     words = ["bulk", folder, "--out-dir", out, "-s", "64", "--scheduler", cluster.scheduler_address]
     process = start_python(COMMAND, *words)
     while process.poll() is None and not (out.exists() and look.records(out)):
@@ -67,12 +67,12 @@ def test_a_client_that_was_killed_goes_on(cluster, make_photos, tmp_path, look, 
     process.kill()
     process.wait()
     killed_after = len(look.records(out))
-    assert 0 < killed_after < 20
+    assert 0 < killed_after < 12
     process = start_python(COMMAND, *words, stdout=subprocess.PIPE)
     said = process.communicate(timeout=200)[0].decode()
     assert f"{killed_after} skipped" in said
     items = [each["item"] for each in look.records(out)]
-    assert len(items) == len(set(items)) == 20
+    assert len(items) == len(set(items)) == 12
     with Client("patch") as client:
         client.map(str(folder), out_dir=tmp_path / "single", size=64)
     assert look.pictures(out) == look.pictures(tmp_path / "single")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError, shown
 from ipy_imgvar.options import OPTIONS, Option, Token, help_text, named_values, parse, usage
-from ipy_imgvar.request import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -162,8 +161,6 @@ def _bulk(words: list[str]) -> int:
     chosen: Any = images[0] if len(images) == 1 else images
     if "dry_run" in flags:
         return _dry_run(chosen, values["out_dir"])
-    if "max_workers" in values:
-        values["max_workers"] = whole_number("workers", values["max_workers"], 1, 1000)
     if "again" in flags:
         values["resume"] = False
     return _run_bulk(chosen, values, scheduler, quiet="quiet" in found)
@@ -184,7 +181,13 @@ def _run_bulk(images: Any, values: dict[str, Any], scheduler: str | None, *, qui
     with ExitStack() as stack:
         client = stack.enter_context(Client(values.pop("engine", None), **_connection(values)))
         executor = None if scheduler is None else stack.enter_context(dask_executor(scheduler))
-        result = client.map(images, executor=executor, progress=False if quiet else None, **values)
+        result = client.map(
+            images,
+            executor=executor,
+            progress=False if quiet else None,
+            on_notice=None if quiet else _say,
+            **values,
+        )
     for each in result.failed:
         _say(f"{shown(each.source)}: {each.error}")
     _result(f"{result.summary()}; {result.out_dir / 'index.html'}")

@@ -231,7 +231,7 @@ class Client:
         on_progress
             Called with the share that is done, 0..1, and the counts.
         on_notice
-            Called with a line on how the run ended.
+            Called with a line that names the server before anything is sent, and of a disk that had no room.
         progress
             Show a progress bar; None shows one in a notebook and in a terminal.
         cancel

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ipy_imgvar.bulk.processes import WorkerProcesses
 from ipy_imgvar.bulk.work import EngineSpec, Outcome, Task, work
 from ipy_imgvar.errors import ConfigurationError, EngineError
+from ipy_imgvar.request import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ _log = logging.getLogger("ipy_imgvar")
 _POLL_S: Final = 0.2
 #: Threads that wait for a server: what most accounts allow at once.
 _HOSTED_WORKERS: Final = 8
+_MOST_WORKERS: Final = 1000
 #: How often an item may take a worker down with it.
 _MAX_DEATHS: Final = 3
 #: A 429 costs nothing and says that all is well later, so it is tried again even where nothing was said of retries.
@@ -91,9 +93,13 @@ def choose_workers(engine: Engine, executor: Executor | None, max_workers: int |
 
     Raises
     ------
+    InvalidRequestError
+        If `max_workers` is no number of workers.
     ConfigurationError
         If the engine can't travel to the executor's processes.
     """
+    if max_workers is not None:
+        max_workers = whole_number("max_workers", max_workers, 1, _MOST_WORKERS)
     if executor is None and engine.name == "patch":
         count = max_workers or _cores()
         return Workers(WorkerProcesses(count), count, EngineSpec("patch"), ours=True)

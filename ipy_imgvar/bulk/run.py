@@ -49,7 +49,7 @@ class Listener:
     on_progress
         Called with the share that is done, 0..1 (0 while the number of images is unknown), and a text.
     on_notice
-        Called with a line on how the run ended.
+        Called with a line that names the server before anything is sent, and of a disk that had no room.
     bar
         Show a progress bar; None shows one in a notebook and a terminal.
     """
@@ -99,14 +99,14 @@ def run(
     ledger = Ledger(folder)
     started = time.monotonic()
     try:
-        for half in folder.glob(".*.tmp"):  # What a killed process was writing; nobody else writes here now.
-            with contextlib.suppress(OSError):
-                half.unlink()
+        _sweep(folder)
+        _announce(engine, request, folder, listener or Listener())
         pool = Pool(workers, max_retry_count, cancel)
         # The engine asks once, since tries are the pool's to schedule.
         work = _Work(engine, replace(request, max_retry_count=0), ledger, folder, resume=resume)
         with _Progress(items, listener or Listener(), work.tally) as progress, _held_interrupts(pool):
             failure = _run_all(pool, work, items, progress)
+        _sweep(folder)
         work.tally.elapsed = time.monotonic() - started
         result = BulkResult(folder, work.tally)
         notes = _write_pages(result, ledger)
@@ -117,6 +117,28 @@ def run(
         raise failure
     _raise_if_stopped(result, pool, cancel)
     return result
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes were writing; nobody else writes here while the ledger is open."""
+    for half in folder.glob(".*-????????.tmp"):
+        with contextlib.suppress(OSError):
+            half.unlink()
+
+
+def _announce(engine: Engine, request: VariationRequest, folder: Path, listener: Listener) -> None:
+    """Say where pictures are about to go, once for all of them."""
+    server = _server_of(engine)
+    if server is None:
+        return
+    line = f"the images go to {server} (model {engine.model(request)}), what comes back to {folder}"
+    _log.info("%s", line)
+    if listener.on_notice is not None:
+        listener.on_notice(line)
+
+
+def _server_of(engine: Engine) -> str | None:
+    return getattr(getattr(engine, "connection", None), "server", None)
 
 
 def _run_all(pool: Pool, work: _Work, items: Items, progress: _Progress) -> Exception | None:
@@ -149,8 +171,9 @@ def _write_pages(result: BulkResult, ledger: Ledger) -> list[str]:
 
 
 def _tell(result: BulkResult, notes: list[str], listener: Listener) -> None:
-    for line in [*notes, result.summary()]:
-        _log.info("%s", line)
+    _log.info("%s", result.summary())
+    for line in notes:
+        _log.warning("%s", line)
         if listener.on_notice is not None:
             listener.on_notice(line)
 
@@ -237,7 +260,7 @@ def _settings(engine: Engine, request: VariationRequest) -> dict[str, Any]:
         # They may hold anything, so only whether they are the same is noted.
         extra = json.dumps([request.extra_query, request.extra_body], sort_keys=True, default=str)
         settings["extra_sha256"] = hashlib.sha256(extra.encode()).hexdigest()[:16]
-    server = getattr(getattr(engine, "connection", None), "server", None)
+    server = _server_of(engine)
     if server is not None:
         settings["server"] = server
     return settings

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.protocol import Engine
     from ipy_imgvar.request import VariationRequest
-    from ipy_imgvar.result import Variation
 
 __all__ = ["SOURCES", "EngineSpec", "Outcome", "Task", "item_seed", "work"]
 
@@ -182,6 +181,7 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
         "source": task.ready.source,
         "sha256": None,
         "paths": [],
+        "sizes": [],
         "seed": None,
         "usage": None,
         "error": None,
@@ -215,8 +215,9 @@ def _attempt(task: Task, engine: Engine, job: _Job, record: dict[str, Any]) -> N
     out_dir = Path(task.out_dir)
     if task.known is not None and task.known.get("sha256") == source.sha256:
         paths = task.known.get("paths") or []
-        if all(_is_whole(out_dir / path) for path in paths):
-            record |= {"status": "skipped", "paths": paths, "seed": task.known.get("seed")}
+        sizes = task.known.get("sizes") or [None] * len(paths)
+        if all(_is_whole(out_dir / path, size) for path, size in zip(paths, sizes, strict=True)):
+            record |= {"status": "skipped", "paths": paths, "sizes": sizes, "seed": task.known.get("seed")}
             return
     request = replace(task.request, image=source)
     if "seed" in engine.supports:
@@ -229,7 +230,11 @@ def _attempt(task: Task, engine: Engine, job: _Job, record: dict[str, Any]) -> N
         record["thumbnail"] = _keep_thumbnail(task, source, out_dir)
     with closing(engine.generate(request, job)) as pictures:
         for picture in pictures:
-            record["paths"].append(_kept(task, picture, out_dir))
+            data = picture.bytes
+            name = task.name(picture.index, codec.extension_of(picture.mime_type))
+            _write(out_dir / name, data)
+            record["paths"].append(name)
+            record["sizes"].append(len(data))
             job.check()
     if not record["paths"]:
         raise ImageVariationError(f"{source.name}: the engine {engine.name} gave no picture; run it again")
@@ -242,17 +247,12 @@ def _loaded(ready: Ready) -> Source:
     return Source(source.name, path=source.path, data=source.read())
 
 
-def _is_whole(path: Path) -> bool:
-    # A file is renamed into place after all of it is written, so one that has a size is whole.
+def _is_whole(path: Path, size: int | None) -> bool:
+    # Files are renamed into place when they are whole; a power failure, or a copy that broke off, changes the size.
     with contextlib.suppress(OSError):
-        return path.stat().st_size > 0
+        found = path.stat().st_size
+        return found > 0 and found == (size or found)
     return False
-
-
-def _kept(task: Task, picture: Variation, out_dir: Path) -> str:
-    name = task.name(picture.index, codec.extension_of(picture.mime_type))
-    _write(out_dir / name, picture.bytes)
-    return name
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -191,12 +191,15 @@ class ImageVariationMagics(Magics):
         arguments = dict(call.arguments)
         if not arguments.get("max_retry_count"):  # The configured 0 would give up at a server's first 429.
             arguments.pop("max_retry_count", None)
-        if "max_workers" in arguments:
-            arguments["max_workers"] = whole_number("workers", arguments["max_workers"], 1, 1000)
         images = call.images[0] if len(call.images) == 1 else call.images
         with RunDisplay(self._shell, call.display, 0) as display:
             result = self._client(call).map(
-                images, out_dir=call.out_dir, on_progress=display.progress, progress=False, **arguments
+                images,
+                out_dir=call.out_dir,
+                on_progress=display.progress,
+                on_notice=display.notice,
+                progress=False,
+                **arguments,
             )
             display.bulk(result)
         if call.out is not None:

@@ -20,8 +20,11 @@ def client(server):
 
 def test_every_item_is_posted_once_and_counted(client, server, make_folder, tmp_path, look):
     """Without trouble there is a POST an item, and the usage is summed, in the result and item by item."""
-    result = client.map(str(make_folder(20)), out_dir=tmp_path / "out", **SMALL)
+    said = []
+    result = client.map(str(make_folder(20)), out_dir=tmp_path / "out", on_notice=said.append, **SMALL)
     assert len(result.done) == 20
+    assert len(said) == 1
+    assert f"127.0.0.1:{server.server_address[1]}" in said[0]
     assert set(server.posts.values()) == {1}
     assert result.usage == {"total_tokens": 60}
     assert result[0].usage == {"total_tokens": 3}

@@ -2,6 +2,7 @@
 
     python benchmarks/bulk.py throughput 2000    # two processes for all; before, one and two in turn for a tenth
     python benchmarks/bulk.py plan 100000        # what a dry run costs an image
+    python benchmarks/bulk.py cluster 200        # a Dask cluster of two workers, one of them killed midway
     python benchmarks/bulk.py hosted 1000        # a loopback server with 20 % 429, 5 % 500 and 2 % cut short
 
 Compare only figures of one run of this script: the load of a machine changes.
@@ -10,7 +11,9 @@ Compare only figures of one run of this script: the load of a machine changes.
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
 import statistics
 import sys
 import tempfile
@@ -122,6 +125,39 @@ def planning(count: int, root: Path) -> None:
     )
 
 
+def cluster(count: int, root: Path) -> None:
+    """Kill one of two Dask workers midway, and compare with a run without a cluster."""
+    import distributed
+
+    folder = photographs(root / "in", count)
+    with (
+        Client("patch") as client,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as dask,
+        distributed.Client(dask) as connection,
+    ):
+        single = client.map(str(folder), out_dir=root / "single", size="64x64")
+        victim = min(connection.run(os.getpid).values())
+
+        def kill() -> None:
+            while len(list((root / "out").glob("*.png"))) < count // 2:
+                time.sleep(0.05)
+            os.kill(victim, signal.SIGKILL)
+
+        threading.Thread(target=kill, daemon=True).start()
+        result = client.map(
+            str(folder), out_dir=root / "out", executor=connection.get_executor(), size="64x64"
+        )
+    lines = (root / "out" / "ledger.jsonl").read_text().splitlines()
+    made = {path.name: path.read_bytes() for path in (root / "out").glob("*.png")}
+    same = made == {path.name: path.read_bytes() for path in (root / "single").glob("*.png")}
+    print(
+        f"{count} images: {single.summary()} here; {result.summary()} on the cluster, a worker killed midway"
+    )
+    print(
+        f"ledger: {len(lines)} lines, {len({json.loads(line)['item'] for line in lines})} items; same bytes: {same}"
+    )
+
+
 def hosted(count: int, root: Path) -> None:
     """Count what is posted to a server that refuses, fails and breaks off."""
     folder = photographs(root / "in", count)
@@ -187,7 +223,7 @@ PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADh
 
 def main() -> None:
     """Run one measurement in a folder that is removed afterwards."""
-    names = {"throughput": throughput, "plan": planning, "hosted": hosted}
+    names = {"throughput": throughput, "plan": planning, "cluster": cluster, "hosted": hosted}
     if len(sys.argv) != 3 or sys.argv[1] not in names:
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as root:

@@ -80,7 +80,7 @@ class Ledger:
 
     def add(self, record: dict[str, Any]) -> int:
         """Append a record and return its place; of one that the disk has no room for, a number below 0."""
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        line = json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
         place = self.end
         try:
             _write_all(self._file, line, place)

@@ -167,7 +167,9 @@ class Pool:
         self._later: list[tuple[float, int, Task]] = []
         self._number = itertools.count()
         self._held_until = 0.0
-        self._limit = 2 * workers.count
+        # Another process is given its next task before it asks; a thread needs none in reserve, which would be posted
+        # in spite of a 429.
+        self._limit = workers.count * (2 if isinstance(workers.engine, EngineSpec) else 1)
         self._cancel = cancel
         #: Set by an interrupt: no further item is taken.
         self.interrupted = False
@@ -224,7 +226,11 @@ class Pool:
             ended, _ = wait(self._running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             for future in ended:
                 self._end(future, self._running.pop(future), done)
-            tick()
+            try:
+                tick()
+            except Exception as exc:  # noqa: BLE001 - the caller's own; what is under way is finished first
+                broken = broken or exc
+                self._later.clear()
 
     def _rest(self) -> None:
         due = max(self._held_until, self._later[0][0] if self._later else 0.0)

@@ -215,10 +215,12 @@ class _Work:
     def _task(self, item: Item) -> Task | None:
         try:
             ready = item.ready()
-        except ImageVariationError as exc:
-            ready = Ready(item.place, "image", f"image {item.place}", "", is_file=False)
+        except Exception as exc:  # noqa: BLE001 - looking at a foreign object may raise anything
+            ready = Ready(f"{item.place}-unread", "image", f"image {item.place}", "", is_file=False)
             self._under_way[ready.item] = [item.index]
-            self.end(Task(ready, self._request, self._folder), Outcome(failure(ready, str(exc))))
+            own = isinstance(exc, ImageVariationError)
+            error = str(exc) if own else " ".join(f"{type(exc).__name__}: {exc}".split())
+            self.end(Task(ready, self._request, self._folder), Outcome(failure(ready, error)))
             return None
         if ready.item in self._under_way:
             self._under_way[ready.item].append(item.index)

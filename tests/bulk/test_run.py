@@ -212,6 +212,21 @@ def test_a_generator_that_breaks_keeps_what_was_made(fake, tmp_path, look):
     assert [each["status"] for each in look.records(tmp_path / "out")] == ["done"] * 3
 
 
+def test_a_listener_that_breaks_keeps_what_was_made(fake, make_folder, tmp_path, look):
+    """An exception of the caller's own listener is raised when what was under way is recorded."""
+
+    def listen(*_):
+        raise LookupError("no such widget")
+
+    with pytest.raises(LookupError):
+        fake[0].map(
+            str(make_folder(30)), out_dir=tmp_path / "out", on_progress=listen, max_workers=2, **SMALL
+        )
+    records = look.records(tmp_path / "out")
+    assert {each["status"] for each in records} == {"done"}
+    assert len(records) == len(look.pictures(tmp_path / "out")) < 30
+
+
 def test_a_wrong_request_is_refused_before_anything_is_made(patch, fake_engine, make_folder, tmp_path):
     """A mistake in the request reads as it does for one image, and makes no folder."""
     folder = str(make_folder(1))

@@ -132,7 +132,9 @@ def _write_new(path: Path, data: bytes) -> None:
     target = str(path)
     temporary = f"{target}.tmp"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
+        descriptor = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644
+        )
         try:
             _write_all(descriptor, data)
         finally:

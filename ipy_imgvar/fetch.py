@@ -51,7 +51,8 @@ def get(
     InvalidImageError
         If the server answers anything but 200, or sends more than `MAX_BYTES`.
     ConnectionFailedError
-        If the server can't be reached, breaks off or redirects in circles; `RequestTimeoutError` if it is silent for `timeout_s`.
+        If the server can't be reached, breaks off or redirects in circles; `RequestTimeoutError` if it is silent for
+        `timeout_s`.
     """
     try:
         if client is not None:

@@ -245,22 +245,24 @@ def test_a_refusal_in_fastapi_s_shape(api, client, photo):
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "said"),
+    ("answer", "said"),
     [
-        ("<html><h1>502 Bad Gateway</h1><p>nginx</p>", "text/html", "502 Bad Gateway"),
-        ("upstream connect error", "text/plain", "upstream connect error"),
-        (b"\xff\xfe\x00", None, ""),
-        ("", None, ""),
-        ('"just text"', "application/json", "just text"),
-        ('{"error": "no such thing"}', "application/json", "no such thing"),
-        ('{"error": {"message": null}}', "application/json", ""),
-        ('{"detail": {"error": "x"}}', "application/json", ""),
-        ("[" * 50_000, "application/json", ""),
+        (("<html><h1>502 Bad Gateway</h1><p>nginx</p>", "text/html"), "502 Bad Gateway"),
+        (("upstream connect error", "text/plain"), "upstream connect error"),
+        ((b"\xff\xfe\x00", None), ""),
+        (("", None), ""),
+        (('"just text"', "application/json"), "just text"),
+        (('{"error": "no such thing"}', "application/json"), "no such thing"),
+        (('{"error": {"message": null}}', "application/json"), ""),
+        (('{"detail": {"error": "x"}}', "application/json"), ""),
+        (("[" * 50_000, "application/json"), ""),
     ],
 )
-def test_refusals_of_any_shape(api, client, photo, body, kind, said):
+def test_refusals_of_any_shape(  # noqa: PLR0913 - fixtures beside parameters
+    api, client, photo, body, kind, said
+):
     """Whatever stands in a refusal, it becomes one line."""
-    api.script([response(502, body, kind)])
+    api.script([response(502, *answer)])
     with pytest.raises(ServerError) as caught:
         client.variations(photo, prompt="x")
     assert said in one_line(caught.value)
@@ -461,7 +463,7 @@ def test_no_key_leaves_for_another_host(api, client, photo):
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed_with_a_key(api, client, photo, status):
-    """A redirect of the POST, to the same host or another, is an error that names where it leads; nothing goes there."""
+    """A redirect of the POST, to the same host or another, is an error that names where it leads."""
     other = Api()
     try:
         for place in (f"http://localhost:{other.port}/v1/images/edits?x=1", "/v2/images/edits"):
@@ -515,7 +517,8 @@ def test_nobody_listens(photo):
             Client("openai", api_base="http://no-such-host.invalid/v1").variations(photo)
 
 
-def test_stream(api, client, photo):
+@pytest.mark.usefixtures("api")
+def test_stream(client, photo):
     """Streamed edits show each first look, give the final picture, and count its usage."""
     looks = []
     made = client.variations(

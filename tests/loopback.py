@@ -66,6 +66,15 @@ def response(status=200, body=b"", content_type="application/json", **headers):
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def _cut():
+    body = json.dumps(answer_of(*PICTURES[:2])).encode()
+    return [response(200, b"", Content_Length=len(body)), body[: body.index(b'"b64_json"') + 30]]
+
+
+#: Steps that send a part of an answer's first picture.
+TWO_CUT = _cut()
+
+
 def refusal(status, message="no", code=None, param=None, **headers):
     """Return a refusal in OpenAI's shape."""
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
@@ -248,6 +257,8 @@ class Api:
 
     def _picture(self, request):
         name = request.path.rpartition("/")[2].removesuffix(".png")
+        if name == "stall":
+            return [STALL]
         if not name.isdecimal() or int(name) >= len(PICTURES):
             return [response(404, b"", None)]
         return [response(200, PICTURES[int(name)], "image/png")]

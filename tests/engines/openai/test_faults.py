@@ -258,9 +258,7 @@ def test_a_refusal_in_fastapi_s_shape(api, client, photo):
         (("[" * 50_000, "application/json"), ""),
     ],
 )
-def test_refusals_of_any_shape(  # noqa: PLR0913 - fixtures beside parameters
-    api, client, photo, body, kind, said
-):
+def test_refusals_of_any_shape(api, client, photo, answer, said):
     """Whatever stands in a refusal, it becomes one line."""
     api.script([response(502, *answer)])
     with pytest.raises(ServerError) as caught:

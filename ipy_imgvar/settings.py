@@ -169,9 +169,10 @@ def connection(
     """
     places = _Places(namespace or {})
     key, key_source = places.find(api_key, "OPENAI_API_KEY")
+    key = api_key = None if key is None else Secret(key)
     base, base_source = places.find(api_base, "OPENAI_API_BASE", "OPENAI_BASE_URL")
     return Connection(
-        api_key=None if key is None else Secret(key),
+        api_key=key,
         api_base=OPENAI_BASE if base is None else _normal_base(base),
         organization=places.text(organization, "OPENAI_ORGANIZATION", "OPENAI_ORG_ID"),
         project=places.text(project, "OPENAI_PROJECT_ID"),

@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -137,15 +138,12 @@ class OpenAIEngine:
     def _post(self, request: VariationRequest, plan: Plan, job: Job, watch: _Watch) -> Iterator[wire.Item]:
         """Post until there is an answer or no try is left; yield its items."""
         mask = Mask(self.connection, request)
-        content_type, body = _encoded(plan)
-        headers = self._headers(request, content_type)
+        message = _encoded(plan)
         attempt = 0
         while True:
             watch.restart()
             _log.debug("POST %s/images/%s: %s", self.connection.server, plan.route, _fields(plan, request))
-            with _Exchange(
-                self._connections(), self._request(request, plan, headers, body), mask
-            ) as response:
+            with _Exchange(self._connections(), self._request(request, plan, message), mask) as response:
                 if response.status_code == _OK:
                     yield from self._items(response, plan, job, mask, request)
                     return
@@ -160,9 +158,7 @@ class OpenAIEngine:
             reason = f"{self.connection.server} answered {response.status_code}"
             _wait(pause_s, f"{reason}; try {attempt + 1} of {request.max_retry_count + 1}", job)
 
-    def _request(
-        self, request: VariationRequest, plan: Plan, headers: dict[str, str], body: bytes
-    ) -> httpx.Request:
+    def _request(self, request: VariationRequest, plan: Plan, message: _Message) -> httpx.Request:
         url = httpx.URL(f"{self.connection.address}/images/{plan.route}")
         extensions: dict[str, Any] = {}
         if request.extra_query:
@@ -173,34 +169,35 @@ class OpenAIEngine:
         return self._connections().build_request(
             "POST",
             url,
-            headers=headers,
-            content=body,
+            headers=self._headers(request, message.content_type),
+            content=message.body,
             timeout=httpx.Timeout(None, connect=connect_s or None),
             extensions=extensions,
         )
 
-    def _headers(self, request: VariationRequest, content_type: str) -> dict[str, str]:
-        """Return what is sent beside the body; what the caller adds replaces ours, in any case."""
+    def _headers(self, request: VariationRequest, content_type: str) -> _Sealed:
+        """Return what is sent beside the body; what the caller adds replaces ours, in any case of letters."""
         connection = self.connection
-        ours = {
-            "Content-Type": content_type,
-            "Authorization": _authorization(connection),
-            "OpenAI-Organization": connection.organization,
-            "OpenAI-Project": connection.project,
-        }
+        ours = _Sealed(
+            {
+                "Content-Type": content_type,
+                "Authorization": _authorization(connection),
+                "OpenAI-Organization": connection.organization,
+                "OpenAI-Project": connection.project,
+            }
+        )
         added = {name.lower() for name in request.extra_headers}
-        sent = {name: value for name, value in ours.items() if value and name.lower() not in added}
-        for name, value in (sent | dict(request.extra_headers)).items():
-            if not _HEADER_NAME.fullmatch(name):
-                raise ConfigurationError(
-                    "the name of a header holds what it can't carry; allowed: letters, digits and hyphens"
-                )
-            if not (isinstance(value, str) and value.isascii() and value.isprintable()):
-                raise ConfigurationError(
-                    f"the header {name} holds what a header can't carry; allowed: plain text of ASCII characters"
-                )
-            sent[name] = value.strip()
-        return sent
+        sent = _Sealed((name, value) for name, value in ours.items() if value and name.lower() not in added)
+        sent.update(request.extra_headers)
+        if bad := [name for name in sent if not _HEADER_NAME.fullmatch(name)]:
+            raise ConfigurationError(
+                f"{len(bad)} header has a name that can't be sent; allowed: letters, digits and hyphens"
+            )
+        if bad := [name for name in sent if not _can_be_sent(sent[name])]:
+            raise ConfigurationError(
+                f"the header {bad[0]} holds what a header can't carry; allowed: plain text of ASCII characters"
+            )
+        return _Sealed((name, value.strip()) for name, value in sent.items())
 
     def _items(
         self, response: httpx.Response, plan: Plan, job: Job, mask: Mask, request: VariationRequest
@@ -270,6 +267,25 @@ class OpenAIEngine:
             server=server,
             request_id=response.headers.get("x-request-id"),
         )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Message:
+    """What is posted; a traceback with variables must not show it, so it has no repr of its own."""
+
+    content_type: str
+    body: bytes
+
+
+class _Sealed(dict[str, Any]):
+    """Headers whose values no repr shows."""
+
+    def __repr__(self) -> str:
+        return f"<headers: {', '.join(self)}>"
+
+
+def _can_be_sent(value: object) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
 class _Exchange:
@@ -356,13 +372,13 @@ def _wait(seconds: float, reason: str, job: Job) -> None:
         time.sleep(min(_WAIT_STEP_S, left))
 
 
-def _encoded(plan: Plan) -> tuple[str, bytes]:
-    """Return the content type and the bytes of what is posted."""
+def _encoded(plan: Plan) -> _Message:
+    """Return what is posted."""
     try:
         if plan.as_json:
             body = {name: value for name, value in plan.body.items() if value is not None}
-            return "application/json", json.dumps(body, allow_nan=False).encode()
-        return wire.multipart(wire.form_fields(plan.body), plan.files)
+            return _Message("application/json", json.dumps(body, allow_nan=False).encode())
+        return _Message(*wire.multipart(wire.form_fields(plan.body), plan.files))
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidRequestError(
             f"extra_body holds what JSON has no form for ({type(exc).__name__}); allowed: texts, numbers, true, "

@@ -82,8 +82,8 @@ class Plan:
     """
 
     route: Route
-    body: dict[str, Any]
-    files: list[tuple[str, str, bytes, str]]
+    body: dict[str, Any] = field(repr=False)
+    files: list[tuple[str, str, bytes, str]] = field(repr=False)
     as_json: bool = False
     stream: bool = False
     reduce_to: Size | None = None

@@ -423,7 +423,7 @@ def _refusal(response: httpx.Response, mask: Mask) -> wire.ErrorBody:
         mask(error.message),
         error.code and mask(error.code),
         error.param and mask(error.param),
-        error.details,
+        {name: error.details[name] for name in ("shutdown_date",) if name in error.details},
     )
 
 

@@ -13,7 +13,6 @@ import argparse
 import base64
 import gc
 import json
-import os
 import socket
 import statistics
 import subprocess
@@ -23,10 +22,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ipy_imgvar.store import Store
 
 MODEL: Final = "gpt-image-2.6-flare"
 PROMPT: Final = "Create a new variation of this image."
@@ -161,13 +164,20 @@ def _ours(base: str, image: bytes, n: int) -> Callable[[], list[bytes]]:
     return ask
 
 
+@cache
+def _stores(folder: str) -> tuple[None, Store]:
+    from ipy_imgvar.store import Store
+
+    return None, Store(Path(folder), 10**9)
+
+
 def choose_store(client: str, folder: str) -> None:
     """Switch the store of this process on or off, as the client's name says."""
-    from pathlib import Path
+    from ipy_imgvar import journal
 
-    from ipy_imgvar.journal import move_store
-
-    move_store(None if client.endswith("no store") else Path(folder), 10**9)
+    # The same store again, which `move_store` would open anew: a process opens its store once.
+    journal._journal.opened = True  # noqa: SLF001
+    journal._journal.store = _stores(folder)[not client.endswith("no store")]  # noqa: SLF001
 
 
 # --- what is measured ---------------------------------------------------------------------------------------------
@@ -209,12 +219,9 @@ def throughputs(port: int, rounds: int, folder: str) -> dict[str, float]:
 
 def gallery_cpu(port: int, folder: str) -> float:
     """Return the CPU seconds that showing ten pictures takes, as the magic shows them: HTML, sheet and table."""
-    from pathlib import Path
-
     from ipy_imgvar import Client, gallery
-    from ipy_imgvar.journal import move_store
 
-    move_store(Path(folder), 10**9)
+    choose_store("ours", folder)
     client = Client("openai", api_base=f"http://127.0.0.1:{port}/n10/v1", api_key="sk-none", model=MODEL)
     pictures = client.variations(picture(1024), n=10)
     times = []
@@ -229,8 +236,6 @@ def gallery_cpu(port: int, folder: str) -> float:
 
 def peak(client: str, port: int, folder: str, image: str) -> None:
     """Ask for n10 once in this fresh process, and print the peak of its memory in MB."""
-    from pathlib import Path
-
     data = Path(image).read_bytes()
     base = f"http://127.0.0.1:{port}/n10/v1"
     if client.startswith("ours"):
@@ -245,12 +250,11 @@ def peak(client: str, port: int, folder: str, image: str) -> None:
 
 def peaks(port: int, folder: str) -> dict[str, float]:
     """Return each client's peak of memory in MB, in a fresh process each."""
-    image = os.path.join(folder, "up.png")  # noqa: PTH118
-    with open(image, "wb") as file:  # noqa: PTH123
-        file.write(picture(1024))
+    image = Path(folder, "up.png")
+    image.write_bytes(picture(1024))
     return {
         client: statistics.median(
-            float(_run([__file__, "--peak", client, str(port), folder, image])) for _ in range(3)
+            float(_run([__file__, "--peak", client, str(port), folder, str(image)])) for _ in range(3)
         )
         for client in CLIENTS
     }

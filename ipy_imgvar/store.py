@@ -62,6 +62,8 @@ class Run:
         self.folder = folder
         self.record: dict[str, Any] = {**record, "id": folder.name, "pictures": []}
         self.bytes = 0
+        # A text: joining paths takes longer than writing a record.
+        self._place = str(folder)
         self._begun = False
         # Where the list of pictures ends in the file, and what stands behind it.
         self._end = 0
@@ -71,22 +73,28 @@ class Run:
     def add(self, data: bytes, extension: str, entry: dict[str, Any]) -> Path:
         """Write one picture, byte for byte, then the record with its `entry`; return the picture's path."""
         pictures = self.record["pictures"]
-        path = self.folder / f"{len(pictures) + 1}{extension}"
+        name = f"{len(pictures) + 1}{extension}"
         if not pictures:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        _write_new(path, data)
+            self._make_folder()
+        _write_new(f"{self._place}/{name}", data)
         self.bytes += len(data)
-        pictures.append({**entry, "file": path.name})
+        pictures.append({**entry, "file": name})
         self._write_record((",\n" if len(pictures) > 1 else "\n") + _json(pictures[-1]))
-        return path
+        return self.folder / name
 
     def finish(self, **outcome: Any) -> None:
         """Write how the run ended."""
         self.record |= outcome
         self._behind |= outcome
         if not self._begun:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
         self._write_record("")
+
+    def _make_folder(self) -> None:
+        try:
+            os.mkdir(self._place)  # noqa: PTH102
+        except OSError:  # The folder above is not there yet, or this one is.
+            self.folder.mkdir(parents=True, exist_ok=True)
 
     def _write_record(self, entry: str) -> None:
         """Make the file longer by an entry, over the brackets that close it, in one call: it is whole JSON at any time.
@@ -107,14 +115,14 @@ class Run:
         if self._begun:
             self._write_over(text + self._tail)
         else:
-            _write_new(self.folder / _RECORD, text + self._tail)
+            _write_new(f"{self._place}/{_RECORD}", text + self._tail)
             self._begun = True
         self._end += len(text)
         self.bytes += len(text)
 
     def _write_over(self, data: bytes) -> None:
         # Not created: a record that somebody removed must not come back as a fragment.
-        descriptor = os.open(self.folder / _RECORD, os.O_WRONLY | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(f"{self._place}/{_RECORD}", os.O_WRONLY | getattr(os, "O_BINARY", 0))
         try:
             os.lseek(descriptor, self._end, os.SEEK_SET)
             _write_all(descriptor, data)
@@ -127,9 +135,8 @@ def _json(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def _write_new(target: str, data: bytes) -> None:
     """Write a file that is not there yet, into a folder that is; whole or not at all, as `write_atomic`."""
-    target = str(path)
     temporary = f"{target}.tmp"
     try:
         descriptor = os.open(

@@ -14,7 +14,7 @@ from ipy_imgvar.errors import ConfigurationError, InvalidImageError, InvalidRequ
 from ipy_imgvar.protocol import Engine
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.run import Listener, RunJob, collect
-from ipy_imgvar.settings import connection
+from ipy_imgvar.settings import Secret, connection
 from ipy_imgvar.source import Source, load_sources
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ipy_imgvar.result import Variation, Variations
-    from ipy_imgvar.settings import Secret
 
 __all__ = ["Client", "variations"]
 
@@ -80,6 +79,8 @@ class Client:
         extra_body: Mapping[str, Any] | None = None,
         namespace: Mapping[str, Any] | None = None,
     ) -> None:
+        # Wrapped before anything can fail: a traceback with variables, as in %xmode Verbose, shows arguments.
+        api_key = None if api_key is None else Secret(api_key)
         found = connection(
             api_key=api_key,
             api_base=api_base,
@@ -237,6 +238,8 @@ def variations(image: Any, **arguments: Any) -> Variations:
     >>> variations(picture, engine="patch", size="64x64", seed=1)
     <Variations: 1 picture by patch>
     """
+    if arguments.get("api_key") is not None:
+        arguments["api_key"] = Secret(arguments["api_key"])
     own = {"engine", "api_key", "api_base", "organization", "project", "namespace"}
     with Client(**{name: value for name, value in arguments.items() if name in own}) as client:
         return client.variations(

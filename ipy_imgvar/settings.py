@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
 
@@ -103,7 +103,7 @@ class Connection:
     api_key
         None sends none.
     api_base
-        With its path, without a slash at the end.
+        With its path, without a slash at the end. It may hold a user and password, so it is left out of the repr.
     organization, project
         Sent as `OpenAI-Organization` and `OpenAI-Project`; None sends none.
     key_source
@@ -113,7 +113,7 @@ class Connection:
     """
 
     api_key: Secret | None = None
-    api_base: str = OPENAI_BASE
+    api_base: str = field(default=OPENAI_BASE, repr=False)
     organization: str | None = None
     project: str | None = None
     key_source: str | None = None
@@ -129,6 +129,19 @@ class Connection:
     def server(self) -> str:
         """The server's name and port, to show: without path, user and password."""
         return urlsplit(self.api_base).netloc.rpartition("@")[2]
+
+    @property
+    def address(self) -> str:
+        """The base without user and password."""
+        return urlsplit(self.api_base)._replace(netloc=self.server).geturl()
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """The user and password that the base holds, for servers behind a proxy that asks for them."""
+        parts = urlsplit(self.api_base)
+        if parts.username is None:
+            return None
+        return unquote(parts.username), unquote(parts.password or "")
 
 
 def connection(
@@ -156,9 +169,10 @@ def connection(
     """
     places = _Places(namespace or {})
     key, key_source = places.find(api_key, "OPENAI_API_KEY")
+    key = api_key = None if key is None else Secret(key)
     base, base_source = places.find(api_base, "OPENAI_API_BASE", "OPENAI_BASE_URL")
     return Connection(
-        api_key=None if key is None else Secret(key),
+        api_key=key,
         api_base=OPENAI_BASE if base is None else _normal_base(base),
         organization=places.text(organization, "OPENAI_ORGANIZATION", "OPENAI_ORG_ID"),
         project=places.text(project, "OPENAI_PROJECT_ID"),

@@ -17,7 +17,18 @@ from ipy_imgvar.errors import InvalidRequestError, shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["OPTIONS", "Option", "Token", "help_text", "is_option", "parse", "spelling", "table", "usage"]
+__all__ = [
+    "OPTIONS",
+    "Option",
+    "Token",
+    "help_text",
+    "is_option",
+    "parse",
+    "quote",
+    "spelling",
+    "table",
+    "usage",
+]
 
 Kind = Literal["flag", "value", "choice", "name", "image", "path"]
 
@@ -296,3 +307,17 @@ def table(options: Sequence[Option] = OPTIONS) -> str:
         peer = f"`{option.peer}`" if option.peer.startswith(("-", "Get-")) else option.peer or "none"
         rows.append((flags, option.help, peer))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def quote(text: str) -> str:
+    """Write a text so that the magic's grammar gives it back unchanged.
+
+    Examples
+    --------
+    >>> quote("my cat.png")
+    "'my cat.png'"
+    """
+    if not text.isprintable() or text[:1] == "$" or any(char in text for char in "{}\\\"'"):
+        # Python's own literal says it all, braces and quotes of both kinds included.
+        return "{" + repr(text) + "}"
+    return f"'{text}'"

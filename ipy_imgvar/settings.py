@@ -13,7 +13,7 @@ from ipy_imgvar.errors import ConfigurationError, shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["STORE_MAX_BYTES", "STORE_OFF", "Secret", "store_max_bytes", "store_root"]
+__all__ = ["STORE_MAX_BYTES", "STORE_OFF", "Secret", "in_environment", "store_max_bytes", "store_root"]
 
 STORE_MAX_BYTES: Final = 1_000_000_000
 #: What `IPY_IMGVAR_STORE` and `%config` say to keep nothing on disk.
@@ -79,6 +79,11 @@ class Secret:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a Secret can't be pickled; pass the name of an environment variable instead")
+
+
+def in_environment(name: str) -> bool:
+    """Return whether an environment variable is set and not blank."""
+    return bool(os.environ.get(name, "").strip())
 
 
 def store_root() -> Path | None:

@@ -145,6 +145,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("columns", ("--columns",), "value", "N", _SHOW, "pictures in a row; left out: as many as fit"),
     Option("verbose", ("--verbose",), "flag", "", _SHOW, "say what is asked and what comes back", "-Verbose"),
     Option("history", ("--history",), "flag", "", _SHOW, "what was made so far, as a table"),
+    Option("panel", ("--panel",), "flag", "", _SHOW, "open the panel, with this image and these settings"),
     Option("quiet", ("--quiet",), "flag", "", _SHOW, "show nothing, as a ; at the end does; the value stays"),
     Option("help", ("-h", "--help"), "flag", "", _SHOW, "show this", "Get-Help"),
 )  # fmt: skip

@@ -43,7 +43,7 @@ UPLOAD_MAX_BYTES: Final = 10_000_000
 ENLARGED_PX: Final = 512
 _REFRESH_S: Final = 0.1
 #: What may be a PNG of ours, or name one.
-_ENCODED: Final = (str, Path, bytes)
+_ENCODED: Final = (str, Path, bytes, Source)
 
 
 class PanelActions:
@@ -119,7 +119,11 @@ class PanelActions:
 
     def use(self, image: Any) -> None:
         """Take any kind of image that the client takes, such as the panel's own argument."""
+        if isinstance(image, list) and len(image) == 1:
+            image = image[0]
         name = next((name for name in self.state.variables if self._namespace.get(name) is image), None)
+        if isinstance(image, Source) and image.path is None and image.name in self.state.variables:
+            name = image.name
         self._choose(image, origin=name or "", name=name, restore=isinstance(image, _ENCODED))
 
     def use_last(self) -> None:

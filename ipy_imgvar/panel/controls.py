@@ -44,8 +44,8 @@ def _field(kind: Any, description: str, width: str, **more: Any) -> Any:
     return kind(description=description, style=_LABEL, layout=layout, **more)
 
 
-class SourceBox(widgets.HBox):
-    """Upload, path, variable, last result; and what will be sent."""
+class SourceBox(widgets.VBox):
+    """Upload, path, variable, last result; and `preview`, which shows what will be sent."""
 
     def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
         self._state, self._actions = state, actions
@@ -58,7 +58,7 @@ class SourceBox(widgets.HBox):
         )
         self.upload.add_class("imgvar-upload")
         self.path = _field(
-            widgets.Text, "Path or URL", "360px", placeholder="photo.jpg, then Enter", continuous_update=False
+            widgets.Text, "Path or URL", "380px", placeholder="photo.jpg, then Enter", continuous_update=False
         )
         self.variable = _field(widgets.Dropdown, "Variable", "240px", options=[("", "")])
         self.last = widgets.Button(description="Last result", tooltip="Take the newest picture that was made")
@@ -70,9 +70,7 @@ class SourceBox(widgets.HBox):
         state.observe(self._variables_changed, "variables")
         state.observe(self._preview_changed, ["preview", "loading"])
         hint = note("imgvar-hint", f"Upload or drop: {limit}.")
-        left = widgets.VBox([row(self.upload, self.last), hint, self.path, self.variable])
-        super().__init__([left, self.preview])
-        self.add_class("imgvar-source")
+        super().__init__([row(self.upload, self.last, hint), row(self.path, self.variable)])
         self._variables_changed()
         self._preview_changed()
 
@@ -129,7 +127,7 @@ class SettingsBox(widgets.VBox):
         self.keep = widgets.Checkbox(
             description="Keep seed", indent=False, layout=widgets.Layout(width="auto")
         )
-        self.prompt = _field(widgets.Textarea, "Prompt", "620px", rows=2, continuous_update=False)
+        self.prompt = _field(widgets.Textarea, "Prompt", "640px", rows=2, continuous_update=False)
         self.key = _field(widgets.Text, "Key is in variable", "300px", continuous_update=False)
         self.key.tooltip = "The name of a variable that holds the key, never the key"
         self.origin = note("imgvar-hint")

@@ -57,6 +57,7 @@ class GalleryBox(widgets.VBox):
         self.cards.add_class("imgvar-cards")
         self.enlarged = note("imgvar-wide")
         self.close_enlarged = widgets.Button(description="Close", tooltip="Close the enlarged picture")
+        self.close_enlarged.add_class("imgvar-short")
         self.close_enlarged.on_click(guard(lambda _: actions.reduce()))
         state.observe(self._cards_changed, "cards")
         state.observe(self._selection_changed, "selected")
@@ -150,8 +151,8 @@ class RecordBox(widgets.VBox):
         self.details = widgets.HTML()
         self.back = widgets.Button(
             description="Go back to this run", tooltip="Show its pictures, settings and source again",
-            layout=widgets.Layout(width="auto"),
         )  # fmt: skip
+        self.back.add_class("imgvar-short")
         self.past = widgets.VBox([self.tree, self.details, self.back])
         self.recipe = widgets.HTML()
         self.history.observe(self._opened, "value")
@@ -179,6 +180,7 @@ class RecordBox(widgets.VBox):
     def _grown(self, _: Any = None) -> None:
         nodes = self._state.nodes
         self.tree.options = [(node.label, index) for index, node in enumerate(nodes)]
+        self.tree.value = 0 if nodes else None
         self.history.description = f"History ({len(nodes)})"
         self.back.disabled = not nodes
         self._node_chosen()

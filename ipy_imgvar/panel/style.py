@@ -24,27 +24,31 @@ _CSS: Final = """
   overflow: visible }
 .imgvar-row { flex-flow: row wrap; gap: 6px 12px; align-items: center; overflow: visible }
 .imgvar-row > * { margin: 0 }
-.imgvar-source { gap: 12px; flex-flow: row wrap; align-items: flex-start; overflow: visible }
-.imgvar-drop { border: 1px dashed var(--jp-border-color1, #888); border-radius: 4px; padding: 8px; min-width: 200px;
-  min-height: 72px; box-sizing: border-box; font-size: 90% }
+.imgvar-source { gap: 12px 16px; flex-flow: row wrap; align-items: flex-start; overflow: visible }
+.imgvar-source > .widget-vbox { flex: 1 1 380px; min-width: 0; gap: 6px; overflow: visible }
+.imgvar-source .widget-vbox { overflow: visible }
+.imgvar-drop { border: 1px dashed var(--jp-border-color1, #888); border-radius: 4px; padding: 8px; width: 274px;
+  max-width: 100%; min-height: 200px; margin: 0; box-sizing: border-box; font-size: 90% }
 .imgvar-over .imgvar-drop { outline: 2px solid var(--jp-brand-color1, #1976d2) }
 .imgvar-panel .imgvar-upload { font-size: 0; width: auto }
 .imgvar-panel .imgvar-upload::after { content: "Upload a picture"; font-size: 13px }
 .imgvar-panel figcaption { font-size: 85%; overflow-wrap: anywhere; max-width: 256px }
 .imgvar-wide figcaption { max-width: none }
 .imgvar-hint { font-size: 85% }
-.imgvar-error > div { border-left: 4px solid var(--jp-error-color1, #d32f2f); padding: 4px 8px; overflow-wrap: anywhere;
-  background: var(--jp-layout-color2, transparent); color: var(--jp-content-font-color1, inherit) }
-.imgvar-notice > div { border-left: 4px solid var(--jp-success-color1, #388e3c); padding: 4px 8px;
+.imgvar-panel [role="alert"] { border-left: 4px solid var(--jp-error-color1, #d32f2f); padding: 4px 8px;
+  overflow-wrap: anywhere; background: var(--jp-layout-color2, transparent); color: var(--jp-content-font-color1, inherit) }
+.imgvar-panel [role="status"] { border-left: 4px solid var(--jp-success-color1, #388e3c); padding: 4px 8px;
   overflow-wrap: anywhere; background: var(--jp-layout-color2, transparent) }
 .imgvar-cards { flex-flow: row wrap; gap: 12px; align-items: flex-start; overflow: visible }
-.imgvar-card { position: relative; width: 264px; max-width: 100%; overflow: visible; padding: 3px; border-radius: 4px }
+.imgvar-card { position: relative; width: 246px; max-width: 100%; box-sizing: border-box;
+  overflow: visible; padding: 3px; margin: 0; border-radius: 4px }
 .imgvar-card .widget-checkbox { width: auto; margin: 0 }
 .imgvar-card .widget-checkbox label { cursor: pointer }
 .imgvar-card .widget-checkbox label::after { content: ""; position: absolute; inset: 0 }
 .imgvar-card .jupyter-button { position: relative; z-index: 1; width: auto }
 .imgvar-card:has(input:checked) { outline: 2px solid var(--jp-brand-color1, #1976d2) }
 .imgvar-card:focus-within { outline: 2px dashed var(--jp-brand-color1, #1976d2) }
+.imgvar-panel .imgvar-short { width: auto; align-self: flex-start }
 .imgvar-panel pre { white-space: pre-wrap; overflow-wrap: anywhere; user-select: all; margin: 2px 0 8px; padding: 6px;
   background: var(--jp-layout-color2, transparent); border: 1px solid var(--jp-border-color2, #888) }
 .imgvar-panel dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 12px; margin: 4px 0; font-size: 90% }

@@ -100,11 +100,12 @@ class VariationPanel(widgets.VBox):
         state.observe(self._words_changed, ["error", "notice"])
         state.observe(self._inserted_changed, "inserted")
         self._status_changed()
+        top = widgets.HBox([self.source.preview, widgets.VBox([self.source, self.settings])])
+        top.add_class("imgvar-source")
         return [
             widgets.HTML(HEAD, layout=widgets.Layout(height="0", margin="0")),
             widgets.HTML(OFFLINE),
-            self.source,
-            self.settings,
+            top,
             row(self.run, self.cancel, self.progress),
             self.error,
             self.notice,

@@ -106,9 +106,8 @@ def keep_source(source: Source) -> Source:
     if source.path is not None or place is None:
         return source
     data = source.read()
-    name = source.stem + Path(source.name).suffix[:8]
     with contextlib.suppress(OSError):
-        return Source(name, path=place.keep(name, data))
+        return Source(source.name, path=place.keep(source.stem + Path(source.name).suffix[:8], data))
     return source
 
 

@@ -104,14 +104,13 @@ class PanelActions:
 
     def type_source(self, written: str) -> None:
         """Take a path or a URL."""
-        written = written.strip()
-        if written:
-            is_address = written.lower().startswith(("http://", "https://"))
-            self._choose(written, origin=repr(written) if is_address else "")
+        if written.strip() and written != self.state.typed:
+            is_address = written.strip().lower().startswith(("http://", "https://"))
+            self._choose(written.strip(), origin=repr(written.strip()) if is_address else "", typed=written)
 
     def pick_variable(self, name: str) -> None:
         """Take the image that a variable holds."""
-        if name:
+        if name and name != self.state.origin:
             if name not in self._namespace:
                 raise InvalidImageError(f"there is no variable {name} any more; pick another")
             value = self._namespace[name]
@@ -139,7 +138,9 @@ class PanelActions:
         self._choose(picture, restore=False)
         self.state.notice = f"{plain(picture.name)} is the source now; Run varies it again"
 
-    def _choose(self, value: Any, *, origin: str = "", name: str | None = None, restore: bool = True) -> None:
+    def _choose(
+        self, value: Any, *, origin: str = "", name: str | None = None, typed: str = "", restore: bool = True
+    ) -> None:
         """Read a source on the loader's thread; a newer choice replaces one that is still being read."""
 
         def work(job: Job) -> None:
@@ -151,17 +152,24 @@ class PanelActions:
             except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread
                 job.tell(self._loaded, f"{_message(exc)}; the source is unchanged")
                 return
-            job.tell(self._take, source, origin, taken, settings, len(sources))
+            job.tell(self._take, source, origin, typed, taken, settings, len(sources))
 
         self.state.error = self.state.notice = ""
         self.state.loading = True
         self._loader.submit(work, replace=True)
 
     def _take(
-        self, source: Source, origin: str, taken: Sample, settings: dict[str, Any] | None, count: int
+        self,
+        source: Source,
+        origin: str,
+        typed: str,
+        taken: Sample,
+        settings: dict[str, Any] | None,
+        count: int,
     ) -> None:
         state = self.state
-        state.source, state.origin = source, origin
+        state.origin, state.typed = origin, typed
+        state.source = source
         state.sample = taken
         notes = [f"the first of {count} images is the source"] if count > 1 else []
         if settings:
@@ -440,7 +448,8 @@ class PanelActions:
         if run.request is not None:
             self._restore({**run.request.settings(), "engine": run.engine})
         if source is not None:
-            state.source, state.origin = source, ""
+            state.origin = state.typed = ""
+            state.source = source
             state.sample = taken
         self._loaded()
         state.status = Status.DONE

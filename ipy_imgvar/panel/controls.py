@@ -69,6 +69,7 @@ class SourceBox(widgets.VBox):
         self.last.on_click(guard(lambda _: actions.use_last()))
         state.observe(self._variables_changed, "variables")
         state.observe(self._preview_changed, ["preview", "loading"])
+        state.observe(self._source_changed, "source")
         hint = note("imgvar-hint", f"Upload or drop: {limit}.")
         super().__init__([row(self.upload, self.last, hint), row(self.path, self.variable)])
         self._variables_changed()
@@ -85,6 +86,11 @@ class SourceBox(widgets.VBox):
     def _picked(self, change: Any) -> None:
         if change["new"] and change["new"] in self._state.variables:
             self._actions.pick_variable(change["new"])
+
+    def _source_changed(self, _: Any = None) -> None:
+        # A field that shows another source could not be used for the same one again: that would be no change.
+        self.path.value = self._state.typed
+        self.variable.value = self._state.origin if self._state.origin in self._state.variables else ""
 
     def _variables_changed(self, _: Any = None) -> None:
         names = self._state.variables
@@ -104,14 +110,14 @@ class SettingsBox(widgets.VBox):
 
     def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
         self._state = state
-        self.engine = _field(widgets.Dropdown, "Engine", "160px", options=actions.engines)
-        self.model = _field(widgets.Text, "Model", "240px", continuous_update=False)
-        self.n = _field(widgets.BoundedIntText, "Pictures", "120px", min=1, max=10)
+        self.engine = _field(widgets.Dropdown, "Engine", "140px", options=actions.engines)
+        self.model = _field(widgets.Text, "Model", "180px", continuous_update=False)
+        self.n = _field(widgets.BoundedIntText, "Pictures", "110px", min=1, max=10)
         self.size = _field(
-            widgets.Combobox, "Size", "160px", options=["256x256", "512x512", "1024x1024"],
+            widgets.Combobox, "Size", "150px", options=["256x256", "512x512", "1024x1024"],
             continuous_update=False,
         )  # fmt: skip
-        self.fit = _field(widgets.Dropdown, "Fit", "130px", options=["crop", "pad", "stretch"])
+        self.fit = _field(widgets.Dropdown, "Fit", "110px", options=["crop", "pad", "stretch"])
         self.strength = _field(
             widgets.FloatSlider, "Strength", "300px", min=0, max=1, step=0.01, readout_format=".2f"
         )

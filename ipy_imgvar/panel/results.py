@@ -101,7 +101,7 @@ class TakeBox(widgets.VBox):
         label = {"description_width": "initial"}
         self.all = widgets.Checkbox(description="Select all", indent=False, layout=auto)
         self.name = widgets.Text(
-            "pictures", description="Variable", style=label, layout=widgets.Layout(width="180px")
+            "pictures", description="Variable name", style=label, layout=widgets.Layout(width="220px")
         )
         self.form = widgets.Dropdown(
             description="as", options=_FORMS, style=label, layout=widgets.Layout(width="140px")

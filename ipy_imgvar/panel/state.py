@@ -56,6 +56,7 @@ class PanelState(HasTraits):
 
     source = AnyTrait(None, allow_none=True, help="The `Source` of the next run.")
     origin = Unicode("", help="A Python expression that gives the source again, where it is no file.")
+    typed = Unicode("", help="The path or URL that was typed for it, if it was.")
     sample = AnyTrait(None, allow_none=True, help="A reduced copy of the source, for previews and distances.")
     preview = Unicode("", help="HTML of what will be sent.")
     loading = Bool(False, help="A source or an earlier run is being read.")  # noqa: FBT003

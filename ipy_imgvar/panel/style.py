@@ -26,7 +26,7 @@ _CSS: Final = """
 .imgvar-row > * { margin: 0 }
 .imgvar-source { gap: 12px 16px; flex-flow: row wrap; align-items: flex-start; overflow: visible }
 .imgvar-source > .widget-vbox { flex: 1 1 380px; min-width: 0; gap: 6px; overflow: visible }
-.imgvar-source .widget-vbox { overflow: visible }
+.imgvar-panel .widget-vbox { gap: 7px; overflow: visible }
 .imgvar-drop { border: 1px dashed var(--jp-border-color1, #888); border-radius: 4px; padding: 8px; width: 274px;
   max-width: 100%; min-height: 200px; margin: 0; box-sizing: border-box; font-size: 90% }
 .imgvar-over .imgvar-drop { outline: 2px solid var(--jp-brand-color1, #1976d2) }
@@ -36,7 +36,7 @@ _CSS: Final = """
 .imgvar-wide figcaption { max-width: none }
 .imgvar-hint { font-size: 85% }
 .imgvar-panel [role="alert"] { border-left: 4px solid var(--jp-error-color1, #d32f2f); padding: 4px 8px;
-  overflow-wrap: anywhere; background: var(--jp-layout-color2, transparent); color: var(--jp-content-font-color1, inherit) }
+  overflow-wrap: anywhere; background: var(--jp-layout-color2, transparent); color: inherit }
 .imgvar-panel [role="status"] { border-left: 4px solid var(--jp-success-color1, #388e3c); padding: 4px 8px;
   overflow-wrap: anywhere; background: var(--jp-layout-color2, transparent) }
 .imgvar-cards { flex-flow: row wrap; gap: 12px; align-items: flex-start; overflow: visible }

@@ -59,6 +59,8 @@ class VariationPanel(widgets.VBox):
         For a setting that no request could have.
     """
 
+    _closed = True  # until it is built
+
     def __init__(
         self,
         image: Any = None,
@@ -70,13 +72,13 @@ class VariationPanel(widgets.VBox):
         **settings: Any,
     ) -> None:
         self._shell = shell or get_ipython()
-        self._closed = False
         self._display_id = f"imgvar-{uuid4().hex}"
         self.state = PanelState()
         namespace = self._shell.user_ns if self._shell is not None else {}
         self.actions = PanelActions(self.state, namespace, client, worker, loader)
         self.state.restore(settings)
         super().__init__(self._build())
+        self._closed = False
         self.add_class(ROOT)
         if self._shell is not None:
             self._shell.events.register("post_run_cell", self.actions.look_around)
@@ -175,14 +177,14 @@ class VariationPanel(widgets.VBox):
             return
         count, panels = _by_cell.get(cell, (shell.execution_count, []))
         if count != shell.execution_count:
-            for panel in panels:
+            for panel in list(panels):
                 panel.close()
             panels = []
         _by_cell[cell] = (shell.execution_count, [*panels, self])
 
     def close(self) -> None:
         """End what runs, free the widgets and take the panel off the page; it may be called more than once."""
-        if getattr(self, "_closed", True):
+        if self._closed:
             return
         self._closed = True
         self.actions.close()

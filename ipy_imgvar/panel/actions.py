@@ -11,6 +11,7 @@ import html as markup
 import keyword
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,7 +32,7 @@ from ipy_imgvar.settings import in_environment
 from ipy_imgvar.source import Source, load_sources, looks_like_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ipy_imgvar.likeness import Sample
     from ipy_imgvar.request import Fit
@@ -79,6 +80,7 @@ class PanelActions:
         self.engines = [client.engine.name] if client is not None else engine_names()
         state.engine = self.engines[0]
         state.observe(self._engine_changed, "engine")
+        state.observe(self._recite, "result")
         state.observe(self._preview_changed, ["size", "fit", "sample"])
         self._engine_changed()
         self.look_around()
@@ -152,7 +154,10 @@ class PanelActions:
             except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread
                 job.tell(self._loaded, f"{_message(exc)}; the source is unchanged")
                 return
-            job.tell(self._take, source, origin, typed, taken, settings, len(sources))
+            choice = partial(
+                self._take, source, taken, settings, origin=origin, typed=typed, count=len(sources)
+            )
+            job.tell(choice)
 
         self.state.error = self.state.notice = ""
         self.state.loading = True
@@ -161,10 +166,11 @@ class PanelActions:
     def _take(
         self,
         source: Source,
-        origin: str,
-        typed: str,
         taken: Sample,
         settings: dict[str, Any] | None,
+        *,
+        origin: str,
+        typed: str,
         count: int,
     ) -> None:
         state = self.state
@@ -286,8 +292,8 @@ class PanelActions:
         with Client(self.state.engine, api_key=key) as client:
             yield client
 
-    def _work(self, job: Job, source: Source, taken: Sample, arguments: dict[str, Any]) -> None:
-        """Run on the worker's thread, and end in exactly one `finish`."""
+    def _work(self, job: Job, source: Source, taken: Sample, arguments: dict[str, Any]) -> Callable[[], None]:
+        """Run on the worker's thread, and return how it ended."""
         refreshed = 0.0
 
         def progress(fraction: float, text: str) -> None:
@@ -315,15 +321,11 @@ class PanelActions:
             result, error = exc.partial, str(exc)
         except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread
             error = _message(exc)
-        job.tell(self._ended, status, result, error)
+        return partial(self._ended, status, result, error)
 
     def _ended(self, status: Status, result: Variations | None, error: str) -> None:
-        self.state.finish(status, result, error)
-        if status is Status.CANCELLED:
-            count = len(self.state.cards)
-            self.state.notice = f"cancelled after {count} picture{'' if count == 1 else 's'}"
-        self._recite()
         self.grow()
+        self.state.finish(status, result, error)
 
     # What was made
 
@@ -444,7 +446,8 @@ class PanelActions:
             self._loaded()
             return
         state.enlarged, state.selected = "", ()
-        state.result, state.result_origin, state.cards = run, "", cards
+        state.result_origin = ""
+        state.result, state.cards = run, cards
         if run.request is not None:
             self._restore({**run.request.settings(), "engine": run.engine})
         if source is not None:
@@ -458,11 +461,12 @@ class PanelActions:
             if source is not None
             else f"{plain(run[0].source.name)} can't be read any more; the source is unchanged"
         )
-        self._recite()
 
-    def _recite(self) -> None:
+    def _recite(self, _: Any = None) -> None:
         run = self.state.result
-        if run:
+        if run is None or len(run) == 0 or run.request is None:
+            self.state.line = self.state.call = ""
+        else:
             self.state.line = recipe.line(run, self.state.result_origin)
             self.state.call = recipe.call(run, self.state.result_origin)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Work = Callable[["Job"], Callable[[], None] | None]
     Execute = Callable[[Callable[[], None]], object]
     After = Callable[[float, Callable[[], None]], object]
 
@@ -77,8 +78,11 @@ class Worker:
         self._lock = threading.Lock()
         self._job: Job | None = None
 
-    def submit(self, work: Callable[[Job], None], *, replace: bool = False) -> bool:
-        """Start a job; False, and nothing happens, while another goes on, unless it is to be replaced."""
+    def submit(self, work: Work, *, replace: bool = False) -> bool:
+        """Start a job; False, and nothing happens, while another goes on, unless it is to be replaced.
+
+        What `work` returns is called when the worker is free again: who hears of the end may start the next job.
+        """
         with self._lock:
             if self._job is not None:
                 if not replace:
@@ -87,10 +91,13 @@ class Worker:
             job = self._job = Job()
 
         def run() -> None:
+            last = None
             try:
-                work(job)
+                last = work(job)
             finally:
                 self._forget(job)
+            if last is not None:
+                job.tell(last)
 
         try:
             self._execute(run)

@@ -213,6 +213,10 @@ class PanelState(HasTraits):
             self.seed = str(request.seed)
         self.progress, self.doing = (1.0 if status is Status.DONE else self.progress), ""
         self.error = error
-        if not error:
-            self.notice = "; ".join(self.result.warnings)
+        warnings = list(self.result.warnings)
+        if status is Status.CANCELLED:
+            count = len(self.cards)
+            warnings.insert(0, f"cancelled after {count} picture{'' if count == 1 else 's'}")
+        self.notice = "; ".join(warnings)
+        # Last, since whoever waits for the end may go on as soon as it is there.
         self.status = status

@@ -57,7 +57,7 @@ def test_details_name_all_that_repeats_it():
 
 def test_the_line_is_read_back_as_it_was_meant():
     """The magic's grammar gets every value of the line back, however the path is spelled."""
-    path = '/tmp/it\'s {my} "cat" $1.png'
+    path = '/data/it\'s {my} "cat" $1.png'
     run = run_of(at(path), "/s/1", seed=3, n=2, prompt="two words; {x}", options={"flip": False})
     found = parse(split(line(run).removeprefix("%imagevariation ")))
 

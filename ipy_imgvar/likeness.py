@@ -32,7 +32,7 @@ _RADIUS: Final = 5  # 11 x 11 pixels, as in the paper
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """A reduced copy of a source, and the (width, height) that the source has upright."""
 

@@ -43,6 +43,7 @@ _CSS: Final = """
 .imgvar-card { position: relative; width: 246px; max-width: 100%; box-sizing: border-box;
   overflow: visible; padding: 3px; margin: 0; border-radius: 4px }
 .imgvar-card .widget-checkbox { width: auto; margin: 0 }
+.imgvar-card :is(.imgvar-row, .widget-checkbox, .widget-checkbox label) { position: static; overflow: visible }
 .imgvar-card .widget-checkbox label { cursor: pointer }
 .imgvar-card .widget-checkbox label::after { content: ""; position: absolute; inset: 0 }
 .imgvar-card .jupyter-button { position: relative; z-index: 1; width: auto }

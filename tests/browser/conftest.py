@@ -176,7 +176,10 @@ class Notebook:
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         book.metadata["kernelspec"] = {"name": "python3", "display_name": "tested", "language": "python"}
         nbformat.write(book, self.path)
-        page.goto(f"http://127.0.0.1:{server.port}/lab/tree/{name}?token={server.token}", timeout=120_000)
+        page.goto(
+            f"http://127.0.0.1:{server.port}/lab/workspaces/{name[:-6]}/tree/{name}?token={server.token}",
+            timeout=120_000,
+        )
         self.ready()
 
     def _heard(self, message):
@@ -305,8 +308,17 @@ def browser(tmp_path_factory):
         running.close()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Tell the fixtures whether the test failed."""
+    report = yield
+    if report.when == "call":
+        item.failed = report.failed
+    return report
+
+
 @pytest.fixture
-def open_notebook(server, browser, request):
+def open_notebook(server, browser, request, tmp_path):
     """Open notebooks; each has a page and a kernel of its own, which end with the test."""
     contexts = []
 
@@ -320,7 +332,9 @@ def open_notebook(server, browser, request):
         return Notebook(server, page, cells, name)
 
     yield open_one
-    for context in contexts:
+    for number, context in enumerate(contexts):
+        if getattr(request.node, "failed", True):
+            context.pages[0].screenshot(path=tmp_path / f"failure-{number}.png")
         context.close()
     for session in json.loads(server.request("api/sessions")):
         request = urllib.request.Request(

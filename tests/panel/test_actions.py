@@ -140,6 +140,14 @@ def test_a_preview_shows_what_is_sent(make, photo):
     assert "photo, 120x80, crop to 64x32" in panel.state.preview
 
 
+def test_the_same_picture_under_another_name_is_another_source(make, photo):
+    """The preview follows the choice also where both sources have the same pixels."""
+    panel = make(namespace={"one": photo, "two": photo.copy()})
+    panel.do.pick_variable("one")
+    panel.do.pick_variable("two")
+    assert "two, 120x80" in panel.state.preview
+
+
 def test_variables_that_hold_images_are_offered(make, photo):
     """The picker lists images and nothing else."""
     panel = make(

@@ -9,7 +9,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from ipy_imgvar.engines import engine_names, make_engine
+from ipy_imgvar.engines import default_engine, engine_names, make_engine
 from ipy_imgvar.errors import ConfigurationError, InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.protocol import Engine
 from ipy_imgvar.request import VariationRequest
@@ -98,7 +98,7 @@ class Client:
         }
         VariationRequest.from_arguments(**self._defaults)
         if engine is None:
-            engine = "openai" if found.chosen else "patch"
+            engine = default_engine(found)
         self.engine: Engine = make_engine(engine, found) if isinstance(engine, str) else _checked(engine)
 
     def variations(

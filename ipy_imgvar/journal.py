@@ -22,7 +22,7 @@ from ipy_imgvar.store import Store, new_run_id
 if TYPE_CHECKING:
     from ipy_imgvar.store import Run
 
-__all__ = ["Recorder", "forget", "history", "last", "move_store", "store"]
+__all__ = ["Recorder", "forget", "history", "keep_source", "last", "made_here", "move_store", "store"]
 
 
 class _Journal:
@@ -90,6 +90,25 @@ def last() -> Variations | None:
         return _journal.newest
     runs = history()
     return runs[-1] if runs else None
+
+
+def made_here() -> Variations | None:
+    """Return the newest run of this process, without a look into the store."""
+    return _journal.newest
+
+
+def keep_source(source: Source) -> Source:
+    """Return a source that can be read again after a restart: one that has no file is written to the store.
+
+    It comes back as it was where the store is off or can't be written.
+    """
+    place = store()
+    if source.path is not None or place is None:
+        return source
+    data = source.read()
+    with contextlib.suppress(OSError):
+        return Source(source.name, path=place.keep(source.stem + Path(source.name).suffix[:8], data))
+    return source
 
 
 class Recorder:

@@ -186,6 +186,13 @@ class Store:
         self._in_use.add(run)
         return run
 
+    def keep(self, name: str, data: bytes) -> Path:
+        """Write a source that has no file of its own; it is removed when room is needed, as a run is."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.root / "runs" / new_run_id() / name
+        write_atomic(path, data)
+        return path
+
     def runs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield the folder and the record of each readable run, oldest first."""
         for folder in self._folders():

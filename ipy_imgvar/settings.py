@@ -22,6 +22,7 @@ __all__ = [
     "Connection",
     "Secret",
     "connection",
+    "server_keys",
     "store_max_bytes",
     "store_root",
 ]
@@ -207,6 +208,12 @@ def _normal_base(base: Any) -> str:
         )
     # Servers of this kind answer below /v1; people leave it out.
     return text if parts.path else f"{text}/v1"
+
+
+def server_keys() -> list[Secret]:
+    """Return the keys that a server of ours asks its clients for: `IMGVAR_API_KEYS`, with commas between them."""
+    keys = os.environ.get("IMGVAR_API_KEYS", "").split(",")
+    return [Secret(key) for key in keys if key.strip()]
 
 
 def store_root() -> Path | None:

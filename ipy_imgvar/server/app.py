@@ -44,6 +44,7 @@ __all__ = ["Service", "create_app"]
 _log = logging.getLogger("ipy_imgvar.server")
 
 _TIDY_S: Final = 60.0
+_DISCARD_S: Final = 5.0
 _PIECE_BYTES: Final = 65_536
 _MAX_WARNING: Final = 1000
 
@@ -156,6 +157,8 @@ class _Guarded:
                 elapsed_ms = round((time.perf_counter() - began) * 1000)
                 message["headers"] = [
                     *message["headers"],
+                    # Whoever keeps the connection would send the next request into a closed one.
+                    *([(b"connection", b"close")] if self._service.load.stopping else []),
                     (b"x-request-id", request_id.encode()),
                     (b"openai-processing-ms", str(elapsed_ms).encode()),
                     (b"x-content-type-options", b"nosniff"),
@@ -166,6 +169,8 @@ class _Guarded:
             if (refusal := self._refusal(scope)) is None:
                 await self._app(scope, receive, send_marked)
             else:
+                if self._service.load.stopping:
+                    await _discard(receive)
                 await _answer(refusal)(scope, receive, send_marked)
         except Exception:
             # The application has answered; what it could not answer is a connection that breaks off.
@@ -186,7 +191,7 @@ class _Guarded:
         ):
             return Refusal(431, "the headers are too long", code="headers_too_large")
         if self._service.load.stopping:
-            headers = {"retry-after": "10", "connection": "close"}
+            headers = {"retry-after": "10"}
             return Refusal(503, "the server is stopping; try again", code="server_stopping", headers=headers)
         server = scope.get("server")
         address = server[0] if server else None
@@ -236,6 +241,14 @@ def _made_and_written(service: Service, asked: ask.Ask, base: str, cancel: Any) 
     return wire.write_answer(
         items, created=int(time.time()), facts={**facts, "usage": dict(made.usage)}
     ), made
+
+
+async def _discard(receive: Receive) -> None:
+    """Take a body off the wire: a connection that is closed before that is reset, and the answer with it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_S):
+            while (await receive()).get("more_body", False):
+                pass
 
 
 def _base_of(request: Request) -> str:

@@ -3,9 +3,11 @@
 import base64
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
 from PIL import Image
@@ -56,7 +58,9 @@ def openai_client(server):
 def variation_of(client, **form):
     """Call `create_variation` where this release still has it, else post what it posted."""
     if hasattr(client.images, "create_variation"):
-        return client.images.create_variation(**form)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # which is why this server is there
+            return client.images.create_variation(**form)
     from openai.types import ImagesResponse
 
     files = {"image": form.pop("image")}
@@ -171,9 +175,9 @@ print(len(made.data), made.data[0].url or made.data[0].b64_json)
 """
 
 
-def test_litellm(server, photo_path, request):
-    """litellm's `image_variation` gets a variation; it runs on its own, since it warns and patches as it loads."""
-    python = request.config.getoption("--litellm-python", default=None) or sys.executable
+def test_litellm(server, photo_path):
+    """The function `image_variation` of litellm gets a variation; it runs on its own, since it warns and patches as it loads."""
+    python = os.environ.get("LITELLM_PYTHON", sys.executable)
     found = subprocess.run(
         [python, "-c", "import importlib.util as u; exit(not u.find_spec('litellm'))"], check=False
     )

@@ -1,5 +1,7 @@
 """Many at once, clients that leave, clients that are slow, and a server that is told to stop."""
 
+import contextlib
+import io
 import os
 import signal
 import socket
@@ -110,8 +112,6 @@ def test_a_client_that_leaves_gives_up_its_place(start, png, fake_engine, wait_u
 
 def test_patch_stops_within_a_second(start, photo, wait_until):
     """Our own engine too lets go of a client that left, in the middle of large pictures."""
-    import io
-
     buffer = io.BytesIO()
     photo.resize((1024, 768)).save(buffer, "PNG")
     server = start()
@@ -129,11 +129,14 @@ def test_patch_stops_within_a_second(start, photo, wait_until):
 def test_slow_headers(start):
     """A client that sends a header a byte at a time is cut off in time, however steady it is."""
     server = start(header_timeout_s=0.5)
-    with server.connect() as connection, pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe
+    with server.connect() as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ")
-        for _ in range(400):
-            connection.sendall(b"a")
-            time.sleep(0.05)
+        sent = 0
+        with contextlib.suppress(OSError):
+            for sent in range(400):  # noqa: B007 - how far it came is the point
+                connection.sendall(b"a")
+                time.sleep(0.05)
+    assert sent < 399
 
 
 def test_slow_body(start):
@@ -200,17 +203,25 @@ def test_unread_answer(start, png, fake_engine, make_picture, wait_until):
     connection.close()
 
 
+def healthy(connection):
+    """Ask over an open connection whether the server is up, and return the status."""
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    received = b""
+    while not received.endswith(b"}"):
+        piece = connection.recv(1000)
+        assert piece, received
+        received += piece
+    return int(received.split()[1])
+
+
 def test_too_many_connections(start):
     """Beyond the bound a connection is told so and closed; the others go on."""
     server = start(connections=2)
     with server.connect() as first, server.connect() as second:
-        for each in (first, second):
-            each.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert each.recv(1000).split()[1] == b"200"
+        assert [healthy(first), healthy(second)] == [200, 200]
         with server.connect() as third:
             assert third.recv(1000).split()[1] == b"503"
-        first.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert first.recv(1000).split()[1] == b"200"
+        assert healthy(first) == 200
 
 
 def test_pipelined_requests(server):
@@ -267,9 +278,8 @@ def test_second_signal(launch, png):
         process.process.send_signal(signal.SIGINT)
         time.sleep(1)
         assert process.stop(signal.SIGINT) == 130
-        with pytest.raises(httpx.HTTPError):
-            assert asked.result().status_code == 503
-            raise httpx.HTTPError("it was answered")
+        broken = asked.exception()
+    assert isinstance(broken, httpx.HTTPError) or asked.result().status_code == 503
 
 
 def test_requests_after_the_signal(start, png, fake_engine, wait_until):

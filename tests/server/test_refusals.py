@@ -57,7 +57,7 @@ def refused(answer, status, code=None, param=None):
         ({str(number): "x" for number in range(80)}, 400, "invalid_form", None),
     ],
 )
-def test_wrong_fields(server, http, png, form, status, code, param):
+def test_wrong_fields(server, http, png, *, form, status, code, param):
     """A wrong value names the field and says what is allowed."""
     answer = http.post(f"{server.base}/images/variations", files={"image": png}, data=form)
     refused(answer, status, code, param)
@@ -74,7 +74,7 @@ def test_wrong_fields(server, http, png, form, status, code, param):
         ("variations", {"image": b"x", "mask": b"y"}, {}, "unknown_parameter", "mask"),
     ],
 )
-def test_wrong_files(server, http, route, files, form, code, param):
+def test_wrong_files(server, http, *, route, files, form, code, param):
     """Files that are missing, too many or not wanted are refused by name."""
     refused(http.post(f"{server.base}/images/{route}", files=files, data=form), 400, code, param)
 
@@ -109,7 +109,7 @@ def test_text_is_no_image(server, http, text):
         (b'{"images": [], "prompt": "x"}', 400, "missing_required_parameter", "image"),
     ],
 )
-def test_wrong_json(server, http, content, status, code, param):
+def test_wrong_json(server, http, *, content, status, code, param):
     """JSON that is broken, deep, huge or of another shape is refused."""
     headers = {"content-type": "application/json"}
     answer = http.post(f"{server.base}/images/edits", content=content, headers=headers)
@@ -134,7 +134,7 @@ def test_wrong_json(server, http, content, status, code, param):
         ),
     ],
 )
-def test_wrong_bodies(server, http, headers, content, status, code):
+def test_wrong_bodies(server, http, *, headers, content, status, code):
     """A body of another type, compressed, or a broken form is refused."""
     answer = http.post(f"{server.base}/images/variations", content=content, headers=headers)
     refused(answer, status, code)
@@ -194,7 +194,7 @@ def test_mask_without_transparency(server, http, png):
         (RuntimeError("sk-secret"), 500, "internal_error"),
     ],
 )
-def test_engine_faults(start, http, png, fake_engine, exc, status, code):
+def test_engine_faults(start, http, png, fake_engine, *, exc, status, code):
     """A fault of the engine or of its server is a status of its own, and tells nothing of its text."""
     answer = http.post(f"{start(fake_engine([exc])).base}/images/variations", files={"image": png})
     message = refused(answer, status, code)
@@ -252,7 +252,7 @@ def test_foreign_hosts(server, http, host):
     "host", ["localhost", "LOCALHOST:99", "127.0.0.1", "127.0.0.2:1", "[::1]:8765", "a.localhost"]
 )
 def test_own_hosts(server, http, host):
-    """This machine's own names and addresses are taken, at whichever port a tunnel has."""
+    """The machine's own names and addresses are taken, at whichever port a tunnel has."""
     assert http.get(f"{server.base}/models", headers={"host": host}).status_code == 200
 
 

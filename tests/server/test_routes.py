@@ -71,7 +71,7 @@ def test_seed_repeats(server, http, png):
         ("no_such\u00e9", "1", "not used: 'no_such"),
     ],
 )
-def test_what_is_not_used_is_said(server, http, png, field, value, said):
+def test_what_is_not_used_is_said(server, http, png, *, field, value, said):
     """What the engine can't use, and existing clients send, is left out with a warning, not an error."""
     answer = http.post(f"{server.base}/images/variations", files={"image": png}, data={field: value, **SMALL})
     assert answer.status_code == 200

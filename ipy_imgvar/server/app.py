@@ -202,14 +202,15 @@ async def _images(service: Service, route: ask.Route, request: Request) -> Respo
     # Before a byte of the body is read; the run itself asks again.
     if service.load.is_full:
         raise service.load.full()
-    with service.uploads.share() as take:
+    with contextlib.ExitStack() as holding:
+        take = holding.enter_context(service.uploads.share())
         form = await read_form(
             request.headers, request.receive, service.limits, take, json_too=route == "edits"
         )
         with _as_refusals():
             asked = fitted(ask_of(form, route), service.client.engine)
             if asked.stream:
-                return await _streamed(service, asked, request)
+                return await _streamed(service, asked, request, holding)
             finish = partial(_made_and_written, service, asked, _base_of(request))
             body, made = await service.load.run(finish, _gone(request))
     return _Pieces(body, headers=_facts(made.warnings, made.seed))
@@ -285,11 +286,15 @@ class _Pieces(Response):
             await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
-async def _streamed(service: Service, asked: ask.Ask, request: Request) -> Response:
+async def _streamed(
+    service: Service, asked: ask.Ask, request: Request, holding: contextlib.ExitStack
+) -> Response:
     """Answer with events once the run has begun; what is wrong before that is an answer as any other."""
     events = EventSource(service.client, asked, service.limits)
     run: asyncio.Task[None] = asyncio.create_task(service.load.run(events.run, _gone(request)))
     run.add_done_callback(lambda task: task.cancelled() or task.exception())  # told in the stream, if at all
+    held = holding.pop_all()  # the upload is in memory until the run has ended
+    run.add_done_callback(lambda _: held.close())
     begun = asyncio.create_task(events.started.wait())
     try:
         await asyncio.wait({run, begun}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,10 +1,12 @@
 """`imgvar serve` in a terminal: what it prints, what it refuses, and how it ends."""
 
 import socket
+import sys
 
 import httpx
 import pytest
 
+from ipy_imgvar import Client, journal
 from ipy_imgvar.server import serve
 from ipy_imgvar.server.guard import is_loopback
 
@@ -83,3 +85,20 @@ def test_other_addresses(launch, options, environment):
 def test_loopback(host, expected):
     """What reaches this machine only is told from what others can reach."""
     assert is_loopback(host) is expected
+
+
+def test_without_the_extra(monkeypatch, capsys):
+    """Without the packages of the extra it says which command installs them."""
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert serve([]) == 1
+    assert "pip install 'ipy-imgvar[server]'" in capsys.readouterr().err
+
+
+def test_a_server_remembers_nothing(png):
+    """In a process that keeps nothing, as a server's, runs leave no trace in history or memory."""
+    journal.keep_nothing()
+    with Client("patch") as client:
+        assert len(client.variations(png, size="64x64")) == 1
+    assert not journal.history()
+    assert journal.last() is None
+    assert not journal._journal.session

@@ -128,6 +128,7 @@ def wire(start):
         yield opened
 
 
+@pytest.mark.timeout(900)
 @settings(
     max_examples=CASES,
     deadline=None,

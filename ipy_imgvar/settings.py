@@ -23,6 +23,7 @@ __all__ = [
     "Secret",
     "connection",
     "key_in_environment",
+    "server_keys",
     "store_max_bytes",
     "store_root",
 ]
@@ -228,6 +229,12 @@ def key_in_environment(name: str) -> Secret | None:
     """Return the key that an environment variable holds, or None where it is not set, or blank."""
     text = os.environ.get(name, "").strip()
     return Secret(text) if text else None
+
+
+def server_keys() -> list[Secret]:
+    """Return the keys that a server of ours asks its clients for: `IMGVAR_API_KEYS`, with commas between them."""
+    keys = os.environ.get("IMGVAR_API_KEYS", "").split(",")
+    return [Secret(key) for key in keys if key.strip()]
 
 
 def store_root() -> Path | None:

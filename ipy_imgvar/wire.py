@@ -1,7 +1,7 @@
 """The images API's form and JSON, both directions, as pure functions: no socket, no file, no clock.
 
-The hosted engine reads answers and writes requests with it. An answer with ten pictures is 20 MB of base64, so
-pictures are cut out of the JSON text before it is parsed: what is left is small.
+The hosted engine reads answers and writes requests with it; the server writes answers. An answer with ten pictures
+is 20 MB of base64, so pictures are cut out of the JSON text before it is parsed: what is left is small.
 
 References
 ----------
@@ -27,16 +27,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 __all__ = [
+    "NO_USAGE",
     "Answer",
     "ErrorBody",
     "Event",
     "Item",
     "form_fields",
+    "model_fields",
     "multipart",
     "read_answer",
     "read_error",
     "read_events",
     "salvage",
+    "write_answer",
+    "write_error",
+    "write_error_event",
+    "write_event",
+    "write_models",
 ]
 
 _B64_KEY: Final = b'"b64_json"'
@@ -387,3 +394,83 @@ def _event(name: bytes, body: bytes) -> Event | None:
     if not any(isinstance(each, dict) and ("b64_json" in each or "url" in each) for each in entries):
         return None
     return Event(item=_item(entries[0], spans), is_partial="partial" in kind, usage=_usage(parsed))
+
+
+#: What an engine that counts no tokens has used; the API's schema wants the fields.
+NO_USAGE: Final[Mapping[str, Any]] = {
+    "total_tokens": 0,
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
+}
+
+
+def write_answer(items: Iterable[Item], *, created: int, facts: Mapping[str, Any] | None = None) -> bytes:
+    """Return the JSON of a successful answer.
+
+    Parameters
+    ----------
+    items
+        Each with its bytes, sent as base64, or with an address.
+    created
+        Unix time in seconds.
+    facts
+        Further fields, such as `usage` and `output_format`.
+    """
+    pieces = [f'{{"created":{created},'.encode()]
+    pieces += [f"{json.dumps(name)}:{json.dumps(value)},".encode() for name, value in (facts or {}).items()]
+    pieces.append(b'"data":[')
+    for number, item in enumerate(items):
+        pieces += [b"," if number else b"", *_picture_fields(item, b"{"), b"}"]
+    return b"".join([*pieces, b"]}"])
+
+
+def _picture_fields(item: Item, opening: bytes) -> list[bytes]:
+    # Base64 needs no escaping, and passing it through `json.dumps` copies megabytes twice.
+    if item.data is None:
+        return [opening, b'"url":', json.dumps(item.url).encode()]
+    return [opening, b'"b64_json":"', binascii.b2a_base64(item.data, newline=False), b'"']
+
+
+def write_error(
+    message: str, *, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None
+) -> bytes:
+    """Return the JSON of a refusal, in the API's shape.
+
+    References
+    ----------
+    https://platform.openai.com/docs/guides/error-codes
+    """
+    return json.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}}).encode()
+
+
+def write_event(kind: str, item: Item, facts: Mapping[str, Any]) -> bytes:
+    """Return one event of a streamed answer.
+
+    Parameters
+    ----------
+    kind
+        Such as "image_edit.completed".
+    item
+        Its bytes are sent as base64.
+    facts
+        The other fields that the event carries.
+    """
+    pieces = [f"event: {kind}\ndata: {{{json.dumps('type')}:{json.dumps(kind)},".encode()]
+    pieces += [f"{json.dumps(name)}:{json.dumps(value)},".encode() for name, value in facts.items()]
+    return b"".join([*pieces, *_picture_fields(item, b""), b"}\n\n"])
+
+
+def write_error_event(error: bytes) -> bytes:
+    """Return what `write_error` made as the last event of a stream that can't go on."""
+    return b"event: error\ndata: " + error + b"\n\n"
+
+
+def write_models(names: Iterable[str], *, created: int) -> bytes:
+    """Return the JSON of `GET /models`."""
+    return json.dumps({"object": "list", "data": [model_fields(name, created) for name in names]}).encode()
+
+
+def model_fields(name: str, created: int) -> dict[str, Any]:
+    """Return what the API says of one model."""
+    return {"id": name, "object": "model", "created": created, "owned_by": "imgvar"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from ipy_imgvar.engines import engine_names, make_engine
 from ipy_imgvar.errors import ConfigurationError, InvalidImageError, InvalidRequestError, shown
@@ -248,8 +248,12 @@ def variations(image: Any, **arguments: Any) -> Variations:
 
 
 def _checked(engine: Any) -> Engine:
-    if isinstance(engine, Engine) and not isinstance(engine, type):
-        return engine
+    try:
+        fits = isinstance(engine, Engine) and not isinstance(engine, type)
+    except Exception:  # noqa: BLE001 - a foreign object may raise anything when it is looked at
+        fits = False
+    if fits:
+        return cast("Engine", engine)
     raise ConfigurationError(
         f"engine is {shown(engine)}; allowed: {', '.join(engine_names())}, or an object with the methods of an Engine"
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from ipy_imgvar.arrays import as_pixels
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "PARAMETERS_KEY",
     "convert",
     "encode_png",
+    "extension_of",
     "fit_image",
     "from_array",
     "grid",
@@ -178,62 +180,8 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 
 
 def from_array(array: NDArray[Any], name: str) -> Image.Image:
-    """Make a picture of an array.
-
-    Parameters
-    ----------
-    array
-        Shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or channels first where the last axis can't be channels.
-        uint8 in 0..255, bool, or float in 0..1.
-    name
-        What to call it in an error message.
-
-    Raises
-    ------
-    InvalidImageError
-        For any other shape, dtype or range.
-    """
-    pixels = _channels_last(array, name)
-    if 0 in pixels.shape:
-        raise InvalidImageError(f"{name} is an array of shape {array.shape}: it has no pixels")
-    if pixels.dtype == np.bool_:
-        pixels = pixels.astype(np.uint8) * np.uint8(255)
-    elif np.issubdtype(pixels.dtype, np.floating):
-        low, high = float(pixels.min()), float(pixels.max())
-        if math.isnan(low):
-            raise InvalidImageError(
-                f"{name} is a float array with NaN in it; allowed: 0 to 1; fill it first: numpy.nan_to_num(array)"
-            )
-        if not (low >= 0 and high <= 1):
-            raise InvalidImageError(
-                f"{name} is a float array with values from {low:g} to {high:g}; allowed: 0 to 1; "
-                "divide by its largest possible value, or pass uint8 in 0..255"
-            )
-        pixels = np.rint(pixels.astype(np.float32) * 255).astype(np.uint8)
-    elif pixels.dtype != np.uint8:
-        raise InvalidImageError(
-            f"{name} is an array of {pixels.dtype}; allowed: uint8 in 0..255, bool, or float in 0..1"
-        )
-    # A copy: Pillow shares the array's memory, and its owner may go on writing to it.
-    return Image.fromarray(np.array(pixels, order="C"))
-
-
-def _channels_last(array: NDArray[Any], name: str) -> NDArray[Any]:
-    grey, channels = 2, (1, 3, 4)
-    if array.ndim == grey:
-        return array
-    if array.ndim == 3:  # noqa: PLR2004
-        if array.shape[2] not in channels and array.shape[0] in channels:
-            array = np.moveaxis(array, 0, -1)
-        if array.shape[2] == 1:
-            return array[:, :, 0]
-        if array.shape[2] in channels:
-            return array
-    hint = "; for several images pass list(array)" if array.ndim > 3 else ""  # noqa: PLR2004
-    raise InvalidImageError(
-        f"{name} is an array of shape {array.shape}; allowed: (H, W), (H, W, 3), (H, W, 4), "
-        f"or channels first (3, H, W){hint}"
-    )
+    """Make a picture of an array; see `arrays.as_pixels` for what may be one."""
+    return Image.fromarray(as_pixels(array, name))
 
 
 def to_array(image: Image.Image) -> NDArray[np.uint8]:
@@ -428,10 +376,11 @@ def shrink(data: bytes, size: Size) -> bytes:
     """Return a picture reduced to a (width, height), in its own format."""
     image = open_image(data, "the picture", at_least_px=max(size))
     kind, _ = probe(data, "the picture")
-    return convert(encode_png(resize(image, size)), _extension_of(kind))
+    return convert(encode_png(resize(image, size)), extension_of(kind))
 
 
-def _extension_of(mime_type: str) -> str:
+def extension_of(mime_type: str) -> str:
+    """Return the file name extension of a MIME type, with its dot; .png for one that is not written."""
     name = mime_type.removeprefix("image/").upper()
     return next((extension for extension, kind in EXTENSIONS.items() if kind == name), ".png")
 

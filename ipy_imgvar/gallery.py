@@ -33,7 +33,9 @@ _HISTORY_PX: Final = 64
 _HISTORY_RUNS: Final = 20
 
 
-def html(pictures: Sequence[Variation], *, columns: int | None = None, notes: Sequence[str] = ()) -> str:
+def html(
+    pictures: Sequence[Variation], *, columns: int | None = None, notes: Sequence[str] = (), expected: int = 0
+) -> str:
     """Return a gallery as an HTML fragment that needs no style sheet, script or network.
 
     Parameters
@@ -44,8 +46,10 @@ def html(pictures: Sequence[Variation], *, columns: int | None = None, notes: Se
         How many pictures in a row, or None for as many as fit.
     notes
         Further lines below the pictures.
+    expected
+        How many pictures there will be, where some are still being made: one alone is shown larger.
     """
-    side_px = _ALONE_PX if len(pictures) == 1 else _TOGETHER_PX
+    side_px = _ALONE_PX if max(expected, len(pictures)) == 1 else _TOGETHER_PX
     figures = "".join(_figure(each, side_px) for each in pictures)
     grid = f"display:grid;grid-template-columns:repeat({columns},max-content)"
     layout = grid if columns else "display:flex;flex-wrap:wrap"
@@ -70,7 +74,7 @@ def _figure(picture: Variation, side_px: int) -> str:
 
 def _image(picture: Variation, side_px: int) -> tuple[str, int]:
     """Return an img element, and its width in pixels."""
-    data, mime_type, (width, height) = codec.thumbnail(picture.original, side_px)
+    data, mime_type, (width, height) = picture.thumbnail(side_px)
     encoded = base64.b64encode(data).decode("ascii")
     alt = markup.escape(f"Variation {picture.index} of {_plain(picture.source.name)}")
     element = (

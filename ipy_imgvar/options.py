@@ -9,15 +9,29 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from ipy_imgvar.errors import InvalidRequestError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["OPTIONS", "Option", "Token", "help_text", "is_option", "parse", "spelling", "table", "usage"]
+__all__ = [
+    "MAGIC_OPTIONS",
+    "OPTIONS",
+    "Option",
+    "Token",
+    "help_text",
+    "is_option",
+    "named_values",
+    "parse",
+    "spelling",
+    "table",
+    "usage",
+]
 
 Kind = Literal["flag", "value", "choice", "name", "image", "path", "key", "mapping"]
 
@@ -31,14 +45,25 @@ class Token:
     text
         Without its quotes.
     quoted
-        Some of it was in quotes, so it is text and never an option or a variable's name.
+        Some of it was in quotes or escaped, so it is text and never a variable's name.
     parts
         The pieces it is made of: literal text, and expressions that stood in braces.
+    bare
+        Of a quoted token, what it begins with outside of quotes and braces: `--user=` of `--user="A B"`.
+    bare_end
+        Of a quoted token, whether its last character stands outside of quotes.
     """
 
     text: str
     quoted: bool = False
     parts: tuple[str | Expression, ...] = ()
+    bare: str = ""
+    bare_end: bool = False
+
+    @property
+    def head(self) -> str:
+        """What may be an option's name: the part before any quote."""
+        return self.bare if self.quoted else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +99,8 @@ class Option:
         The words that a choice may be.
     repeatable
         It may be given more than once.
+    places
+        Where there is such an option: in the magic, on the command line.
     """
 
     dest: str
@@ -85,8 +112,10 @@ class Option:
     peer: str = ""
     choices: tuple[str, ...] = ()
     repeatable: bool = False
+    places: tuple[str, ...] = ("magic", "cli")
 
 
+_NOTEBOOK, _TERMINAL = ("magic",), ("cli",)
 _MAKE, _GET, _SHOW, _ASK = "What is made", "What you get", "What is shown", "Where it is asked for"
 
 OPTIONS: Final[tuple[Option, ...]] = (
@@ -131,7 +160,11 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "api_key", ("--api-key",), "key", "KEY", _ASK,
-        "{expr}, $name or a variable that holds it, or ask; never the key", "-ApiKey",
+        "{expr}, $name or a variable that holds it, or ask; never the key", "-ApiKey", places=_NOTEBOOK,
+    ),
+    Option(
+        "api_key_file", ("--api-key-file",), "value", "PATH", _ASK,
+        "a file that holds the key", "-ApiKey", places=_TERMINAL,
     ),
     Option(
         "organization", ("--organization", "--org-id"), "value", "ID", _ASK,
@@ -164,20 +197,31 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "return url, base64, byte, image or array, not the Variations", "-ResponseFormat",
         choices=("url", "base64", "b64_json", "byte", "bytes", "image", "array"),
     ),
-    Option("out", ("-o", "--out"), "name", "NAME", _GET, "bind what is returned to this variable", "assignment"),
+    Option(
+        "out", ("-o", "--out"), "name", "NAME", _GET,
+        "bind what is returned to this variable", "assignment", places=_NOTEBOOK,
+    ),
     Option(
         "out_file", ("--out-file",), "path", "PATH", _GET,
         "save as png, jpg or webp; {i} in it numbers several, {stem} names the image", "-OutFile",
     ),
-    Option("columns", ("--columns",), "value", "N", _SHOW, "pictures in a row; left out: as many as fit"),
+    Option(
+        "columns", ("--columns",), "value", "N", _SHOW, "pictures in a row; left out: as many as fit", places=_NOTEBOOK,
+    ),
     Option("verbose", ("--verbose",), "flag", "", _SHOW, "say what is asked and what comes back", "-Verbose"),
-    Option("history", ("--history",), "flag", "", _SHOW, "what was made so far, as a table"),
+    Option("history", ("--history",), "flag", "", _SHOW, "what was made so far, as a table", places=_NOTEBOOK),
+    Option("json", ("--json",), "flag", "", _SHOW, "print a JSON object that describes the pictures", places=_TERMINAL),
     Option("quiet", ("--quiet",), "flag", "", _SHOW, "show nothing, as a ; at the end does; the value stays"),
     Option("help", ("-h", "--help"), "flag", "", _SHOW, "show this", "Get-Help"),
 )  # fmt: skip
 
+#: The options of the magic.
+MAGIC_OPTIONS: Final = tuple(option for option in OPTIONS if "magic" in option.places)
+
 #: PSOpenAI names the image with a parameter; here it has none.
 _IMAGE_SPELLINGS: Final = ("image", "file")
+_HELP_COLUMNS: Final = 100
+_FLAG_COLUMNS: Final = 28
 _NUMBER: Final = re.compile(r"-\.?\d")
 
 
@@ -186,19 +230,20 @@ def _key(spelling: str) -> str:
     return re.sub(r"[-_]", "", spelling).lower()
 
 
-def spelling(written: str, options: Sequence[Option] = OPTIONS) -> Option | None:
+def spelling(written: str, options: Sequence[Option] = MAGIC_OPTIONS) -> Option | None:
     """Return the option that is written so, or None."""
     return next((option for option in options if _key(written) in map(_key, option.flags)), None)
 
 
 def is_option(token: Token) -> bool:
     """Return whether a token is written like an option; a negative number, a quoted word and "-" are not."""
-    return (
-        not token.quoted and token.text[:1] == "-" and len(token.text) > 1 and not _NUMBER.match(token.text)
-    )
+    head = token.head
+    if token.quoted and "=" not in head:
+        return False  # part of a name in quotes, such as -"dash.png"
+    return head[:1] == "-" and len(token.text) > 1 and not _NUMBER.match(head)
 
 
-def parse(tokens: Iterable[Token], options: Sequence[Option] = OPTIONS) -> dict[str, list[Token]]:
+def parse(tokens: Iterable[Token], options: Sequence[Option] = MAGIC_OPTIONS) -> dict[str, list[Token]]:
     """Sort the tokens of a line into images and option values.
 
     Parameters
@@ -278,17 +323,19 @@ def _normalised(tokens: Iterable[Token], options: Sequence[Option]) -> tuple[lis
 
 
 def _after(token: Token, start: int) -> Token:
-    """Return the value of `--option=value`: the token without its first `start` characters, which are literal."""
+    """Return the value of `--option=value`: the token without its first `start` characters, which are bare."""
     head = token.parts[0] if token.parts else token.text
     rest: tuple[str | Expression, ...] = token.parts[1:]
     if isinstance(head, str) and head[start:]:
         rest = (head[start:], *rest)
-    return Token(token.text[start:], quoted=True, parts=rest)
+    return Token(token.text[start:], token.quoted, rest, token.bare[start:], token.bare_end)
 
 
 def _unknown(written: str, spellings: dict[str, Option]) -> InvalidRequestError:
     near = difflib.get_close_matches(_key(written), spellings, n=1, cutoff=0.5)
     hint = f"; did you mean {_spelled(near[0], spellings[near[0]])}?" if near else ""
+    if re.fullmatch(r"-[a-zA-Z]\d+(x\d+)?", written) and written[1].lower() in spellings:
+        hint = f"; write {written[:2]} {written[2:]}"
     return InvalidRequestError(
         f"there is no option {written}{hint}; --help lists them, quotes make it a file name"
     )
@@ -303,21 +350,30 @@ def usage(program: str) -> str:
     return f"{program} IMAGE... [-n N] [-s SIZE] [-f FORM] [--out-file PATH] [more options: --help]"
 
 
-def help_text(program: str, examples: Sequence[str], options: Sequence[Option] = OPTIONS) -> str:
+def _shortened(option: Option) -> str:
+    """Return the spellings and the value of an option, or the first spelling where all are too long for a column."""
+    written = f"{', '.join(option.flags)} {option.metavar}".strip()
+    while len(written) > _FLAG_COLUMNS and ", " in written:
+        written = f"{written.rpartition(', ')[0]} {option.metavar}".strip()
+    return written
+
+
+def help_text(program: str, examples: Sequence[str], options: Sequence[Option] = MAGIC_OPTIONS) -> str:
     """Return the help: usage, options by group, and examples."""
     lines = [
         usage(program),
         "",
         "IMAGE is a path, pattern, URL, variable, $name or {expression}; several are allowed.",
     ]
-    written = [" ".join([", ".join(option.flags), option.metavar]).strip() for option in options]
+    written = [_shortened(option) for option in options]
     width = max(map(len, written)) + 2
     group = ""
     for option, flags in zip(options, written, strict=True):
         if option.group != group:
             group = option.group
             lines += ["", f"{group}:"]
-        lines.append(f"  {flags:<{width}}{option.help}")
+        first, *others = textwrap.wrap(option.help, _HELP_COLUMNS - width - 2)
+        lines += [f"  {flags:<{width}}{first}", *(f"  {'':<{width}}{more}" for more in others)]
     return "\n".join([*lines, "", "Examples:", *(f"  {line}" for line in examples)])
 
 
@@ -334,3 +390,25 @@ def table(options: Sequence[Option] = OPTIONS) -> str:
         peer = f"`{option.peer}`" if option.peer.startswith(("-", "Get-")) else option.peer or "none"
         rows.append((flags, option.help, peer))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def named_values(values: Iterable[Any]) -> dict[str, Any]:
+    """Put `NAME=VALUE` texts, and dictionaries, together.
+
+    Raises
+    ------
+    InvalidRequestError
+        For a text without a name and an equals sign.
+    """
+    named: dict[str, Any] = {}
+    for value in values:
+        if isinstance(value, Mapping):
+            named |= value
+            continue
+        name, equals, text = value.partition("=") if isinstance(value, str) else ("", "", "")
+        if not equals or not name.strip():
+            raise InvalidRequestError(
+                f"--option is {shown(value)}; allowed: NAME=VALUE, such as flip=false", field="options"
+            )
+        named[name.strip()] = text.strip()
+    return named

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -44,13 +45,16 @@ def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequen
     ['cat-1.png', 'cat-2.png', 'dog-1.png']
     """
     text = str(pattern)
-    if "\0" in text:
-        raise InvalidRequestError(f"{shown(text)} holds a null character; allowed: a path", field="out_file")
+    if not text.strip() or "\0" in text:
+        received = f"{shown(text)} holds a null character" if text.strip() else "the path to save to is empty"
+        raise InvalidRequestError(
+            f"{received}; name a file; allowed: {', '.join(extensions)}", field="out_file"
+        )
     try:
         target = Path(text).expanduser()
     except RuntimeError as exc:
         raise InvalidRequestError(f"{text}: {exc}; allowed: a path", field="out_file") from exc
-    if target.is_dir():
+    if os.path.isdir(target):  # noqa: PTH112 - no name is too long for it
         raise InvalidRequestError(
             f"{text} is a folder; name a file in it: {target / 'variation-{i}.png'}", field="out_file"
         )

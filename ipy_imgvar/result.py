@@ -63,6 +63,7 @@ class Variation:
     __slots__ = (
         "_data",
         "_lease",
+        "_thumbnail",
         "index",
         "mime_type",
         "original_size",
@@ -91,6 +92,7 @@ class Variation:
     ) -> None:
         self._data = data
         self._lease: object = None
+        self._thumbnail: tuple[int, tuple[builtins.bytes, str, Size]] | None = None
         self.source = source
         self.mime_type = mime_type
         self.original_size = size
@@ -173,6 +175,17 @@ class Variation:
         from ipy_imgvar import codec
 
         return codec.open_image(self.bytes, self.name)
+
+    def thumbnail(self, side_px: int) -> tuple[builtins.bytes, str, Size]:
+        """Return the picture reduced for display: see `codec.thumbnail`.
+
+        The last one is kept, since a display that is updated shows the same one many times.
+        """
+        if self._thumbnail is None or self._thumbnail[0] != side_px:
+            from ipy_imgvar import codec
+
+            self._thumbnail = (side_px, codec.thumbnail(self.original, side_px))
+        return self._thumbnail[1]
 
     def to_numpy(self) -> NDArray[np.uint8]:
         """Return the pixels, shape (H, W, 3), or (H, W, 4) where there is transparency; uint8."""

@@ -13,6 +13,7 @@ import ipy_imgvar
 ROOT = Path(ipy_imgvar.__file__).parent
 
 CORE = {
+    "arrays",
     "codec",
     "errors",
     "fetch",

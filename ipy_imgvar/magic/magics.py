@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,6 +79,10 @@ class ImageVariationMagics(Magics):
         self._shell = shell
         self._echo = Echo(shell)
         self._completion = Completion(shell)
+        # Known before one is set: a refused value gives way to the earlier one, and to 0 or "" if there is none yet.
+        with suppress(ConfigurationError):
+            _ = (self.store, self.store_bytes)
+        self._moved = False
         self._clients: dict[Any, Client] = {}
 
     def close(self) -> None:
@@ -87,7 +91,7 @@ class ImageVariationMagics(Magics):
         self._completion.close()
         for client in self._clients.values():
             client.close()
-        if self.store != self._default_store() or self.store_bytes != self._default_store_bytes():
+        if self._moved:
             move_store(settings.store_root(), settings.store_max_bytes())
 
     @default("store")
@@ -110,6 +114,7 @@ class ImageVariationMagics(Magics):
     @observe("store", "store_bytes")
     def _move_store(self, _: Any) -> None:
         off = self.store.lower() == settings.STORE_OFF
+        self._moved = True
         move_store(None if off else Path(self.store).expanduser().absolute(), self.store_bytes)
 
     @no_var_expand
@@ -123,6 +128,9 @@ class ImageVariationMagics(Magics):
         try:
             value = self._do(read_call(line, cell, names, self._defaults()))
         except (InvalidRequestError, ConfigurationError) as exc:
+            if exc.partial:  # Some pictures were made, so it is not the line alone that is wrong.
+                _show_as_one_line(exc)
+                raise
             # A subclass of UsageError would be shown with its traceback: IPython compares the type by identity.
             raise UsageError(_without_key(str(exc), line)) from None
         except (ImageVariationError, KeyboardInterrupt) as exc:
@@ -156,7 +164,7 @@ class ImageVariationMagics(Magics):
         n = VariationRequest.from_arguments(**{**call.arguments, "mask": None}).n
         targets = call.targets(n)
         client = self._client(call)
-        with RunDisplay(self._shell, call.display) as display:
+        with RunDisplay(self._shell, call.display, n * len(call.images)) as display:
             try:
                 pictures = client.variations(
                     call.images,

@@ -31,7 +31,7 @@ __all__ = ["Arrangement", "best", "descend", "force", "force_field", "initial"]
 
 _ITERATIONS = 6
 _SETTLED = 0.005
-_NOVELTY = 0.8
+_NOVELTY = 1.0
 _TOUCHES = 1e-6
 _SIBLINGS_APART = 0.06
 

@@ -31,6 +31,7 @@ _OUT = 0.12
 
 _TRIES = 8
 _MIRRORED = 0.5
+_BOLDNESS = (0.3, 1.7)
 _TURNED_FROM = 0.5
 """How far apart subjects and ground must be to be mirrored one without the other."""
 
@@ -62,6 +63,8 @@ class Layout:
         Of each subject, in the order of `Level.subjects`.
     ground : Place
         Of all the rest; columns wrap around.
+    fade : float
+        How far the ground is mixed towards the mean colour, 0..1.
     bend : ndarray of shape (5, 5, 2), float32
         Smooth displacement of the ground, in heights and widths.
     noise : ndarray of shape (H, W, C), float32
@@ -70,6 +73,7 @@ class Layout:
 
     places: tuple[Place, ...]
     ground: Place
+    fade: float
     bend: NDArray[np.float32]
     noise: NDArray[np.float32]
 
@@ -103,7 +107,7 @@ class Layout:
         cols = (across - self.ground.cols + bend[..., 1]) % 1
         return rows.astype(np.float32), cols.astype(np.float32)
 
-    def start(self, level: Level, fade: float) -> NDArray[np.float32]:
+    def start(self, level: Level) -> NDArray[np.float32]:
         """Return the picture that the coarsest level begins with, shape (*level.output, C)."""
         moved = np.zeros(level.size, bool)
         for region, place in zip(level.regions, self.places, strict=True):
@@ -115,7 +119,7 @@ class Layout:
         col = np.minimum((cols * width).astype(np.intp), width - 1)
         ground = _without(level.image, moved)
         image = (ground[:, ::-1] if self.ground.view else ground)[row, col]
-        image += np.float32(fade) * (level.image.mean(axis=(0, 1)) - image)
+        image += np.float32(self.fade) * (level.image.mean(axis=(0, 1)) - image)
         image += self.noise
         return image
 
@@ -142,8 +146,9 @@ def draw(rng: np.random.Generator, knobs: Knobs, level: Level, sign: int) -> Lay
             whole = replace(whole, view=_view(rng, level))
     places = _places(rng, knobs, level, whole)
     bend = rng.normal(0, knobs.warp, (5, 5, 2)).astype(np.float32)
-    noise = rng.normal(0, knobs.noise / 2, (*level.output, level.channels)).astype(np.float32)
-    return Layout(tuple(places), ground, bend, noise)
+    boldness = rng.uniform(*_BOLDNESS) if knobs.part else 1.0
+    noise = rng.normal(0, knobs.noise / 2 * boldness, (*level.output, level.channels)).astype(np.float32)
+    return Layout(tuple(places), ground, min(1.0, knobs.fade * boldness), bend, noise)
 
 
 def _view(rng: np.random.Generator, level: Level) -> int:

@@ -42,7 +42,6 @@ __all__ = ["is_flat", "synthesise"]
 _FLAT = 1.5 / 255
 _TINY = 9
 _FLIP_FROM = 0.3
-_NO_SUBJECTS_FROM = 0.97
 _REFRAME_EVERY = 3
 _REFRAME_BELOW = 0.4
 _RGBA = 4
@@ -154,6 +153,8 @@ class _Run:
         self.source, self.shape, self.strength, self.seed = source, shape, strength, seed
         self.keep, self.workers, self.progress, self.n = keep, workers, progress, n
         self.knobs = knobs(strength)
+        if shape != source.shape[:2]:
+            self.knobs = replace(self.knobs, part=0.0, coarsest=18)
         self.rigid = is_flat(source) or min(*source.shape[:2], *shape) < _TINY
         self.siblings: list[NDArray[np.float32]] = []
         if not self.rigid:
@@ -164,7 +165,7 @@ class _Run:
     def _subjects(self) -> tuple[NDArray[np.float32], ...]:
         if self.keep is not None:
             return (self.keep.astype(np.float32),)
-        return tuple(subjects(self.source, self.knobs.cover)) if self.strength < _NO_SUBJECTS_FROM else ()
+        return tuple(subjects(self.source, self.knobs.cover))
 
     def picture(self, number: int, *, tone: bool) -> NDArray[np.uint8]:
         """Make picture `number`."""
@@ -239,7 +240,7 @@ class _Run:
         for trial in range(self.knobs.candidates):
             self.report(number, 0.2 * trial / self.knobs.candidates, "arrangement")
             layouts.append(self._layout(rng, levels[0], 1 if (number + trial) % 2 else -1))
-            start = layouts[-1].start(levels[0], self.knobs.fade)
+            start = layouts[-1].start(levels[0])
             candidates.append(descend(start, layouts[-1], tried, self.knobs, self.workers))
         chosen = best(candidates, tried[-1].image, self.siblings, self.knobs.share)
         layout, found = layouts[chosen], candidates[chosen]

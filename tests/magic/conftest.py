@@ -78,7 +78,9 @@ class Kernel:
                 outputs.append(output)
                 by_display[display_id] = output
         # Replies to the questions that were asked while the kernel started may still be on their way.
-        while (reply := self.client.get_shell_msg(timeout=timeout))["parent_header"].get("msg_id") != message_id:
+        while (reply := self.client.get_shell_msg(timeout=timeout))["parent_header"].get(
+            "msg_id"
+        ) != message_id:
             pass
         return SimpleNamespace(outputs=outputs, status=reply["content"]["status"], reply=reply["content"])
 

@@ -87,8 +87,8 @@ def _get(
             response.close()
         if vet is not None:
             vet(str(url))
-    raise InvalidImageError(
-        f"{name}: more than {_MAX_REDIRECTS} redirects; download the picture, pass its path"
+    raise ConnectionFailedError(
+        f"{name}: more than {_MAX_REDIRECTS} redirects; download the picture and pass its path"
     )
 
 

@@ -153,7 +153,9 @@ def contact_sheet(pictures: Sequence[Variation]) -> bytes:
         raise ValueError("a contact sheet needs at least one picture")
     columns = math.ceil(math.sqrt(len(pictures)))
     side_px = min(_ALONE_PX if columns == 1 else _TOGETHER_PX, _SHEET_PX // columns - _GAP_PX)
-    cells = [codec.reduced(each.original, each.name, side_px) for each in pictures]
+    # From the thumbnails that the page shows: decoding the originals again would take most of the time.
+    shown_px = _ALONE_PX if columns == 1 else _TOGETHER_PX
+    cells = [codec.reduced(each.thumbnail(shown_px)[0], each.name, side_px) for each in pictures]
     # The sheet is saved inside the notebook, so its size matters more than the time it takes.
     return codec.encode_png(cells[0] if len(cells) == 1 else codec.grid(cells, columns, _GAP_PX), level=6)
 

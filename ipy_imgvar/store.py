@@ -115,7 +115,7 @@ class Run:
         if self._begun:
             self._write_over(text + self._tail)
         else:
-            _write_new(f"{self._place}/{_RECORD}", text + self._tail)
+            _write_new(f"{self._place}/{_RECORD}", text + self._tail, at_once=True)
             self._begun = True
         self._end += len(text)
         self.bytes += len(text)
@@ -135,9 +135,12 @@ def _json(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def _write_new(target: str, data: bytes) -> None:
-    """Write a file that is not there yet, into a folder that is; whole or not at all, as `write_atomic`."""
-    temporary = f"{target}.tmp"
+def _write_new(target: str, data: bytes, *, at_once: bool = False) -> None:
+    """Write a file that is not there yet, into a folder that is; whole or not at all, as `write_atomic`.
+
+    With `at_once` it is small enough to be written in one call, and has no other name before.
+    """
+    temporary = target if at_once else f"{target}.tmp"
     try:
         descriptor = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644
@@ -146,7 +149,8 @@ def _write_new(target: str, data: bytes) -> None:
             _write_all(descriptor, data)
         finally:
             os.close(descriptor)
-        os.replace(temporary, target)  # noqa: PTH105 - a path costs as much as the call
+        if not at_once:
+            os.replace(temporary, target)  # noqa: PTH105 - a path costs as much as the call
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108

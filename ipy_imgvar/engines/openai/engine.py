@@ -15,6 +15,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -22,7 +23,6 @@ import httpx
 from ipy_imgvar import wire
 from ipy_imgvar.engines.openai.faults import Mask, bare, of_connection, of_status
 from ipy_imgvar.engines.openai.models import farewell
-from ipy_imgvar.engines.openai.network import make_client, watched
 from ipy_imgvar.engines.openai.pictures import to_variation
 from ipy_imgvar.engines.openai.plan import check, choose_model, make_plan
 from ipy_imgvar.engines.openai.retry import delay_s, should_retry
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.result import Variation
     from ipy_imgvar.settings import Connection
+    from ipy_imgvar.source import Source
 
 __all__ = ["OpenAIEngine"]
 
@@ -99,6 +100,8 @@ class OpenAIEngine:
         """Post the request and yield each picture of the answer; see `protocol.Engine`."""
         if request.image is None:
             raise InvalidRequestError("the engine openai needs an image", field="image")
+        from ipy_imgvar.engines.openai.network import watched
+
         plan = make_plan(request, is_openai=self.connection.is_openai)
         for note in plan.notes:
             job.warn(note)
@@ -109,7 +112,7 @@ class OpenAIEngine:
         client = self._connections()
         problems: list[EngineError] = []
         index = 0
-        with watched(watch.check):
+        with watched(watch.check, partial(_digest, request.image)):
             for index, item in enumerate(self._post(request, plan, job, watch), start=1):
                 try:
                     picture = to_variation(item, request, plan, self.connection, index=index, client=client)
@@ -132,6 +135,8 @@ class OpenAIEngine:
 
     def _connections(self) -> httpx.Client:
         if self._client is None:
+            from ipy_imgvar.engines.openai.network import make_client
+
             with self._lock:
                 self._client = self._client or make_client(self._transport)
         return self._client
@@ -374,6 +379,12 @@ def _wait(seconds: float, reason: str, job: Job) -> None:
             said = time.monotonic()
             job.progress(0.0, f"{reason} in {left:.1f} s")
         time.sleep(min(_WAIT_STEP_S, left))
+
+
+def _digest(source: Source) -> None:
+    """Work out the digest that each picture's record has, while there is nothing else to do."""
+    with suppress(ImageVariationError):
+        _ = source.sha256
 
 
 def _encoded(plan: Plan) -> _Message:

@@ -32,16 +32,21 @@ _MAX_SEND: Final = 1 << 18
 _MAX_READ: Final = 1 << 20
 
 _check: ContextVar[Callable[[], None]] = ContextVar("ipy_imgvar_check", default=lambda: None)
+_idle: ContextVar[Callable[[], None] | None] = ContextVar("ipy_imgvar_idle", default=None)
 
 
 @contextmanager
-def watched(check: Callable[[], None]) -> Iterator[None]:
-    """Call `check` between the slices of every wait of this thread, until the block ends."""
-    token = _check.set(check)
+def watched(check: Callable[[], None], idle: Callable[[], None] | None = None) -> Iterator[None]:
+    """Call `check` between the slices of every wait of this thread, and `idle` once at the first wait for an answer.
+
+    Both until the block ends; what `idle` does takes no time of its own, since the server works meanwhile.
+    """
+    tokens = _check.set(check), _idle.set(idle)
     try:
         yield
     finally:
-        _check.reset(token)
+        _check.reset(tokens[0])
+        _idle.reset(tokens[1])
 
 
 def make_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
@@ -151,6 +156,9 @@ class _Stream(httpcore.NetworkStream):
         self._fill = 0
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if (idle := _idle.get()) is not None:
+            _idle.set(None)
+            idle()
         give_up = _after(timeout)
         # Twenty megabytes in pieces of 64 KB cost more than their way here; what comes in large pieces is taken so.
         wanted = max(max_bytes, self._fill)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError, shown
-from ipy_imgvar.options import OPTIONS, Option, Token, help_text, named_values, parse
+from ipy_imgvar.options import OPTIONS, Option, Token, help_text, named_values, parse, usage
+from ipy_imgvar.request import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,11 +37,25 @@ _HELP: Final = f"""imgvar makes variations of images.
 
 Commands:
   create IMAGE... [options]   make variations and save them
+  bulk DIR|PATTERN... --out-dir OUT   the same of many images; run it again to go on where it stopped
 
 Examples:
 {chr(10).join(f"  {line}" for line in _EXAMPLES)}
 
-`imgvar create --help` lists the options."""
+`imgvar create --help` lists the options, `imgvar bulk --help` those of many images."""
+_BULK_USAGE: Final = "imgvar bulk DIR|PATTERN... --out-dir OUT [options]"
+_BULK_EXAMPLES: Final = (
+    "imgvar bulk photos --out-dir out -n 4                 each image right in a folder, offline",
+    "imgvar bulk 'photos/**/*.jpg' --out-dir out --dry-run how many there are, and how many are done",
+    "imgvar bulk photos --out-dir out --scheduler tcp://host:8786",
+)
+#: What only a bulk run has; what only one picture at a time has.
+_BULK_OPTIONS: Final = (
+    Option("dry_run", ("--dry-run",), "flag", "", "What you get", "count the images, make nothing"),
+    Option("again", ("--again",), "flag", "", "What you get", "make again what is done"),
+    Option("scheduler", ("--scheduler",), "value", "URL", "What you get", "work on this Dask cluster"),
+)
+_NOT_IN_BULK: Final = ("response_format", "out_file", "json", "stream")
 
 #: What only a notebook has, and what to use here.
 _NOTEBOOK_ONLY: Final[Mapping[str, str]] = {
@@ -67,9 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImageVariationError as exc:
         _say(str(exc))
         return _FAILED
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as exc:
         _say(
-            "interrupted; what was finished is in the store: python -c 'import ipy_imgvar; print(ipy_imgvar.last())'"
+            str(exc)
+            or "interrupted; what was finished is in the store: python -c 'import ipy_imgvar; print(ipy_imgvar.last())'"
         )
         return _INTERRUPTED
 
@@ -81,7 +98,11 @@ def _command(words: list[str]) -> int:
         return _OK
     if command == "create":
         return _create(rest)
-    raise InvalidRequestError(f"there is no command {shown(command)}; allowed: create; see imgvar --help")
+    if command == "bulk":
+        return _bulk(rest)
+    raise InvalidRequestError(
+        f"there is no command {shown(command)}; allowed: create, bulk; see imgvar --help"
+    )
 
 
 def _say(text: str) -> None:
@@ -115,6 +136,59 @@ def _create(words: list[str]) -> int:
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logging.getLogger("ipy_imgvar").setLevel(logging.DEBUG)
     return _run(images, values, quiet="quiet" in found, as_json="json" in found)
+
+
+def _bulk(words: list[str]) -> int:
+    options = [
+        option
+        for option in OPTIONS
+        if "bulk" in option.places or ("cli" in option.places and option.dest not in _NOT_IN_BULK)
+    ]
+    options += _BULK_OPTIONS
+    found = parse([Token(word, parts=(word,)) for word in words], options)
+    if "help" in found:
+        text = help_text("imgvar bulk", _BULK_EXAMPLES, options)
+        _result(text.replace(usage("imgvar bulk"), _BULK_USAGE))
+        return _OK
+    flags = {"dry_run", "again", "scheduler"} & set(found)
+    scheduler = found["scheduler"][-1].text if "scheduler" in found else None
+    values = _values({dest: tokens for dest, tokens in found.items() if dest not in flags})
+    images = [token.text for token in found["image"]]
+    if not images or "out_dir" not in values:
+        raise InvalidRequestError(
+            f"usage: {_BULK_USAGE}",
+            field="out_dir" if images else "image",
+        )
+    chosen: Any = images[0] if len(images) == 1 else images
+    if "dry_run" in flags:
+        return _dry_run(chosen, values["out_dir"])
+    if "max_workers" in values:
+        values["max_workers"] = whole_number("workers", values["max_workers"], 1, 1000)
+    if "again" in flags:
+        values["resume"] = False
+    return _run_bulk(chosen, values, scheduler, quiet="quiet" in found)
+
+
+def _dry_run(images: Any, out_dir: str) -> int:
+    from ipy_imgvar.bulk.run import plan
+
+    found = plan(images, Path(out_dir).expanduser())
+    _result(f"{found.found:,} images, {found.done:,} done, {found.found - found.done:,} to do")
+    return _OK
+
+
+def _run_bulk(images: Any, values: dict[str, Any], scheduler: str | None, *, quiet: bool) -> int:
+    from ipy_imgvar.bulk.cluster import dask_executor
+    from ipy_imgvar.client import Client
+
+    with ExitStack() as stack:
+        client = stack.enter_context(Client(values.pop("engine", None), **_connection(values)))
+        executor = None if scheduler is None else stack.enter_context(dask_executor(scheduler))
+        result = client.map(images, executor=executor, progress=False if quiet else None, **values)
+    for each in result.failed:
+        _say(f"{shown(each.source)}: {each.error}")
+    _result(f"{result.summary()}; {result.out_dir / 'index.html'}")
+    return _FAILED if result.failed else _OK
 
 
 def _refused() -> list[Option]:
@@ -169,9 +243,7 @@ def _run(images: list[Source], values: dict[str, Any], *, quiet: bool, as_json: 
     form = None if "response_format" not in values else form_of(values.pop("response_format"))
     pattern = values.pop("out_file", None)
     _check_result(form, pattern, as_json=as_json)
-    connection: dict[str, Any] = {name: values.pop(name) for name in _CONNECTION if name in values}
-    if "api_key_file" in values:
-        connection["api_key"] = _key_in(values.pop("api_key_file"))
+    connection = _connection(values)
     engine = values.pop("engine", None)
     n = VariationRequest.from_arguments(**{**values, "mask": None}).n
     if form == "byte" and (len(images) > 1 or n > 1):
@@ -201,6 +273,14 @@ def _run(images: list[Source], values: dict[str, Any], *, quiet: bool, as_json: 
         return _OK
     _say(str(failure))
     return _FAILED
+
+
+def _connection(values: dict[str, Any]) -> dict[str, Any]:
+    """Take out what says where and as whom to ask."""
+    connection: dict[str, Any] = {name: values.pop(name) for name in _CONNECTION if name in values}
+    if "api_key_file" in values:
+        connection["api_key"] = _key_in(values.pop("api_key_file"))
+    return connection
 
 
 def _check_result(form: str | None, pattern: str | None, *, as_json: bool) -> None:

@@ -20,7 +20,10 @@ from ipy_imgvar.source import Source, load_sources
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Executor
+    from pathlib import Path
 
+    from ipy_imgvar.bulk import BulkResult
     from ipy_imgvar.result import Variation, Variations
 
 __all__ = ["Client", "variations"]
@@ -180,9 +183,7 @@ class Client:
             "extra_query": extra_query,
             "extra_body": extra_body,
         }
-        arguments = self._defaults | {name: value for name, value in given.items() if value is not None}
-        request = VariationRequest.from_arguments(**arguments)
-        self._refuse_unsupported(request, mask=mask)
+        request = self._request(given, mask)
         if "seed" in self.engine.supports and request.seed is None:
             request = replace(request, seed=secrets.randbelow(2**31))
         requests = [replace(request, image=source) for source in load_sources(image)]
@@ -192,6 +193,97 @@ class Client:
             self.engine.check(each)
         listener = Listener(on_progress, on_picture, on_preview, on_notice)
         return collect(self.engine, requests, RunJob(len(requests), listener, cancel))
+
+    def map(
+        self,
+        images: Any,
+        *,
+        out_dir: str | Path,
+        executor: Executor | None = None,
+        max_workers: int | None = None,
+        resume: bool = True,
+        on_progress: Callable[[float, str], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+        progress: bool | None = None,
+        cancel: threading.Event | None = None,
+        mask: Any = None,
+        **request: Any,
+    ) -> BulkResult:
+        """Make variations of many images into a folder, and go on where an earlier run has stopped.
+
+        Each picture is on disk before it is reported, and each image that has ended is a line of
+        `out_dir/ledger.jsonl`, handed to the operating system at once and forced to the disk every 5 s. An image that
+        fails is written down and the others go on. An interrupt finishes what is under way; a second one gives it up.
+
+        Parameters
+        ----------
+        images
+            A folder, a pattern, a pandas Series, or an iterable of anything that `variations` takes. Each is read when
+            its turn comes; of a generator, no more is taken than is under way.
+        out_dir
+            Where the pictures, `ledger.jsonl` and `index.html` go.
+        executor
+            Any `concurrent.futures.Executor`, such as Dask's `Client.get_executor()`; its workers must see the same
+            folders. None: processes for the offline engine, threads for a hosted one.
+        max_workers
+            None: a process for each core, or 8 threads.
+        resume
+            Skip what the ledger has as done with the same request and source, and whose files exist.
+        on_progress
+            Called with the share that is done, 0..1, and the counts.
+        on_notice
+            Called with a line on how the run ended.
+        progress
+            Show a progress bar; None shows one in a notebook and in a terminal.
+        cancel
+            Set it, from any thread, to stop as an interrupt does.
+        mask
+            One for all images.
+        **request
+            Any other field of a request that `variations` takes. An image's seed comes from `seed` and the image's path
+            (or place and content), never from the worker. `max_retry_count` counts for each image; left out, a 429,
+            which holds back all workers, is tried again up to 10 times and a 5xx is not.
+
+        Returns
+        -------
+        BulkResult
+            A sequence of items in the order of `images`.
+
+        Raises
+        ------
+        InvalidRequestError
+            If an argument is wrong or the folder can't be written; nothing was made.
+        EngineError
+            If the executor takes no more work; what was finished is kept.
+        CancelledError
+            If `cancel` was set; what was finished is kept.
+        """
+        from ipy_imgvar.bulk import run as bulk
+
+        made = self._request(request, mask)
+        if mask is not None:
+            made = _with_mask([made], mask)[0]
+        self.engine.check(made)
+        patient = request.get("max_retry_count") is None and not self._defaults["max_retry_count"]
+        return bulk.run(
+            self.engine,
+            made,
+            images,
+            out_dir=out_dir,
+            executor=executor,
+            max_workers=max_workers,
+            resume=resume,
+            max_retry_count=None if patient else made.max_retry_count,
+            listener=bulk.Listener(on_progress, on_notice, progress),
+            cancel=cancel,
+        )
+
+    def _request(self, given: Mapping[str, Any], mask: Any) -> VariationRequest:
+        """Return the checked request of all images, without image and mask."""
+        arguments = self._defaults | {name: value for name, value in given.items() if value is not None}
+        request = VariationRequest.from_arguments(**arguments)
+        self._refuse_unsupported(request, mask=mask)
+        return request
 
     def _refuse_unsupported(self, request: VariationRequest, *, mask: Any) -> None:
         asked = {"mask": mask, "prompt": request.prompt, "seed": request.seed}

@@ -118,6 +118,9 @@ class APIStatusError(EngineError):
         The fields of the same name in the API's error object, where the server sent them.
     request_id
         The `x-request-id` header, to quote to the server's operator.
+    retry_after_s
+        Seconds that the server asks to wait before another try, 0 where it names none; None where another try is no
+        use.
 
     References
     ----------
@@ -132,9 +135,11 @@ class APIStatusError(EngineError):
         code: str | None = None,
         param: str | None = None,
         request_id: str | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after_s = retry_after_s
         self.code = code
         self.param = param
         self.request_id = request_id

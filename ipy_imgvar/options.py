@@ -207,6 +207,15 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "save as png, jpg or webp; {i} in it numbers several, {stem} names the image", "-OutFile",
     ),
     Option(
+        "out_dir", ("--out-dir",), "value", "DIR", _GET,
+        "many images: pictures, a ledger and index.html go here; again goes on where it stopped",
+        places=("magic", "bulk"),
+    ),
+    Option(
+        "max_workers", ("--workers",), "value", "N", _GET,
+        "with --out-dir: processes (patch) or threads (a server) at work", places=("magic", "bulk"),
+    ),
+    Option(
         "columns", ("--columns",), "value", "N", _SHOW, "pictures in a row; left out: as many as fit", places=_NOTEBOOK,
     ),
     Option("verbose", ("--verbose",), "flag", "", _SHOW, "say what is asked and what comes back", "-Verbose"),

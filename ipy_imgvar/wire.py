@@ -16,7 +16,7 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 try:
     from pybase64 import b64decode as _fast_b64decode
@@ -65,6 +65,11 @@ class Item:
     encoded: bytes | memoryview | None = None
     url: str | None = None
     problem: str | None = None
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """Return the item of a picture, to be written into an answer."""
+        return cls(encoded=binascii.b2a_base64(data, newline=False))
 
     def read(self) -> bytes:
         """Decode the picture; not before it is asked for, so that ten are not held twice.
@@ -427,9 +432,9 @@ def write_answer(items: Iterable[Item], *, created: int, facts: Mapping[str, Any
 
 def _picture_fields(item: Item, opening: bytes) -> list[bytes]:
     # Base64 needs no escaping, and passing it through `json.dumps` copies megabytes twice.
-    if item.data is None:
+    if item.encoded is None:
         return [opening, b'"url":', json.dumps(item.url).encode()]
-    return [opening, b'"b64_json":"', binascii.b2a_base64(item.data, newline=False), b'"']
+    return [opening, b'"b64_json":"', bytes(item.encoded), b'"']
 
 
 def write_error(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipy_imgvar.errors import InvalidRequestError, shown
 from ipy_imgvar.magic.grammar import split, whole_line
-from ipy_imgvar.magic.values import Names, images_of, value_of
+from ipy_imgvar.magic.values import Names, anything_of, images_of, value_of
 from ipy_imgvar.options import MAGIC_OPTIONS, Option, Token, named_values, parse, usage
 from ipy_imgvar.request import whole_number
 
@@ -48,6 +48,8 @@ class Call:
         In the order of the line, or of the body's lines.
     arguments
         Those of `Client.variations`, in any spelling that it takes.
+    out_dir
+        The folder of a bulk run, or None; then `images` are what `Client.map` takes.
     engine
         An engine's name, an `Engine`, or None.
     connection
@@ -63,8 +65,9 @@ class Call:
     """
 
     action: Literal["run", "help", "history", "panel"] = "run"
-    images: list[Source]
+    images: list[Any]
     arguments: dict[str, Any]
+    out_dir: Any = None
     engine: Any = None
     connection: dict[str, Any] = field(default_factory=dict)
     form: Any = None
@@ -139,7 +142,10 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
         return Call(action="history", images=[], arguments={}, display=display)
     given = set(found) - {"image"}
     _route_to_options(values, stream="stream" in found)
-    images = [source for token in found["image"] for source in images_of(token, names)]
+    if "out_dir" in given:
+        images: list[Any] = [anything_of(token, names) for token in found["image"]]
+    else:
+        images = [source for token in found["image"] for source in images_of(token, names)]
     if cell is not None:
         images, values["prompt"] = _with_body(cell, images, values.get("prompt"), names)
     if "panel" in found:
@@ -199,6 +205,13 @@ def _checked(values: dict[str, Any], given: set[str], images: list[Source], disp
         )
     if "out_file" in given:
         values.pop("response_format", None)  # a configured default gives way to what the line says
+    if clash := sorted({"response_format", "out_file"} & given) if "out_dir" in given else []:
+        raise InvalidRequestError(
+            f"--out-dir saves every picture and returns their paths; leave --{clash[0].replace('_', '-')} out",
+            field="out_dir",
+        )
+    if "max_workers" in given and "out_dir" not in given:
+        raise InvalidRequestError("--workers goes with --out-dir; give both", field="max_workers")
     out = values.pop("out", None)
     if "out" in given and not _is_variable_name(out):
         raise InvalidRequestError(
@@ -211,6 +224,7 @@ def _checked(values: dict[str, Any], given: set[str], images: list[Source], disp
         )
     return Call(
         images=images,
+        out_dir=values.pop("out_dir", None),
         engine=engine,
         connection={name: values.pop(name) for name in _CONNECTION if name in values},
         form=values.pop("response_format", None),

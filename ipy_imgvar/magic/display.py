@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from IPython.core.display_functions import DisplayHandle
     from IPython.core.interactiveshell import InteractiveShell
 
+    from ipy_imgvar.bulk import BulkResult
     from ipy_imgvar.magic.call import Display
 
 __all__ = ["Echo", "RunDisplay", "show_history", "spoken_log"]
@@ -113,6 +114,13 @@ class RunDisplay:
     def result(self, pictures: Variations, notes: Sequence[str] = ()) -> None:
         """Show what was made, and notes in a line each, in place of the progress."""
         self._show(pictures, notes, with_sheet=True)
+
+    def bulk(self, result: BulkResult) -> None:
+        """Show the counts of a bulk run and a few of its pictures, in place of the progress."""
+        self._wipe()
+        if not self._quiet:
+            bundle = {"text/plain": f"{result.summary()}; {result.out_dir / 'index.html'} shows all"}
+            self._publish(bundle | ({"text/html": result._repr_html_()} if is_rich(self._shell) else {}))
 
     def stopped(self) -> None:
         """Show what was finished before an error or an interrupt; the exception says the rest."""

@@ -162,7 +162,7 @@ class ImageVariationMagics(Magics):
         if call.action == "panel":
             return self._open_panel(call)
         with spoken_log() if call.display.verbose else nullcontext():
-            return self._run(call)
+            return self._run(call) if call.out_dir is None else self._run_bulk(call)
 
     def _open_panel(self, call: Call) -> Any:
         from IPython.display import display
@@ -205,6 +205,22 @@ class ImageVariationMagics(Magics):
             self._shell.user_ns[call.out] = value
         return value
 
+    def _run_bulk(self, call: Call) -> Any:
+        arguments = dict(call.arguments)
+        if not arguments.get("max_retry_count"):  # The configured 0 would give up at a server's first 429.
+            arguments.pop("max_retry_count", None)
+        if "max_workers" in arguments:
+            arguments["max_workers"] = whole_number("workers", arguments["max_workers"], 1, 1000)
+        images = call.images[0] if len(call.images) == 1 else call.images
+        with RunDisplay(self._shell, call.display, 0) as display:
+            result = self._client(call).map(
+                images, out_dir=call.out_dir, on_progress=display.progress, progress=False, **arguments
+            )
+            display.bulk(result)
+        if call.out is not None:
+            self._shell.user_ns[call.out] = result
+        return result
+
     def _client(self, call: Call) -> Client:
         """Return a client for the settings that a line names, the same one for the same settings."""
         from ipy_imgvar.client import Client
@@ -245,6 +261,6 @@ def _without_key(message: str, line: str) -> str:
 def _show_as_one_line(exc: BaseException) -> None:
     """Have IPython show the message alone; Python callers still get the exception with its traceback."""
     text = f"{type(exc).__name__}: {exc}" if str(exc) else f"{type(exc).__name__}: stopped"
-    if getattr(exc, "partial", None) or isinstance(exc, KeyboardInterrupt):
+    if getattr(exc, "partial", None) or (isinstance(exc, KeyboardInterrupt) and not str(exc)):
         text += "; what was finished is in ipy_imgvar.last()"
     exc._render_traceback_ = lambda: [text]  # type: ignore[attr-defined]

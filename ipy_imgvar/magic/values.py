@@ -30,7 +30,7 @@ from ipy_imgvar.source import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Names", "images_of", "value_of"]
+__all__ = ["Names", "anything_of", "images_of", "value_of"]
 
 _VARIABLE: Final = re.compile(r"\$([^\W\d]\w*)")
 _INDEXED: Final = re.compile(r"(\$?)([^\W\d]\w*)([.\[(])")
@@ -201,6 +201,27 @@ def images_of(token: Token, names: Names) -> list[Source]:
             )
         return _images_in(names[text], text, names)
     return load_sources(_paths_of(text, names))
+
+
+def anything_of(token: Token, names: Names) -> Any:
+    """Return what a bulk run looks through: an object, or a path or pattern that it expands when its turn comes.
+
+    Raises
+    ------
+    InvalidRequestError
+        If it is a variable and a file at once.
+    """
+    found, value = _object_of(token, names)
+    if found:
+        return value
+    text = _formatted(token, names)
+    if token.quoted or not text.isidentifier() or text not in names:
+        return text
+    if Path(text).exists():
+        raise InvalidRequestError(
+            f"{text} is a variable and a file; write {{{text}}} for the variable, ./{text} for the file"
+        )
+    return names[text]
 
 
 def _images_in(value: Any, name: str, names: Names) -> list[Source]:

@@ -237,7 +237,7 @@ def _made_and_written(service: Service, asked: ask.Ask, base: str, cancel: Any) 
             for each in made.pictures
         ]
     else:
-        items = [wire.Item(data=each) for each in made.pictures]
+        items = [wire.Item.of(each) for each in made.pictures]
     facts = {} if asked.as_url else {"output_format": made.mime_type.removeprefix("image/")}
     return wire.write_answer(
         items, created=int(time.time()), facts={**facts, "usage": dict(made.usage)}

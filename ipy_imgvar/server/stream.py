@@ -79,7 +79,7 @@ class EventSource:
         self._completed(picture, made.usage, {"warnings": made.warnings} if made.warnings else {})
 
     def _completed(self, picture: Variation, usage: Any, more: dict[str, Any]) -> None:
-        item = wire.Item(data=encoded(picture, self._ask))
+        item = wire.Item.of(encoded(picture, self._ask))
         facts = {**self._facts(), "usage": dict(usage), **more}
         self._tell(self._events.put_nowait, wire.write_event("image_edit.completed", item, facts))
 
@@ -87,7 +87,7 @@ class EventSource:
         if self._partial < self._ask.partial_images:
             facts = {**self._facts(), "partial_image_index": self._partial}
             self._partial += 1
-            event = wire.write_event("image_edit.partial_image", wire.Item(data=data), facts)
+            event = wire.write_event("image_edit.partial_image", wire.Item.of(data), facts)
             self._tell(self._events.put_nowait, event)
 
     def _facts(self) -> dict[str, Any]:

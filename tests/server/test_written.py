@@ -7,7 +7,7 @@ from ipy_imgvar import wire
 
 def test_answers_are_read_back():
     """Pictures, addresses and usage come back as they went in, and what is written is JSON."""
-    items = [wire.Item(data=b"\x00\xffpicture"), wire.Item(url='http://a/"b"')]
+    items = [wire.Item.of(b"\x00\xffpicture"), wire.Item(url='http://a/"b"')]
     text = wire.write_answer(items, created=5, facts={"usage": dict(wire.NO_USAGE)})
     answer = wire.read_answer(text)
     assert [(each.data, each.url) for each in answer.items] == [
@@ -26,8 +26,8 @@ def test_errors_are_read_back():
 
 def test_events_are_read_back():
     """Events of both kinds come back, and an error ends them."""
-    text = wire.write_event("image_edit.partial_image", wire.Item(data=b"one"), {"partial_image_index": 0})
-    text += wire.write_event("image_edit.completed", wire.Item(data=b"two"), {"usage": {"total_tokens": 3}})
+    text = wire.write_event("image_edit.partial_image", wire.Item.of(b"one"), {"partial_image_index": 0})
+    text += wire.write_event("image_edit.completed", wire.Item.of(b"two"), {"usage": {"total_tokens": 3}})
     text += wire.write_error_event(wire.write_error("broke", kind="server_error"))
     events = list(wire.read_events(text.decode().splitlines()))
     assert [each.item.data for each in events[:2]] == [b"one", b"two"]

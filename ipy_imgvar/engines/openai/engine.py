@@ -25,7 +25,7 @@ from ipy_imgvar.engines.openai.faults import Mask, bare, of_connection, of_statu
 from ipy_imgvar.engines.openai.models import farewell
 from ipy_imgvar.engines.openai.pictures import to_variation
 from ipy_imgvar.engines.openai.plan import check, choose_model, make_plan
-from ipy_imgvar.engines.openai.retry import delay_s, should_retry
+from ipy_imgvar.engines.openai.retry import delay_s, ordered_s, should_retry
 from ipy_imgvar.errors import (
     APIStatusError,
     BadResponseError,
@@ -155,10 +155,12 @@ class OpenAIEngine:
                     return
                 error = _refusal(response, mask)
             _log.debug("%s answered %d: %s", self.connection.server, response.status_code, error.message)
-            if attempt >= request.max_retry_count or not should_retry(
-                response.status_code, response.headers, f"{error.message} {error.code}"
-            ):
-                raise self._error(response, error, plan)
+            again = should_retry(response.status_code, response.headers, f"{error.message} {error.code}")
+            if attempt >= request.max_retry_count or not again:
+                refusal = self._error(response, error, plan)
+                if again and isinstance(refusal, APIStatusError):
+                    refusal.retry_after_s = ordered_s(response.headers)
+                raise refusal
             pause_s = delay_s(response.headers, attempt, random.uniform(0.8, 1.2))  # noqa: S311 - no secret
             attempt += 1
             reason = f"{self.connection.server} answered {response.status_code}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["delay_s", "should_retry"]
+__all__ = ["delay_s", "ordered_s", "should_retry"]
 
 _TOO_MANY: Final = 429
 _SERVER_ERRORS: Final = range(500, 600)
@@ -57,10 +57,13 @@ def delay_s(headers: Mapping[str, str], attempt: int, jitter: float, now: dateti
     now
         None takes the clock's.
     """
+    return ordered_s(headers, now) or min(2.0**attempt * jitter, _LONGEST_BACKOFF_S)
+
+
+def ordered_s(headers: Mapping[str, str], now: datetime | None = None) -> float:
+    """Return how many seconds the server asks to wait, or 0 where it names none that is obeyed; see `delay_s`."""
     ordered = _ordered_s(headers, now or datetime.now(UTC))
-    if ordered is not None and 0 < ordered <= _LONGEST_ORDER_S:
-        return ordered
-    return min(2.0**attempt * jitter, _LONGEST_BACKOFF_S)
+    return ordered if ordered is not None and 0 < ordered <= _LONGEST_ORDER_S else 0.0
 
 
 def _ordered_s(headers: Mapping[str, str], now: datetime) -> float | None:

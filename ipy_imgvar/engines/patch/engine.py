@@ -38,10 +38,18 @@ class PatchEngine:
     """Makes variations offline: new arrangements of one picture's own patches.
 
     It can't invent content, pose or style. See `synthesis` for the method and its sources.
+
+    Parameters
+    ----------
+    threads
+        For the large steps of a picture; 1 where several processes share the cores. It changes no byte.
     """
 
     name = "patch"
     supports: frozenset[Feature] = frozenset({"mask", "seed"})
+
+    def __init__(self, *, threads: int = 2) -> None:
+        self._threads = threads
 
     def check(self, request: VariationRequest) -> None:
         """Refuse a size, model or option that this engine does not have; see `protocol.Engine`."""
@@ -90,6 +98,7 @@ class PatchEngine:
             strength=request.strength,
             seed=request.seed,
             keep=keep,
+            threads=self._threads,
             progress=job.progress,
             check=check,
             **_options(request),

@@ -1,0 +1,43 @@
+"""A Dask cluster by its address: the only place where the extra `dask` is needed."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ipy_imgvar.errors import ConfigurationError, ConnectionFailedError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Executor
+
+__all__ = ["dask_executor"]
+
+
+@contextmanager
+def dask_executor(address: str) -> Iterator[Executor]:
+    """Connect to a scheduler and give its executor; the connection ends with the block.
+
+    Parameters
+    ----------
+    address
+        Such as `tcp://host:8786`.
+
+    Raises
+    ------
+    ConfigurationError
+        If dask is not installed.
+    ConnectionFailedError
+        If there is no scheduler there.
+    """
+    try:
+        distributed: Any = import_module("distributed")
+    except ImportError as exc:
+        raise ConfigurationError("--scheduler needs dask: pip install 'ipy-imgvar[dask]'") from exc
+    try:
+        client = distributed.Client(address, timeout=10)
+    except (OSError, ValueError) as exc:
+        raise ConnectionFailedError(f"there is no Dask scheduler at {shown(address)} ({exc})") from exc
+    with client:
+        yield client.get_executor()

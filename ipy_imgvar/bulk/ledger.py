@@ -1,0 +1,167 @@
+"""The ledger of a bulk run: `ledger.jsonl`, a JSON object a line, appended and never rewritten.
+
+An item's line is written in one go after its files are on disk, and handed to the operating system at once, so that it
+survives whatever happens to this process. It is forced to the disk every few seconds and at the end: a power failure
+may cost the lines of the last seconds, never their order. The last line of an item is what counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar.bulk.items import digest
+from ipy_imgvar.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["NAME", "Ledger", "read_line", "whole_lines"]
+
+NAME: Final = "ledger.jsonl"
+_SYNC_EVERY_S: Final = 5.0
+
+
+class Ledger:
+    """The ledger of one folder, open for appending by one process at a time.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the folder can't be written, or another process is writing to it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        #: Records that the disk had no room for, by the number that `add` gave for their place.
+        self.unwritten: dict[int, dict[str, Any]] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        except OSError as exc:
+            raise InvalidRequestError(
+                f"out_dir {folder} can't be written ({exc.strerror or exc}); choose another folder",
+                field="out_dir",
+            ) from exc
+        try:
+            _lock(self._file, folder)
+            #: Where the next line goes.
+            lines, self.end = whole_lines(self._file)
+            os.ftruncate(self._file, self.end)
+        except BaseException:
+            os.close(self._file)
+            raise
+        self._places = dict(lines)
+        self._synced = time.monotonic()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def find(self, item: str) -> dict[str, Any] | None:
+        """Return the last record of an item, or None."""
+        place = self._places.get(_key(item))
+        return None if place is None else self.at(place)
+
+    def place(self, item: str) -> int | None:
+        """Return where the last record of an item is."""
+        return self._places.get(_key(item))
+
+    def at(self, place: int) -> dict[str, Any] | None:
+        """Return the record at a place that `add` or `place` gave."""
+        return self.unwritten[place] if place < 0 else read_line(self._file, place)
+
+    def add(self, record: dict[str, Any]) -> int:
+        """Append a record and return its place; of one that the disk has no room for, a number below 0."""
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        place = self.end
+        try:
+            _write_all(self._file, line, place)
+        except OSError:
+            # Half a line would spoil the next one.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, place)
+            place = -1 - len(self.unwritten)
+            self.unwritten[place] = record
+        else:
+            self.end += len(line)
+        self._places[_key(record["item"])] = place
+        if time.monotonic() - self._synced > _SYNC_EVERY_S:
+            self._sync()
+        return place
+
+    def _sync(self) -> None:
+        with contextlib.suppress(OSError):  # Some file systems have no such thing.
+            os.fsync(self._file)
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Force everything to the disk, and let other processes write; safe to call twice."""
+        if self._file >= 0:
+            self._sync()
+            os.close(self._file)
+            self._file = -1
+
+
+def _key(item: str) -> bytes:
+    # Eight bytes of a hash, since the ids of a hundred thousand items would take ten times as much memory.
+    return digest(item)[:8]
+
+
+def _write_all(file: int, data: bytes, place: int) -> None:
+    os.lseek(file, place, os.SEEK_SET)
+    rest = memoryview(data)
+    while rest:  # A disk that is nearly full takes a part and says so.
+        rest = rest[os.write(file, rest) :]
+
+
+def _lock(file: int, folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InvalidRequestError(
+            f"another run is writing to {folder}; wait for it, or choose another out_dir", field="out_dir"
+        ) from None
+    except OSError:  # A file system without locks; two runs at once are then the caller's to avoid.
+        return
+
+
+def whole_lines(file: int) -> tuple[list[tuple[bytes, int]], int]:
+    """Return key and place of every line that can be read, and where the whole lines end.
+
+    A process that was killed while it wrote leaves half a line at the end; one that is not ours, in the middle, is
+    passed over.
+    """
+    found: list[tuple[bytes, int]] = []
+    end = 0
+    with os.fdopen(os.dup(file), "rb") as lines:
+        lines.seek(0)
+        for line in lines:
+            if not line.endswith(b"\n"):
+                break
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+                found.append((_key(json.loads(line)["item"]), end))
+            end += len(line)
+    return found, end
+
+
+def read_line(file: int, place: int) -> dict[str, Any] | None:
+    """Return the record of the line that begins at a place, or None where it can't be read."""
+    with os.fdopen(os.dup(file), "rb") as lines:
+        lines.seek(place)
+        try:
+            record = json.loads(lines.readline())
+        except (OSError, ValueError):
+            return None
+    return record if isinstance(record, dict) else None

@@ -1,0 +1,146 @@
+"""How a bulk run looks: `index.html` beside the pictures, and what a notebook shows of the result.
+
+The page links to the files and holds none of them, so it is small and moves with its folder. A notebook is saved with
+what it shows, so there only a few thumbnails are put in, whatever the run's size.
+"""
+
+from __future__ import annotations
+
+import base64
+import html as markup
+import os
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from ipy_imgvar import codec
+from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.store import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ipy_imgvar.bulk.result import BulkItem, BulkResult
+
+__all__ = ["PAGE_ITEMS", "fragment", "write_pages"]
+
+#: More rows than this make a browser slow, so they go to a page of their own.
+PAGE_ITEMS: Final = 500
+_SHOWN_ITEMS: Final = 8
+_SHOWN_FAILURES: Final = 5
+_SHOWN_PICTURES: Final = 4
+_THUMBNAIL_PX: Final = 96
+_STYLE: Final = (
+    "body{font:15px/1.4 system-ui,sans-serif;margin:1.5em;color-scheme:light dark}"
+    "section{display:flex;flex-wrap:wrap;gap:8px;align-items:flex-start;padding:10px 0;border-top:1px solid #8886}"
+    "figure{margin:0;width:180px}img{display:block;max-width:180px;max-height:180px}"
+    "figcaption{font-size:80%;overflow-wrap:anywhere}figure:first-child{padding-right:12px;font-weight:600}"
+)
+
+
+def write_pages(result: BulkResult) -> Path:
+    """Write `index.html`, and `index-2.html` and so on for long runs, and return the first one's path."""
+    pages = max(1, -(-len(result) // PAGE_ITEMS))
+    for number in range(pages):
+        part = result[number * PAGE_ITEMS : (number + 1) * PAGE_ITEMS]
+        rows = "\n".join(_row(each, result.out_dir) for each in part)
+        links = " ".join(
+            f"<b>{each + 1}</b>" if each == number else f'<a href="{_page_name(each)}">{each + 1}</a>'
+            for each in range(pages)
+        )
+        text = (
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Variations</title>'
+            f"<style>{_STYLE}</style></head><body>\n<h1>Variations</h1>\n<p>{markup.escape(result.summary())}</p>\n"
+            + (f"<nav>Page {links}</nav>\n" if pages > 1 else "")
+            + f"{rows}\n</body></html>\n"
+        )
+        write_atomic(result.out_dir / _page_name(number), text.encode())
+    return result.out_dir / _page_name(0)
+
+
+def _page_name(number: int) -> str:
+    return f"index-{number + 1}.html" if number else "index.html"
+
+
+def _row(item: BulkItem, out_dir: Path) -> str:
+    name = _plain(item.source)
+    source = item.thumbnail or (Path(item.source).expanduser() if _is_file(item) else None)
+    figures = [_figure(source, out_dir, name, "")]
+    figures += [
+        _figure(path, out_dir, f"{index}", f"Variation {index} of {name}")
+        for index, path in enumerate(item.paths, start=1)
+    ]
+    note = f"<p>{markup.escape(_plain(f'{item.status}: {item.error}'))}</p>" if item.error else ""
+    return f"<section>{''.join(figures)}{note}</section>"
+
+
+def _is_file(item: BulkItem) -> bool:
+    # An item that is no file has a hash in its id, and its source is a description.
+    return item.item == item.source
+
+
+def _figure(path: Path | None, out_dir: Path, caption: str, alt: str) -> str:
+    label = f"<figcaption>{markup.escape(caption)}</figcaption>"
+    if path is None:
+        return f"<figure>{label}</figure>"
+    address = markup.escape(_address(path, out_dir))
+    image = f'<img loading="lazy" src="{address}" alt="{markup.escape(alt or caption)}">'
+    return f'<figure><a href="{address}">{image}</a>{label}</figure>'
+
+
+def _address(path: Path, out_dir: Path) -> str:
+    """Return the relative link to a file, or the absolute one where no relative one exists."""
+    try:
+        relative = os.path.relpath(path, out_dir)
+    except ValueError:  # On another drive of Windows.
+        return path.absolute().as_uri()
+    return quote(os.fsencode(Path(relative).as_posix()))
+
+
+def _plain(text: str) -> str:
+    """Escape what can't be shown or encoded: a file's name may hold any byte."""
+    return "".join(ascii(char)[1:-1] if unicodedata.category(char) in ("Cc", "Cs") else char for char in text)
+
+
+def fragment(result: BulkResult) -> str:
+    """Return the counts, a few thumbnails and a few errors as an HTML fragment, however long the run was."""
+    shown = [each for each in result[: 2 * _SHOWN_ITEMS] if each.paths][:_SHOWN_ITEMS]
+    failed = result.failed
+    parts = [f"<div>{markup.escape(result.summary())}</div>"]
+    parts += [_thumbnails(each) for each in shown]
+    if len(result) > len(shown):
+        parts.append(f"<div>{len(shown):,} of {len(result):,} items are shown</div>")
+    parts += [
+        f"<div>{markup.escape(_plain(f'{each.source}: {each.error}'))}</div>"
+        for each in failed[:_SHOWN_FAILURES]
+    ]
+    if len(failed) > _SHOWN_FAILURES:
+        parts.append(f"<div>and {len(failed) - _SHOWN_FAILURES:,} more failed</div>")
+    parts.append(
+        f"<div>all of them: <code>{markup.escape(_plain(str(result.out_dir / 'index.html')))}</code></div>"
+    )
+    return "".join(parts)
+
+
+def _thumbnails(item: BulkItem) -> str:
+    source = item.thumbnail or (Path(item.source).expanduser() if _is_file(item) else None)
+    paths: Sequence[Path] = [*([source] if source else []), *item.paths[:_SHOWN_PICTURES]]
+    images = "".join(map(_thumbnail, paths))
+    more = len(item.paths) - _SHOWN_PICTURES
+    note = f" and {more} more" if more > 0 else ""
+    name = f'<span style="font-size:85%">{markup.escape(_plain(item.source))}{note}</span>'
+    return f'<div style="display:flex;gap:6px;align-items:center;margin:4px 0">{images}{name}</div>'
+
+
+def _thumbnail(path: Path) -> str:
+    try:
+        data, mime_type, (width, height) = codec.thumbnail(path.read_bytes(), _THUMBNAIL_PX)
+    except (OSError, ImageVariationError):  # It was moved or removed since.
+        return ""
+    encoded = base64.b64encode(data).decode("ascii")
+    alt = markup.escape(_plain(path.stem))
+    return (
+        f'<img src="data:{mime_type};base64,{encoded}" width="{width}" height="{height}" alt="{alt}" '
+        'style="margin:0">'
+    )

@@ -1,0 +1,302 @@
+"""Who does the work, and how much of it is under way at once.
+
+Tasks are taken from an iterator one by one, so that what lies far ahead costs nothing. A server's "too many requests"
+holds back the whole pool; any other retry holds back its own item only.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import os
+import random
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar.bulk.processes import WorkerProcesses
+from ipy_imgvar.bulk.work import EngineSpec, Outcome, Task, work
+from ipy_imgvar.errors import ConfigurationError, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ipy_imgvar.bulk.items import Ready
+    from ipy_imgvar.protocol import Engine
+
+__all__ = ["Pool", "Workers", "choose_workers", "failure"]
+
+_log = logging.getLogger("ipy_imgvar")
+#: How long a wait lasts at most, so that a stop is seen.
+_POLL_S: Final = 0.2
+#: Threads that wait for a server: what most accounts allow at once.
+_HOSTED_WORKERS: Final = 8
+#: How often an item may take a worker down with it.
+_MAX_DEATHS: Final = 3
+#: A 429 costs nothing and says that all is well later, so it is tried again even where nothing was said of retries.
+_PATIENCE: Final = 10
+_LONGEST_BACKOFF_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """An executor, and what it needs to know.
+
+    Parameters
+    ----------
+    executor
+        Runs `work`.
+    count
+        How many calls it runs at once, as far as is known.
+    engine
+        The engine itself, where the workers are threads of this process; else how to make it.
+    ours
+        It was made here, and ends with the run.
+    """
+
+    executor: Executor
+    count: int
+    engine: Engine | EngineSpec
+    ours: bool
+
+    def submit(self, task: Task, cancel: threading.Event) -> Future[Outcome]:
+        """Start a task; a switch to cancel it in the middle reaches threads only."""
+        if isinstance(self.engine, EngineSpec):
+            return self.executor.submit(work, task, self.engine)
+        return self.executor.submit(work, task, self.engine, cancel)
+
+    def close(self, *, now: bool) -> None:
+        """End what was made here; `now` does not wait for what is under way."""
+        if not self.ours:
+            return
+        if now and isinstance(self.executor, WorkerProcesses):
+            self.executor.kill()
+        self.executor.shutdown(wait=True, cancel_futures=True)
+
+
+def choose_workers(engine: Engine, executor: Executor | None, max_workers: int | None) -> Workers:
+    """Return who works: the executor that was given, else processes for the offline engine, threads for others.
+
+    Parameters
+    ----------
+    engine
+        The client's.
+    executor
+        The caller's, or None.
+    max_workers
+        None takes the executor's own number, a process for each core, or 8 threads.
+
+    Raises
+    ------
+    ConfigurationError
+        If the engine can't travel to the executor's processes.
+    """
+    if executor is None and engine.name == "patch":
+        count = max_workers or _cores()
+        return Workers(WorkerProcesses(count), count, EngineSpec("patch"), ours=True)
+    if executor is None:
+        count = max_workers or _HOSTED_WORKERS
+        return Workers(ThreadPoolExecutor(count, "imgvar-bulk"), count, engine, ours=True)
+    count = max_workers or _size_of(executor)
+    if isinstance(executor, ThreadPoolExecutor):
+        return Workers(executor, count, engine, ours=False)
+    return Workers(executor, count, _spec_of(engine), ours=False)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _size_of(executor: Executor) -> int:
+    """Return how many calls an executor runs at once, as well as it can be known."""
+    if count := getattr(executor, "_max_workers", None):
+        return int(count)
+    client: Any = getattr(executor, "_client", None)  # Dask's
+    if hasattr(client, "nthreads"):
+        return sum(client.nthreads().values()) or _HOSTED_WORKERS
+    try:
+        return len(executor.view.client.ids)  # type: ignore[attr-defined] # ipyparallel's
+    except AttributeError:
+        return _HOSTED_WORKERS
+
+
+def _spec_of(engine: Engine) -> EngineSpec:
+    found = getattr(engine, "connection", None)
+    if engine.name == "patch":
+        return EngineSpec("patch")
+    if engine.name != "openai" or found is None:
+        return EngineSpec(engine.name, engine=engine)
+    if found.key_source in ("argument", "variable"):
+        raise ConfigurationError(
+            f"the API key was given as {found.key_source}, and keys are not sent to other processes; set "
+            "OPENAI_API_KEY in the environment here and of the executor's workers, or leave executor out"
+        )
+    return EngineSpec("openai", connection=replace(found, api_key=None))
+
+
+class Pool:
+    """Runs tasks on workers and hands over each outcome, in the order in which they end.
+
+    Parameters
+    ----------
+    workers
+        Who works.
+    max_retry_count
+        How often an item is tried again after a 429 or 5xx; None is patient with a 429 and tries no 5xx again.
+    cancel
+        Once it is set, no further item is taken.
+    """
+
+    def __init__(
+        self, workers: Workers, max_retry_count: int | None, cancel: threading.Event | None = None
+    ) -> None:
+        self._workers = workers
+        self._retries = max_retry_count
+        self._running: dict[Future[Outcome], Task] = {}
+        self._later: list[tuple[float, int, Task]] = []
+        self._number = itertools.count()
+        self._held_until = 0.0
+        self._limit = 2 * workers.count
+        self._cancel = cancel
+        #: Set by an interrupt: no further item is taken.
+        self.interrupted = False
+        #: Set it to give up what is under way.
+        self.abandon = threading.Event()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no further item is taken."""
+        return self.interrupted or (self._cancel is not None and self._cancel.is_set())
+
+    def close(self, *, now: bool) -> None:
+        """End the workers that are ours; see `Workers.close`."""
+        self._workers.close(now=now)
+
+    def run(
+        self,
+        tasks: Iterator[Task],
+        done: Callable[[Task, Outcome], None],
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Work until there is no task left, or the run was stopped and what was under way has ended.
+
+        Parameters
+        ----------
+        tasks
+            Asked for the next one when there is room for it.
+        done
+            Called with each task that has ended.
+        tick
+            Called a few times a second.
+
+        Raises
+        ------
+        EngineError
+            If the executor takes no more work; what it finished was handed over.
+        """
+        more = True
+        broken: Exception | None = None
+        while not self.abandon.is_set():
+            try:
+                more = self._fill(tasks, more=more) if broken is None else False
+            except Exception as exc:  # noqa: BLE001 - the images' own iterator, or a closed executor
+                broken = exc
+                self._later.clear()
+            if not self._running:
+                if broken is not None:
+                    raise broken
+                if self.is_stopping or not (more or self._later):
+                    return
+                self._rest()
+                tick()
+                continue
+            ended, _ = wait(self._running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            for future in ended:
+                self._end(future, self._running.pop(future), done)
+            tick()
+
+    def _rest(self) -> None:
+        due = max(self._held_until, self._later[0][0] if self._later else 0.0)
+        time.sleep(min(_POLL_S, max(0.0, due - time.monotonic())))
+
+    def _fill(self, tasks: Iterator[Task], *, more: bool) -> bool:
+        """Start what there is room for; return whether there may be more tasks."""
+        while len(self._running) < self._limit and not self.is_stopping:
+            now = time.monotonic()
+            if now < self._held_until:
+                break
+            if self._later and self._later[0][0] <= now:
+                task = heapq.heappop(self._later)[2]
+            elif more and len(self._later) < self._limit:
+                found = next(tasks, None)
+                if found is None:
+                    return False
+                task = found
+            else:
+                break
+            self._submit(task)
+        return more
+
+    def _submit(self, task: Task) -> None:
+        try:
+            self._running[self._workers.submit(task, self.abandon)] = task
+        except Exception as exc:
+            raise EngineError(
+                f"the executor takes no more work ({type(exc).__name__}: {exc}); run the same again to go on"
+            ) from exc
+
+    def _end(self, future: Future[Outcome], task: Task, done: Callable[[Task, Outcome], None]) -> None:
+        outcome: Outcome | None
+        try:
+            outcome = future.result()
+        except BaseException as exc:  # noqa: BLE001 - a dead worker; `work` itself raises nothing
+            outcome = self._after_death(task, exc)
+        else:
+            if outcome.again_s is not None:
+                outcome = self._after_refusal(task, outcome, outcome.again_s)
+        if outcome is not None:
+            done(task, outcome)
+
+    def _after_death(self, task: Task, exc: BaseException) -> Outcome | None:
+        _log.warning("%s: %s: %s", task.ready.source, type(exc).__name__, exc)
+        if task.tries + 1 < _MAX_DEATHS and not self.is_stopping:
+            self._put_back(replace(task, tries=task.tries + 1), 0.0)
+            return None
+        reason = " ".join(f"{type(exc).__name__}: {exc}".split())
+        error = f"its worker ended in the middle of it {task.tries + 1} times ({reason})"
+        return Outcome(failure(task.ready, error))
+
+    def _after_refusal(self, task: Task, outcome: Outcome, again_s: float) -> Outcome | None:
+        """Put a refused item back, if it may be tried again; a 429 holds back everybody."""
+        allowed = self._retries if self._retries is not None else _PATIENCE if outcome.slow_down else 0
+        backoff = min(2.0**task.tries, _LONGEST_BACKOFF_S) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+        delay_s = again_s or backoff
+        if outcome.slow_down:
+            self._held_until = max(self._held_until, time.monotonic() + delay_s)
+        if task.tries >= allowed or self.is_stopping:
+            return outcome
+        self._put_back(replace(task, tries=task.tries + 1), delay_s)
+        return None
+
+    def _put_back(self, task: Task, delay_s: float) -> None:
+        heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._number), task))
+
+
+def failure(ready: Ready, error: str) -> dict[str, Any]:
+    """Return the record of an item that failed outside a worker."""
+    return {
+        "item": ready.item,
+        "status": "failed",
+        "source": ready.source,
+        "sha256": None,
+        "paths": [],
+        "seed": None,
+        "usage": None,
+        "error": error,
+        "elapsed": None,
+    }

@@ -1,0 +1,326 @@
+"""One bulk run from its images to its result: what is skipped, recorded, shown, and what an interrupt does."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, Self
+
+from ipy_imgvar.bulk import page
+from ipy_imgvar.bulk.items import Items, Ready
+from ipy_imgvar.bulk.ledger import Ledger
+from ipy_imgvar.bulk.pool import Pool, choose_workers, failure
+from ipy_imgvar.bulk.result import STATUSES, BulkResult, Tally
+from ipy_imgvar.bulk.work import Outcome, Task
+from ipy_imgvar.errors import CancelledError, ImageVariationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
+
+    from ipy_imgvar.bulk.items import Item
+    from ipy_imgvar.protocol import Engine
+    from ipy_imgvar.request import VariationRequest
+
+__all__ = ["Listener", "Plan", "plan", "run"]
+
+_log = logging.getLogger("ipy_imgvar")
+#: What of a request has no bearing on the pictures, so that a change of it makes nothing again.
+_NO_MATTER: Final = ("timeout", "max_retry_count", "response_format")
+_REFRESH_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What the caller wants to hear of; see `Client.map`.
+
+    Parameters
+    ----------
+    on_progress
+        Called with the share that is done, 0..1 (0 while the number of images is unknown), and a text.
+    on_notice
+        Called with a line on how the run ended.
+    bar
+        Show a progress bar; None shows one in a notebook and a terminal.
+    """
+
+    on_progress: Callable[[float, str], None] | None = None
+    on_notice: Callable[[str], None] | None = None
+    bar: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do: how many images were found, and how many of them the ledger has as done."""
+
+    found: int
+    done: int
+
+
+def plan(images: Any, out_dir: Path) -> Plan:
+    """Count the images, and those that are done as far as the ledger says; no image is read, nothing is written."""
+    with contextlib.suppress(ImageVariationError):
+        known = {each.item for each in BulkResult.read(out_dir) if each.status == "done"}
+        found = done = 0
+        for item in Items(images, out_dir):
+            found += 1
+            done += bool(known) and item.is_file and item.ready().item in known
+        return Plan(found, done)
+    return Plan(sum(1 for _ in Items(images, out_dir)), 0)
+
+
+def run(
+    engine: Engine,
+    request: VariationRequest,
+    images: Any,
+    *,
+    out_dir: str | Path,
+    executor: Executor | None = None,
+    max_workers: int | None = None,
+    resume: bool = True,
+    max_retry_count: int | None = None,
+    listener: Listener | None = None,
+    cancel: threading.Event | None = None,
+) -> BulkResult:
+    """Make variations of many images; see `Client.map`, which has checked the request."""
+    folder = Path(out_dir).expanduser().absolute()
+    items = Items(images, folder)
+    workers = choose_workers(engine, executor, max_workers)
+    ledger = Ledger(folder)
+    started = time.monotonic()
+    try:
+        for half in folder.glob(".*.tmp"):  # What a killed process was writing; nobody else writes here now.
+            with contextlib.suppress(OSError):
+                half.unlink()
+        pool = Pool(workers, max_retry_count, cancel)
+        # The engine asks once, since tries are the pool's to schedule.
+        work = _Work(engine, replace(request, max_retry_count=0), ledger, folder, resume=resume)
+        with _Progress(items, listener or Listener(), work.tally) as progress, _held_interrupts(pool):
+            failure = _run_all(pool, work, items, progress)
+        work.tally.elapsed = time.monotonic() - started
+        result = BulkResult(folder, work.tally)
+        notes = _write_pages(result, ledger)
+    finally:
+        ledger.close()
+    _tell(result, notes, listener or Listener())
+    if failure is not None:
+        raise failure
+    _raise_if_stopped(result, pool, cancel)
+    return result
+
+
+def _run_all(pool: Pool, work: _Work, items: Items, progress: _Progress) -> Exception | None:
+    """Work until the end or a stop, and return what broke the run, if anything did."""
+    abandoned = True
+    try:
+        pool.run(work.tasks(items), work.end, lambda: progress.show(stopping=pool.is_stopping))
+        abandoned = pool.abandon.is_set()
+    except Exception as exc:  # noqa: BLE001 - raised again when what was finished is on record
+        abandoned = False
+        return exc
+    finally:
+        pool.close(now=abandoned)
+    return None
+
+
+def _write_pages(result: BulkResult, ledger: Ledger) -> list[str]:
+    """Write the pages, and return what is to be said of a disk that has no room."""
+    notes = []
+    if ledger.unwritten:
+        notes.append(
+            f"{len(ledger.unwritten)} items could not be written to {ledger.path}: another run does them again"
+        )
+    try:
+        page.write_pages(result)
+    except (OSError, ImageVariationError) as exc:  # Pictures and ledger matter more.
+        reason = getattr(exc, "strerror", None) or exc
+        notes.append(f"{result.out_dir / 'index.html'} can't be written ({reason})")
+    return notes
+
+
+def _tell(result: BulkResult, notes: list[str], listener: Listener) -> None:
+    for line in [*notes, result.summary()]:
+        _log.info("%s", line)
+        if listener.on_notice is not None:
+            listener.on_notice(line)
+
+
+def _raise_if_stopped(result: BulkResult, pool: Pool, cancel: threading.Event | None) -> None:
+    text = (
+        f"{result.summary()}; what was finished is in {result.out_dir}, and the same again goes on from there"
+    )
+    if pool.interrupted:
+        raise KeyboardInterrupt(f"interrupted: {text}")
+    if cancel is not None and cancel.is_set():
+        raise CancelledError(f"the run was cancelled: {text}")
+
+
+class _Work:
+    """What becomes of each item: whether it needs doing, and what is written down of it."""
+
+    def __init__(
+        self, engine: Engine, request: VariationRequest, ledger: Ledger, folder: Path, *, resume: bool
+    ) -> None:
+        self._request = request
+        self._ledger = ledger
+        self._folder = str(folder)
+        self._first_place = 0 if resume else ledger.end
+        self._settings = _settings(engine, request)
+        #: Indices of the items that are under way; one that comes twice is done once.
+        self._under_way: dict[str, list[int]] = {}
+        self.tally = Tally(unwritten=ledger.unwritten)
+
+    def tasks(self, items: Items) -> Iterator[Task]:
+        """Yield what there is to do; each item is looked at when it is asked for."""
+        for item in items:
+            if item.label is not None:
+                self.tally.labels[item.index] = item.label
+            task = self._task(item)
+            if task is not None:
+                yield task
+
+    def _task(self, item: Item) -> Task | None:
+        try:
+            ready = item.ready()
+        except ImageVariationError as exc:
+            ready = Ready(item.place, "image", f"image {item.place}", "", is_file=False)
+            self._under_way[ready.item] = [item.index]
+            self.end(Task(ready, self._request, self._folder), Outcome(failure(ready, str(exc))))
+            return None
+        if ready.item in self._under_way:
+            self._under_way[ready.item].append(item.index)
+            return None
+        self._under_way[ready.item] = [item.index]
+        return Task(ready, self._request, self._folder, self._known(ready.item))
+
+    def _known(self, item: str) -> dict[str, Any] | None:
+        place = self._ledger.place(item)
+        if place is None or 0 <= place < self._first_place:
+            return None
+        record = self._ledger.at(place) or {}
+        same = _comparable(record.get("request") or {}) == _comparable(self._settings)
+        return record if same and record.get("status") == "done" else None
+
+    def end(self, task: Task, outcome: Outcome) -> None:
+        """Write down how an item ended."""
+        record, item = outcome.record, task.ready.item
+        status = record["status"]
+        place = self._ledger.place(item) if status == "skipped" else None
+        if place is None:
+            place = self._ledger.add({**record, "request": self._settings})
+            self.tally.add_usage(record["usage"])
+        if status == "failed":
+            _log.info("%s failed: %s", record["source"], record["error"])
+        first, *again = self._under_way.pop(item)
+        self.tally.set(first, place, status)
+        for index in again:
+            self.tally.set(index, place, "failed" if status == "failed" else "skipped")
+
+
+def _settings(engine: Engine, request: VariationRequest) -> dict[str, Any]:
+    """Return the request as the ledger has it: all that decides on the pictures, and nothing secret."""
+    settings = {"engine": engine.name, "model": engine.model(request), **request.settings()}
+    settings["model"] = engine.model(request)
+    if request.mask is not None:
+        settings["mask_sha256"] = request.mask.sha256
+    if request.extra_query or request.extra_body:
+        # They may hold anything, so only whether they are the same is noted.
+        extra = json.dumps([request.extra_query, request.extra_body], sort_keys=True, default=str)
+        settings["extra_sha256"] = hashlib.sha256(extra.encode()).hexdigest()[:16]
+    server = getattr(getattr(engine, "connection", None), "server", None)
+    if server is not None:
+        settings["server"] = server
+    return settings
+
+
+def _comparable(settings: dict[str, Any]) -> str:
+    kept = {name: value for name, value in settings.items() if name not in _NO_MATTER}
+    return json.dumps(kept, sort_keys=True, default=str)
+
+
+class _Progress:
+    """A bar with rate, failures and time left, and the caller's own listener."""
+
+    def __init__(self, items: Items, listener: Listener, tally: Tally) -> None:
+        self._tally = tally
+        self._on_progress = listener.on_progress
+        self._shown = 0
+        self._refreshed = 0.0
+        file = _bar_file(listener.bar)
+        self._total = items.count() if file is not None or listener.on_progress is not None else None
+        self._bar: Any = None
+        if file is not None or listener.on_progress is not None:
+            from tqdm.std import tqdm
+
+            # Without a place to show it, it still works out rate and time left.
+            self._bar = tqdm(total=self._total, unit="image", file=file or io.StringIO(), dynamic_ncols=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def show(self, *, stopping: bool) -> None:
+        """Show how far the run is; called a few times a second."""
+        counts = {status: self._tally.count(status) for status in STATUSES}
+        ended = sum(counts.values())
+        text = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        if stopping:
+            text = f"finishing what is under way; {text}"
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(ended - self._shown)
+            if time.monotonic() - self._refreshed > _REFRESH_S:  # The time goes on, also while nothing ends.
+                self._refreshed = time.monotonic()
+                self._bar.refresh()
+        if self._on_progress is not None and ended > self._shown:
+            self._on_progress(min(1.0, ended / self._total) if self._total else 0.0, text + self._pace(ended))
+        self._shown = ended
+
+    def _pace(self, ended: int) -> str:
+        """Return rate and time left, as far as they are known."""
+        facts = self._bar.format_dict
+        rate = facts["rate"] or ended / max(facts["elapsed"], 1e-3)
+        if not self._total:
+            return f" · {rate:.1f} images/s"
+        left = self._bar.format_interval((self._total - ended) / rate)
+        return f" · {rate:.1f} images/s · {left} left"
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _bar_file(wanted: bool | None) -> IO[str] | None:  # noqa: FBT001
+    """Return where a bar goes: a notebook's output, which takes standard error for a fault, or a terminal."""
+    in_kernel = type(sys.stdout).__module__.startswith("ipykernel")
+    if wanted is False or (wanted is None and not in_kernel and not sys.stderr.isatty()):
+        return None
+    return sys.stdout if in_kernel else sys.stderr
+
+
+@contextmanager
+def _held_interrupts(pool: Pool) -> Iterator[None]:
+    """Have an interrupt finish what is under way, and a second one give it up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def hold(signum: int, frame: object) -> None:  # noqa: ARG001 - a handler's signature
+        if pool.interrupted:
+            pool.abandon.set()
+        pool.interrupted = True
+
+    before = signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,289 @@
+"""What a worker does with one item: make its pictures, and put each on disk the moment it is ready.
+
+All of this can be sent to another process or machine. The outcome is small: names, not pictures. Nothing goes through
+the store, and the ledger is not a worker's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar import codec
+from ipy_imgvar.bulk.items import Ready, digest
+from ipy_imgvar.engines import make_engine
+from ipy_imgvar.errors import APIStatusError, CancelledError, ConfigurationError, ImageVariationError
+from ipy_imgvar.settings import Connection, connection
+from ipy_imgvar.source import Source, load_sources
+from ipy_imgvar.store import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ipy_imgvar.protocol import Engine
+    from ipy_imgvar.request import VariationRequest
+    from ipy_imgvar.result import Variation
+
+__all__ = ["SOURCES", "EngineSpec", "Outcome", "Task", "item_seed", "work"]
+
+_log = logging.getLogger("ipy_imgvar")
+#: The folder in `out_dir` with a thumbnail of each source that is no file.
+SOURCES: Final = "sources"
+_THUMBNAIL_PX: Final = 256
+_PROBE_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """An engine as it travels to another process: how to make it there, or itself where it is one of no name.
+
+    Parameters
+    ----------
+    name
+        As `make_engine` takes it.
+    connection
+        Where a hosted engine asks. It has no key: keys are not sent, a worker has its own.
+    engine
+        An engine that is neither of ours nor installed; it is pickled.
+    """
+
+    name: str
+    connection: Connection = field(default_factory=Connection)
+    engine: Engine | None = None
+
+    def make(self) -> Engine:
+        """Return the engine, the same one each time in a process."""
+        if self.engine is not None:
+            return self.engine
+        with _lock:
+            if self not in _engines:
+                _engines[self] = self._made()
+            return _engines[self]
+
+    def _made(self) -> Engine:
+        if self.name == "patch":
+            from ipy_imgvar.engines.patch.engine import PatchEngine
+
+            # There is a process for every core, so a second thread would only get in its way.
+            return PatchEngine(threads=1)
+        return make_engine(self.name, replace(self.connection, api_key=connection().api_key))
+
+
+_engines: dict[EngineSpec, Engine] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One item's work.
+
+    Parameters
+    ----------
+    ready
+        The item.
+    request
+        What is asked for every item; the image and the seed are put in here.
+    out_dir
+        Where the pictures go, an absolute path.
+    known
+        The item's record in the ledger, if it is one of the same request that was done, else None.
+    tries
+        How often it was tried before.
+    """
+
+    ready: Ready
+    request: VariationRequest
+    out_dir: str
+    known: Mapping[str, Any] | None = None
+    tries: int = 0
+
+    def name(self, index: int, extension: str) -> str:
+        """Return the name of a picture: the same for the same item, and no other item's."""
+        # Six digits would give one of ten thousand items called "image" another one's name about three times.
+        return f"{self.ready.stem}-{digest(self.ready.item).hex()[:12]}-{index}{extension}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an item ended.
+
+    Parameters
+    ----------
+    record
+        The ledger's fields, but the request; `status` may also be `skipped`.
+    again_s
+        Seconds that a server asks to wait before another try, 0 where it names none; None where there is no use in one.
+    slow_down
+        The server has had too many requests, so everybody should wait.
+    """
+
+    record: dict[str, Any]
+    again_s: float | None = None
+    slow_down: bool = False
+
+
+@dataclass(slots=True)
+class _Job:
+    """See `protocol.Job`: what matters here is the usage, and whether to stop."""
+
+    cancel: threading.Event | None = None
+    usage: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:  # noqa: ARG002
+        self.check()
+
+    def announce(self, text: str) -> None:
+        _log.info("%s", text)
+
+    def count(self, usage: Mapping[str, Any]) -> None:
+        self.usage.update(usage)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def check(self) -> None:
+        if self.cancel is not None and self.cancel.is_set():
+            raise CancelledError("the run was cancelled")
+
+
+def item_seed(seed: int | None, item: str) -> int:
+    """Return an item's seed, which depends on the run's and the item's id alone; it fits into a JavaScript number."""
+    text = f"{seed or 0}\0".encode() + digest(item)
+    return int.from_bytes(hashlib.sha256(text).digest()[:6])
+
+
+def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None = None) -> Outcome:
+    """Make an item's pictures and return how it ended; nothing that is wrong with one item is raised.
+
+    Parameters
+    ----------
+    task
+        The item and what is asked of it.
+    engine
+        Shared by all workers of this process.
+    cancel
+        Set it to stop in the middle.
+    """
+    started = time.monotonic()
+    job = _Job(cancel)
+    record: dict[str, Any] = {
+        "item": task.ready.item,
+        "status": "failed",
+        "source": task.ready.source,
+        "sha256": None,
+        "paths": [],
+        "seed": None,
+        "usage": None,
+        "error": None,
+    }
+    again_s, slow_down = None, False
+    try:
+        _attempt(task, engine.make() if isinstance(engine, EngineSpec) else engine, job, record)
+    except APIStatusError as exc:
+        record["error"] = str(exc)
+        again_s, slow_down = exc.retry_after_s, exc.status == 429  # noqa: PLR2004
+    except ImageVariationError as exc:
+        record["error"] = str(exc)
+    except OSError as exc:
+        record["error"] = _one_line(
+            f"{exc.filename or task.out_dir} can't be written ({exc.strerror or exc})"
+        )
+    except Exception as exc:  # noqa: BLE001 - whatever an engine of another package, or a lack of memory, raises.
+        _log.debug("%s", task.ready.source, exc_info=True)
+        record["error"] = _one_line(f"{type(exc).__name__}: {exc}")
+    record["usage"] = job.usage or None
+    record["elapsed"] = round(time.monotonic() - started, 3)
+    if job.warnings:
+        record["warnings"] = job.warnings
+    return Outcome(record, again_s, slow_down)
+
+
+def _attempt(task: Task, engine: Engine, job: _Job, record: dict[str, Any]) -> None:
+    """Do the work and fill in the record as it gets on."""
+    source = _loaded(task.ready)
+    record["sha256"] = source.sha256
+    out_dir = Path(task.out_dir)
+    if task.known is not None and task.known.get("sha256") == source.sha256:
+        paths = task.known.get("paths") or []
+        if all(_is_whole(out_dir / path) for path in paths):
+            record |= {"status": "skipped", "paths": paths, "seed": task.known.get("seed")}
+            return
+    request = replace(task.request, image=source)
+    if "seed" in engine.supports:
+        request = replace(request, seed=item_seed(request.seed, task.ready.item))
+        record["seed"] = request.seed
+    engine.check(request)
+    if engine.name != "patch":
+        _refuse_full_disk(out_dir)
+    if not task.ready.is_file:
+        record["thumbnail"] = _keep_thumbnail(task, source, out_dir)
+    with closing(engine.generate(request, job)) as pictures:
+        for picture in pictures:
+            record["paths"].append(_kept(task, picture, out_dir))
+            job.check()
+    if not record["paths"]:
+        raise ImageVariationError(f"{source.name}: the engine {engine.name} gave no picture; run it again")
+    record["status"] = "done"
+
+
+def _loaded(ready: Ready) -> Source:
+    """Return the source with its bytes, read once; a file that is gone or no file raises what is said of it."""
+    source = load_sources(ready.image)[0]
+    return Source(source.name, path=source.path, data=source.read())
+
+
+def _is_whole(path: Path) -> bool:
+    # A file is renamed into place after all of it is written, so one that has a size is whole.
+    with contextlib.suppress(OSError):
+        return path.stat().st_size > 0
+    return False
+
+
+def _kept(task: Task, picture: Variation, out_dir: Path) -> str:
+    name = task.name(picture.index, codec.extension_of(picture.mime_type))
+    _write(out_dir / name, picture.bytes)
+    return name
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_atomic(path, data)
+    except OSError as exc:
+        raise ImageVariationError(f"{path} can't be written ({exc.strerror or exc})") from exc
+
+
+def _keep_thumbnail(task: Task, source: Source, out_dir: Path) -> str:
+    """Write a thumbnail of a source that is no file, and return its name: the page has nothing else to show."""
+    data, mime_type, _ = codec.thumbnail(source.read(), _THUMBNAIL_PX)
+    name = f"{SOURCES}/{task.name(0, codec.extension_of(mime_type))}"
+    _write(out_dir / name, data)
+    return name
+
+
+def _refuse_full_disk(out_dir: Path) -> None:
+    """Find out that a picture could not be kept before somebody is paid for it."""
+    probe = out_dir / f".probe-{secrets.token_hex(4)}.tmp"
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(bytes(_PROBE_BYTES))
+    except OSError as exc:
+        raise ConfigurationError(
+            f"{out_dir} can't be written ({exc.strerror or exc}), so nothing was asked for"
+        ) from exc
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(probe)  # noqa: PTH108 - one call less
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,87 @@
+"""The ledger: a line an item, whole or absent, whatever happens to the process or the disk."""
+
+import json
+import os
+
+import pytest
+
+from ipy_imgvar.bulk.ledger import NAME, Ledger
+from ipy_imgvar.errors import InvalidRequestError
+
+
+def test_the_last_line_of_an_item_counts(tmp_path):
+    """An item that was written twice is found as it was written last, also by the next process."""
+    ledger = Ledger(tmp_path)
+    for status in ("failed", "done"):
+        ledger.add({"item": "a", "status": status})
+    assert ledger.find("a")["status"] == "done"
+    ledger.close()
+    again = Ledger(tmp_path)
+    assert again.find("a")["status"] == "done"
+    assert again.find("b") is None
+    again.close()
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_half_a_line_is_cut_off(tmp_path, cut):
+    """What a killed process wrote of its last line is gone, and the lines before it are not."""
+    lines = [json.dumps({"item": name, "status": "done"}) + "\n" for name in "ab"]
+    (tmp_path / NAME).write_text("".join(lines)[:-cut])
+    ledger = Ledger(tmp_path)
+    assert ledger.find("a")
+    assert ledger.find("b") is None
+    ledger.add({"item": "c", "status": "done"})
+    ledger.close()
+    assert [json.loads(line)["item"] for line in (tmp_path / NAME).read_text().splitlines()] == ["a", "c"]
+
+
+def test_foreign_lines_are_passed_over(tmp_path):
+    """A line that is no record is left where it is and does no harm."""
+    (tmp_path / NAME).write_text('hello\n[1]\n{"item": "a", "status": "done"}\n')
+    ledger = Ledger(tmp_path)
+    assert ledger.find("a")["status"] == "done"
+    ledger.close()
+    assert (tmp_path / NAME).read_text().startswith("hello\n")
+
+
+def test_a_line_is_with_the_system_at_once(tmp_path):
+    """A record can be read by others as soon as it was added."""
+    ledger = Ledger(tmp_path)
+    ledger.add({"item": "\udcff\n😀", "status": "done"})
+    assert json.loads((tmp_path / NAME).read_bytes())["item"] == "\udcff\n😀"
+    ledger.close()
+    ledger.close()
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    """A second run in the same folder is refused while the first one lasts."""
+    first = Ledger(tmp_path)
+    with pytest.raises(InvalidRequestError, match="another run"):
+        Ledger(tmp_path)
+    first.close()
+    Ledger(tmp_path).close()
+
+
+def test_a_folder_that_cant_be_made_is_one_clear_line(tmp_path):
+    """A file where the folder should be is said before anything is made."""
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidRequestError, match="can't be written") as caught:
+        Ledger(tmp_path / "file" / "out")
+    assert caught.value.field == "out_dir"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110
+def test_a_full_disk_keeps_records_in_memory(tmp_path):
+    """A record that the disk has no room for is kept for the result, and the ledger stays whole."""
+    ledger = Ledger(tmp_path)
+    ledger.add({"item": "a", "status": "done"})
+    real, full = ledger._file, os.open("/dev/full", os.O_RDWR)
+    ledger._file = full
+    place = ledger.add({"item": "b", "status": "done"})
+    ledger._file = real
+    os.close(full)
+    assert place < 0
+    assert ledger.at(place) == {"item": "b", "status": "done"}
+    ledger.add({"item": "c", "status": "done"})
+    ledger.close()
+    assert [json.loads(line)["item"] for line in (tmp_path / NAME).read_text().splitlines()] == ["a", "c"]

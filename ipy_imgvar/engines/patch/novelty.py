@@ -41,7 +41,9 @@ def new_share(image: NDArray[np.float32], reference: NDArray[np.float32]) -> flo
 
 
 def _zoomed(inner: NDArray[np.float32], limit: tuple[int, int], zoom: float) -> NDArray[np.float32]:
-    rows, cols = (max(1, min(round(zoom * size), most)) for size, most in zip(inner.shape, limit, strict=True))
+    rows, cols = (
+        max(1, min(round(zoom * size), most)) for size, most in zip(inner.shape, limit, strict=True)
+    )
     return resize(inner[..., None], (rows, cols))[..., 0]
 
 

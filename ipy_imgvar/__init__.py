@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.client import Client, variations
     from ipy_imgvar.journal import history, last
+    from ipy_imgvar.panel.view import VariationPanel
     from ipy_imgvar.result import Variation, Variations
     from ipy_imgvar.settings import Secret
 
@@ -21,6 +22,7 @@ __all__ = [
     "Client",
     "Secret",
     "Variation",
+    "VariationPanel",
     "Variations",
     "history",
     "last",
@@ -33,6 +35,7 @@ _HOMES: Final = {
     "Client": "client",
     "Secret": "settings",
     "Variation": "result",
+    "VariationPanel": "panel.view",
     "Variations": "result",
     "history": "journal",
     "last": "journal",

@@ -9,12 +9,12 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from ipy_imgvar.engines import engine_names, make_engine
+from ipy_imgvar.engines import default_engine, engine_names, make_engine
 from ipy_imgvar.errors import ConfigurationError, InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.protocol import Engine
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.run import Listener, RunJob, collect
-from ipy_imgvar.settings import connection
+from ipy_imgvar.settings import Secret, connection
 from ipy_imgvar.source import Source, load_sources
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.bulk import BulkResult
     from ipy_imgvar.result import Variation, Variations
-    from ipy_imgvar.settings import Secret
 
 __all__ = ["Client", "variations"]
 
@@ -83,6 +82,8 @@ class Client:
         extra_body: Mapping[str, Any] | None = None,
         namespace: Mapping[str, Any] | None = None,
     ) -> None:
+        # Wrapped before anything can fail: a traceback with variables, as in %xmode Verbose, shows arguments.
+        api_key = None if api_key is None else Secret(api_key)
         found = connection(
             api_key=api_key,
             api_base=api_base,
@@ -100,7 +101,7 @@ class Client:
         }
         VariationRequest.from_arguments(**self._defaults)
         if engine is None:
-            engine = "openai" if found.chosen else "patch"
+            engine = default_engine(found)
         self.engine: Engine = make_engine(engine, found) if isinstance(engine, str) else _checked(engine)
 
     def variations(
@@ -329,6 +330,8 @@ def variations(image: Any, **arguments: Any) -> Variations:
     >>> variations(picture, engine="patch", size="64x64", seed=1)
     <Variations: 1 picture by patch>
     """
+    if arguments.get("api_key") is not None:
+        arguments["api_key"] = Secret(arguments["api_key"])
     own = {"engine", "api_key", "api_base", "organization", "project", "namespace"}
     with Client(**{name: value for name, value in arguments.items() if name in own}) as client:
         return client.variations(

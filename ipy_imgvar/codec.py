@@ -11,6 +11,7 @@ import json
 import math
 import threading
 import warnings
+import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -57,6 +58,7 @@ PARAMETERS_KEY: Final = "ipy_imgvar"
 EXTENSIONS: Final[Mapping[str, str]] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 _MAX_STRETCH: Final = 1.25
+_LEAST_PNG_BYTES: Final = 57  # signature, IHDR, an empty IDAT, IEND
 _KEEP_FROM: Final = 128  # grey level from which a mask pixel means "keep"
 _warnings_lock = threading.Lock()  # `catch_warnings` changes process-wide state
 
@@ -125,8 +127,21 @@ def _open_lazily(data: bytes, name: str) -> Image.Image:
 
 def probe(data: bytes, name: str) -> tuple[str, Size]:
     """Return the MIME type and the (width, height) of an encoded image, by its content, without decoding it."""
+    if (size := _png_size(data)) is not None:
+        return "image/png", size
     image = _open_lazily(data, name)
     return Image.MIME.get(image.format or "", "application/octet-stream"), image.size
+
+
+def _png_size(data: bytes) -> Size | None:
+    """Read the size out of a PNG's first chunk, which takes a hundredth of Pillow's time; None in any doubt."""
+    if data[:16] != b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" or len(data) < _LEAST_PNG_BYTES:
+        return None
+    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    is_safe = 0 < width * height <= (Image.MAX_IMAGE_PIXELS or 0)
+    return (
+        (width, height) if is_safe and zlib.crc32(data[12:29]) == int.from_bytes(data[29:33], "big") else None
+    )
 
 
 def normalise(image: Image.Image) -> Image.Image:

@@ -19,9 +19,20 @@ from ipy_imgvar.errors import ImageVariationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ipy_imgvar.request import Size
     from ipy_imgvar.result import Variation, Variations
 
-__all__ = ["contact_sheet", "history_html", "history_text", "html", "preview_html", "text"]
+__all__ = [
+    "caption",
+    "contact_sheet",
+    "history_html",
+    "history_text",
+    "html",
+    "image_html",
+    "plain",
+    "preview_html",
+    "text",
+]
 
 #: Longest side of a picture on the page, by how many there are: a thumbnail is never larger than it is shown.
 _ALONE_PX: Final = 512
@@ -64,21 +75,29 @@ def _figure(picture: Variation, side_px: int) -> str:
     try:
         image, width = _image(picture, side_px)
     except ImageVariationError as exc:  # Its original was removed; the others are still worth showing.
-        return f'<figure style="margin:0;max-width:{side_px}px">{markup.escape(_plain(str(exc)))}</figure>'
+        return f'<figure style="margin:0;max-width:{side_px}px">{markup.escape(plain(str(exc)))}</figure>'
     return (
         f'<figure style="margin:0;max-width:{width}px">{image}'
-        f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{markup.escape(_caption(picture))}</figcaption>'
+        f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{markup.escape(caption(picture))}</figcaption>'
         "</figure>"
     )
 
 
 def _image(picture: Variation, side_px: int) -> tuple[str, int]:
     """Return an img element, and its width in pixels."""
-    data, mime_type, (width, height) = picture.thumbnail(side_px)
+    return _element(picture.thumbnail(side_px), f"Variation {picture.index} of {plain(picture.source.name)}")
+
+
+def image_html(data: bytes, alt: str, side_px: int) -> tuple[str, int]:
+    """Return an img element of an encoded picture, reduced so that no side is longer, and its width in pixels."""
+    return _element(codec.thumbnail(data, side_px), alt)
+
+
+def _element(thumbnail: tuple[bytes, str, Size], alt: str) -> tuple[str, int]:
+    data, mime_type, (width, height) = thumbnail
     encoded = base64.b64encode(data).decode("ascii")
-    alt = markup.escape(f"Variation {picture.index} of {_plain(picture.source.name)}")
     element = (
-        f'<img src="data:{mime_type};base64,{encoded}" alt="{alt}" width="{width}" height="{height}" '
+        f'<img src="data:{mime_type};base64,{encoded}" alt="{markup.escape(alt)}" width="{width}" height="{height}" '
         'style="display:block;max-width:100%;height:auto;margin:0">'
     )
     return element, width
@@ -87,23 +106,20 @@ def _image(picture: Variation, side_px: int) -> tuple[str, int]:
 def preview_html(data: bytes) -> str:
     """Return an unfinished picture as an HTML fragment, or nothing where it can't be decoded."""
     try:
-        image, mime_type, (width, height) = codec.thumbnail(data, _ALONE_PX)
+        element, _ = image_html(data, "A first look", _ALONE_PX)
     except ImageVariationError:
         return ""
-    encoded = base64.b64encode(image).decode("ascii")
-    return (
-        f'<img src="data:{mime_type};base64,{encoded}" alt="A first look" width="{width}" height="{height}" '
-        'style="display:block;max-width:100%;height:auto;opacity:.8">'
-    )
+    return f'<div style="opacity:.8">{element}</div>'
 
 
-def _caption(picture: Variation) -> str:
+def caption(picture: Variation) -> str:
+    """Return name, size and seed of a picture, as text."""
     width, height = picture.size
     seed = "" if picture.seed is None else f" · seed {picture.seed}"
-    return f"{_plain(picture.name)} · {width}x{height}{seed}"
+    return f"{plain(picture.name)} · {width}x{height}{seed}"
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Escape what a terminal would obey, and what can't be encoded: a file's name may hold any byte."""
     control = ("Cc", "Cs")  # not Cf: several scripts and emoji need their joiners
     return "".join(ascii(char)[1:-1] if unicodedata.category(char) in control else char for char in name)
@@ -137,7 +153,9 @@ def contact_sheet(pictures: Sequence[Variation]) -> bytes:
         raise ValueError("a contact sheet needs at least one picture")
     columns = math.ceil(math.sqrt(len(pictures)))
     side_px = min(_ALONE_PX if columns == 1 else _TOGETHER_PX, _SHEET_PX // columns - _GAP_PX)
-    cells = [codec.reduced(each.original, each.name, side_px) for each in pictures]
+    # From the thumbnails that the page shows: decoding the originals again would take most of the time.
+    shown_px = _ALONE_PX if columns == 1 else _TOGETHER_PX
+    cells = [codec.reduced(each.thumbnail(shown_px)[0], each.name, side_px) for each in pictures]
     # The sheet is saved inside the notebook, so its size matters more than the time it takes.
     return codec.encode_png(cells[0] if len(cells) == 1 else codec.grid(cells, columns, _GAP_PX), level=6)
 
@@ -148,7 +166,7 @@ def text(pictures: Variations, *, notes: Sequence[str] = ()) -> str:
         return "\n".join([*run_lines(pictures), *notes])
     rows = [("name", "size", "path")]
     rows += [
-        (_plain(each.name), f"{each.size[0]}x{each.size[1]}", _plain(str(each.path or "in memory")))
+        (plain(each.name), f"{each.size[0]}x{each.size[1]}", plain(str(each.path or "in memory")))
         for each in pictures
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
@@ -162,7 +180,7 @@ def _history_rows(runs: Sequence[Variations]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for number, run in enumerate(runs[first:], start=first):
         when = f"{run.started.astimezone():%Y-%m-%d %H:%M}" if run.started else ""
-        sources = ", ".join(dict.fromkeys(_plain(each.source.name) for each in run))
+        sources = ", ".join(dict.fromkeys(plain(each.source.name) for each in run))
         request = run.request
         how = f"{request.size[0]}x{request.size[1]}, strength {request.strength:g}" if request else ""
         seed = f", seed {request.seed}" if request and request.seed is not None else ""

@@ -22,7 +22,17 @@ from ipy_imgvar.store import Store, new_run_id
 if TYPE_CHECKING:
     from ipy_imgvar.store import Run
 
-__all__ = ["Recorder", "forget", "history", "last", "move_store", "store"]
+__all__ = [
+    "Recorder",
+    "forget",
+    "history",
+    "keep_nothing",
+    "keep_source",
+    "last",
+    "made_here",
+    "move_store",
+    "store",
+]
 
 
 class _Journal:
@@ -32,6 +42,7 @@ class _Journal:
         self.lock = threading.Lock()
         self.store: Store | None = None
         self.opened = False
+        self.remembers = True
         self.session: dict[str, Variations] = {}
         self.newest: Variations | None = None
 
@@ -56,11 +67,19 @@ def move_store(root: Path | None, max_bytes: int) -> None:
         _journal.opened = True
 
 
+def keep_nothing() -> None:
+    """Neither store nor remember runs from now on: whoever asked for one has its result, and nobody else."""
+    move_store(None, 0)
+    with _journal.lock:
+        _journal.remembers = False
+
+
 def forget() -> None:
     """Start over as a new process would: no runs remembered, the store as the environment says; for tests."""
     with _journal.lock:
         _journal.store = None
         _journal.opened = False
+        _journal.remembers = True
         _journal.session.clear()
         _journal.newest = None
 
@@ -90,6 +109,25 @@ def last() -> Variations | None:
         return _journal.newest
     runs = history()
     return runs[-1] if runs else None
+
+
+def made_here() -> Variations | None:
+    """Return the newest run of this process, without a look into the store."""
+    return _journal.newest
+
+
+def keep_source(source: Source) -> Source:
+    """Return a source that can be read again after a restart: one that has no file is written to the store.
+
+    It comes back as it was where the store is off or can't be written.
+    """
+    place = store()
+    if source.path is not None or place is None:
+        return source
+    data = source.read()
+    with contextlib.suppress(OSError):
+        return Source(source.name, path=place.keep(source.stem + Path(source.name).suffix[:8], data))
+    return source
 
 
 class Recorder:
@@ -189,9 +227,10 @@ class Recorder:
             started=self._began,
         )
         with _journal.lock:
-            _journal.newest = result
-            if self._run is None:
-                _journal.session[self._name] = result
+            if _journal.remembers:
+                _journal.newest = result
+                if self._run is None:
+                    _journal.session[self._name] = result
         return result
 
 

@@ -88,7 +88,8 @@ def collect(engine: Engine, requests: list[VariationRequest], job: RunJob) -> Va
     recorder = Recorder(
         shared, engine=engine.name, model=engine.model(shared), warnings=job.warnings, usage=job.usage
     )
-    _log.debug("%d image(s) for %s: %s", len(requests), engine.name, shared.settings())
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug("%d image(s) for %s: %s", len(requests), engine.name, shared.settings())
     try:
         failures = _run_each(engine, requests, job, recorder)
     except CancelledError as exc:
@@ -122,7 +123,8 @@ def _run_each(
             with closing(engine.generate(request, job)) as pictures:
                 for picture in pictures:
                     kept = recorder.add(picture)
-                    _log.debug("%s: %s, %dx%d", kept.name, kept.mime_type, *kept.size)
+                    if _log.isEnabledFor(logging.DEBUG):
+                        _log.debug("%s: %s, %dx%d", kept.name, kept.mime_type, *kept.size)
                     if job.listener.on_picture is not None:
                         job.listener.on_picture(kept)
                     job.check()

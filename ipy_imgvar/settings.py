@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
 
@@ -22,6 +22,8 @@ __all__ = [
     "Connection",
     "Secret",
     "connection",
+    "key_in_environment",
+    "server_keys",
     "store_max_bytes",
     "store_root",
 ]
@@ -103,7 +105,7 @@ class Connection:
     api_key
         None sends none.
     api_base
-        With its path, without a slash at the end.
+        With its path, without a slash at the end. It may hold a user and password, so it is left out of the repr.
     organization, project
         Sent as `OpenAI-Organization` and `OpenAI-Project`; None sends none.
     key_source
@@ -113,7 +115,7 @@ class Connection:
     """
 
     api_key: Secret | None = None
-    api_base: str = OPENAI_BASE
+    api_base: str = field(default=OPENAI_BASE, repr=False)
     organization: str | None = None
     project: str | None = None
     key_source: str | None = None
@@ -129,6 +131,19 @@ class Connection:
     def server(self) -> str:
         """The server's name and port, to show: without path, user and password."""
         return urlsplit(self.api_base).netloc.rpartition("@")[2]
+
+    @property
+    def address(self) -> str:
+        """The base without user and password."""
+        return urlsplit(self.api_base)._replace(netloc=self.server).geturl()
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """The user and password that the base holds, for servers behind a proxy that asks for them."""
+        parts = urlsplit(self.api_base)
+        if parts.username is None:
+            return None
+        return unquote(parts.username), unquote(parts.password or "")
 
 
 def connection(
@@ -156,9 +171,10 @@ def connection(
     """
     places = _Places(namespace or {})
     key, key_source = places.find(api_key, "OPENAI_API_KEY")
+    key = api_key = None if key is None else Secret(key)
     base, base_source = places.find(api_base, "OPENAI_API_BASE", "OPENAI_BASE_URL")
     return Connection(
-        api_key=None if key is None else Secret(key),
+        api_key=key,
         api_base=OPENAI_BASE if base is None else _normal_base(base),
         organization=places.text(organization, "OPENAI_ORGANIZATION", "OPENAI_ORG_ID"),
         project=places.text(project, "OPENAI_PROJECT_ID"),
@@ -207,6 +223,18 @@ def _normal_base(base: Any) -> str:
         )
     # Servers of this kind answer below /v1; people leave it out.
     return text if parts.path else f"{text}/v1"
+
+
+def key_in_environment(name: str) -> Secret | None:
+    """Return the key that an environment variable holds, or None where it is not set, or blank."""
+    text = os.environ.get(name, "").strip()
+    return Secret(text) if text else None
+
+
+def server_keys() -> list[Secret]:
+    """Return the keys that a server of ours asks its clients for: `IMGVAR_API_KEYS`, with commas between them."""
+    keys = os.environ.get("IMGVAR_API_KEYS", "").split(",")
+    return [Secret(key) for key in keys if key.strip()]
 
 
 def store_root() -> Path | None:

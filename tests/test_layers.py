@@ -18,6 +18,7 @@ CORE = {
     "errors",
     "fetch",
     "gallery",
+    "likeness",
     "outfile",
     "protocol",
     "request",

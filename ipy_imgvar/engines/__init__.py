@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.protocol import Engine
     from ipy_imgvar.settings import Connection
 
-__all__ = ["ENTRY_POINT_GROUP", "engine_names", "make_engine"]
+__all__ = ["ENTRY_POINT_GROUP", "default_engine", "engine_names", "make_engine"]
 
 ENTRY_POINT_GROUP: Final = "ipy_imgvar.engines"
 
@@ -31,6 +31,11 @@ def engine_names() -> list[str]:
     """Return the names of all engines that are installed, ours first."""
     others = {each.name for each in _entry_points()}
     return [*_OURS, *sorted(others - set(_OURS))]
+
+
+def default_engine(connection: Connection) -> str:
+    """Return the engine that answers when none is named: the hosted one if a key or a base was given anywhere."""
+    return "openai" if connection.chosen else "patch"
 
 
 def make_engine(name: str, connection: Connection) -> Engine:

@@ -43,7 +43,7 @@ class Call:
     Parameters
     ----------
     action
-        What the line asks for; help and history need none of the rest.
+        What the line asks for; help and history need none of the rest, the panel needs no image.
     images
         In the order of the line, or of the body's lines.
     arguments
@@ -64,7 +64,7 @@ class Call:
         How it is shown.
     """
 
-    action: Literal["run", "help", "history"] = "run"
+    action: Literal["run", "help", "history", "panel"] = "run"
     images: list[Any]
     arguments: dict[str, Any]
     out_dir: Any = None
@@ -148,6 +148,10 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
         images = [source for token in found["image"] for source in images_of(token, names)]
     if cell is not None:
         images, values["prompt"] = _with_body(cell, images, values.get("prompt"), names)
+    if "panel" in found:
+        if "n" not in given:
+            values.pop("n", None)  # One is the magic's default, not the panel's.
+        return replace(_checked(values, given, images, display), action="panel")
     if not images:
         raise InvalidRequestError(f"no image was given; usage: {usage('%imagevariation')}", field="image")
     return _checked(values, given, images, display)

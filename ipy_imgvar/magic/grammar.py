@@ -17,7 +17,7 @@ from ipy_imgvar.options import Expression, Token
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["quote", "split", "whole_line"]
+__all__ = ["split", "whole_line"]
 
 _QUOTES: Final = "\"'"
 #: Lines that name one of these are not quoted in a message.
@@ -164,17 +164,3 @@ def whole_line(line: str) -> Token:
     if line[:1] == "{" and line[-1:] == "}" and (expression := _as_expression(line[1:-1])):
         return Token(line, parts=(expression,))
     return Token(line, parts=(line,))
-
-
-def quote(text: str) -> str:
-    """Write a text so that `split` and the look-up of values give it back unchanged.
-
-    Examples
-    --------
-    >>> quote("my cat.png")
-    "'my cat.png'"
-    """
-    if not text.isprintable() or text[:1] == "$" or any(char in text for char in "{}\\\"'"):
-        # Python's own literal says it all, braces and quotes of both kinds included.
-        return "{" + repr(text) + "}"
-    return f"'{text}'"

@@ -38,11 +38,14 @@ EXAMPLES: Final = (
     "x = %imagevariation {array} --seed 7                of an array, repeatable, as a value",
     "%imagevariation cat.png -f byte -o data             bytes, bound to a variable",
     "%imagevariation cat.png -n 4 --out-file out/{stem}-{i}.png",
+    "%imagevariation --panel cat.png                     the panel, to do it by hand",
 )
 _KEY_IN_LINE: Final = re.compile(r"(?i)-api-?_?key(?:\s+|=)[\"']?([^\s\"'{}$]{6,})")
 #: Traits that are fields of a request, which knows what they may be.
 _REQUEST_TRAITS: Final = ("n", "size", "strength", "fit", "timeout", "max_retry_count")
 _TEXT_TRAITS: Final = ("user", "model", "response_format")
+#: What a line with --panel can set there.
+PANEL_SETTINGS: Final = ("n", "size", "strength", "fit", "seed", "prompt", "model", "options")
 
 
 @magics_class
@@ -156,8 +159,23 @@ class ImageVariationMagics(Magics):
             runs = history()
             show_history(self._shell, runs, quiet=call.display.quiet)
             return runs
+        if call.action == "panel":
+            return self._open_panel(call)
         with spoken_log() if call.display.verbose else nullcontext():
             return self._run(call) if call.out_dir is None else self._run_bulk(call)
+
+    def _open_panel(self, call: Call) -> Any:
+        from IPython.display import display
+
+        from ipy_imgvar.panel.view import VariationPanel
+
+        settings = {name: value for name, value in call.arguments.items() if name in PANEL_SETTINGS}
+        panel = VariationPanel(call.images or None, shell=self._shell, engine=call.engine, **settings)
+        if not call.display.quiet:
+            display(panel)  # type: ignore[no-untyped-call]
+        if call.out is not None:
+            self._shell.user_ns[call.out] = panel
+        return panel
 
     def _run(self, call: Call) -> Any:
         form = None if call.form is None else form_of(call.form)

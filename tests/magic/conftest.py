@@ -77,7 +77,11 @@ class Kernel:
                 output = SimpleNamespace(kind=kind, **content, display_id=display_id, earlier=[])
                 outputs.append(output)
                 by_display[display_id] = output
-        reply = self.client.get_shell_msg(timeout=timeout)
+        # Replies to the questions that were asked while the kernel started may still be on their way.
+        while (reply := self.client.get_shell_msg(timeout=timeout))["parent_header"].get(
+            "msg_id"
+        ) != message_id:
+            pass
         return SimpleNamespace(outputs=outputs, status=reply["content"]["status"], reply=reply["content"])
 
     def run(self, cell):

@@ -6,26 +6,34 @@ retries, and the order of things: a picture is handed over before the next one i
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import random
+import re
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
 from ipy_imgvar import wire
-from ipy_imgvar.engines.openai import faults
+from ipy_imgvar.engines.openai.faults import Mask, bare, of_connection, of_status
 from ipy_imgvar.engines.openai.models import farewell
-from ipy_imgvar.engines.openai.network import make_client, watched
 from ipy_imgvar.engines.openai.pictures import to_variation
 from ipy_imgvar.engines.openai.plan import check, choose_model, make_plan
 from ipy_imgvar.engines.openai.retry import delay_s, ordered_s, should_retry
 from ipy_imgvar.errors import (
     APIStatusError,
     BadResponseError,
+    CancelledError,
     ConfigurationError,
+    ConnectionFailedError,
     EngineError,
+    ImageVariationError,
     InvalidRequestError,
     RequestTimeoutError,
 )
@@ -38,12 +46,17 @@ if TYPE_CHECKING:
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.result import Variation
     from ipy_imgvar.settings import Connection
+    from ipy_imgvar.source import Source
 
 __all__ = ["OpenAIEngine"]
 
 _log = logging.getLogger("ipy_imgvar")
-_OK = 200
-_WAIT_STEP_S = 0.05
+_OK: Final = 200
+_WAIT_STEP_S: Final = 0.05
+#: 50 MB is the most that an image may have; as base64 it is a third longer.
+_MOST_FOR_ONE: Final = 70_000_000
+_MOST_OF_A_REFUSAL: Final = 1 << 20
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class OpenAIEngine:
@@ -64,7 +77,8 @@ class OpenAIEngine:
         self.connection = connection
         self._transport = transport
         self._client: httpx.Client | None = None
-        self._opening = threading.Lock()
+        self._lock = threading.Lock()
+        self._urls: dict[str, httpx.URL] = {}
 
     def __repr__(self) -> str:
         return f"<OpenAIEngine: {self.connection.server}>"
@@ -86,6 +100,8 @@ class OpenAIEngine:
         """Post the request and yield each picture of the answer; see `protocol.Engine`."""
         if request.image is None:
             raise InvalidRequestError("the engine openai needs an image", field="image")
+        from ipy_imgvar.engines.openai.network import watched
+
         plan = make_plan(request, is_openai=self.connection.is_openai)
         for note in plan.notes:
             job.warn(note)
@@ -93,12 +109,13 @@ class OpenAIEngine:
         destination = f"{self.connection.server} ({plan.route}, model {model or self.model(request)})"
         job.announce(f"{request.image.name} goes to {destination}")
         watch = _Watch(job, request.timeout, destination)
+        client = self._connections()
         problems: list[EngineError] = []
         index = 0
-        with watched(watch.check):
+        with watched(watch.check, partial(_digest, request.image)):
             for index, item in enumerate(self._post(request, plan, job, watch), start=1):
                 try:
-                    picture = to_variation(item, request, plan, self.connection, index=index)
+                    picture = to_variation(item, request, plan, self.connection, index=index, client=client)
                 except EngineError as exc:  # One that can't be read is no reason to lose the others.
                     problems.append(exc)
                     continue
@@ -116,17 +133,29 @@ class OpenAIEngine:
             self._client.close()
             self._client = None
 
+    def _connections(self) -> httpx.Client:
+        if self._client is None:
+            from ipy_imgvar.engines.openai.network import make_client
+
+            with self._lock:
+                self._client = self._client or make_client(self._transport)
+        return self._client
+
     def _post(self, request: VariationRequest, plan: Plan, job: Job, watch: _Watch) -> Iterator[wire.Item]:
         """Post until there is an answer or no try is left; yield its items."""
+        mask = Mask(self.connection, request)
+        message = _encoded(plan)
         attempt = 0
         while True:
             watch.restart()
-            with self._send(request, plan) as response:
+            _log.debug("POST %s/images/%s: %s", self.connection.server, plan.route, _fields(plan, request))
+            with _Exchange(self._connections(), self._request(request, plan, message), mask) as response:
                 if response.status_code == _OK:
-                    yield from self._items(response, plan, job)
+                    yield from self._items(response, plan, job, mask, request)
                     return
-                error = self._refusal(response)
-            again = should_retry(response.status_code, response.headers, error.message)
+                error = _refusal(response, mask)
+            _log.debug("%s answered %d: %s", self.connection.server, response.status_code, error.message)
+            again = should_retry(response.status_code, response.headers, f"{error.message} {error.code}")
             if attempt >= request.max_retry_count or not again:
                 refusal = self._error(response, error, plan)
                 if again and isinstance(refusal, APIStatusError):
@@ -137,156 +166,182 @@ class OpenAIEngine:
             reason = f"{self.connection.server} answered {response.status_code}"
             _wait(pause_s, f"{reason}; try {attempt + 1} of {request.max_retry_count + 1}", job)
 
-    def _send(self, request: VariationRequest, plan: Plan) -> _Exchange:
-        with (
-            self._opening
-        ):  # Two threads that begin at once must not open two pools, of which one is never closed.
-            if self._client is None:
-                self._client = make_client(self._transport)
-            client = self._client
-        content: dict[str, Any] = (
-            {"json": plan.body}
-            if plan.as_json
-            else {
-                "data": wire.form_fields(plan.body),
-                "files": [(name, (filename, data, kind)) for name, filename, data, kind in plan.files],
+    def _request(self, request: VariationRequest, plan: Plan, message: _Message) -> httpx.Request:
+        url = self._urls.get(plan.route)
+        if url is None:
+            url = self._urls[plan.route] = httpx.URL(f"{self.connection.address}/images/{plan.route}")
+        # Before the deadline of the whole: where nothing was sent, nothing can have been charged.
+        connect_s = request.timeout - min(0.2, request.timeout / 2)
+        extensions: dict[str, Any] = {"timeout": {"connect": connect_s or None}}
+        if request.extra_query:
+            # Beside the address, since httpx logs each address and what is added may hold a key.
+            extensions["target"] = url.copy_merge_params(dict(request.extra_query)).raw_path
+        # Not the client's `build_request`: merging its settings takes as long as sending.
+        headers = self._headers(request, message.content_type)
+        return httpx.Request("POST", url, headers=headers, content=message.body, extensions=extensions)
+
+    def _headers(self, request: VariationRequest, content_type: str) -> _Sealed:
+        """Return what is sent beside the body; what the caller adds replaces ours, in any case of letters."""
+        connection = self.connection
+        ours = _Sealed(
+            {
+                "Accept": "application/json, text/event-stream",
+                "Accept-Encoding": "gzip, deflate",
+                "User-Agent": "ipy-imgvar",
+                "Content-Type": content_type,
+                "Authorization": _authorization(connection),
+                "OpenAI-Organization": connection.organization,
+                "OpenAI-Project": connection.project,
             }
         )
-        timeout = httpx.Timeout(None, connect=request.timeout or None)
-        outgoing = client.build_request(
-            "POST",
-            f"{self.connection.api_base}/images/{plan.route}",
-            params=dict(request.extra_query) or None,
-            headers=self._headers(request),
-            timeout=timeout,
-            **content,
-        )
-        _log.debug("POST %s/images/%s: %s", self.connection.server, plan.route, _fields(plan))
-        return _Exchange(client, outgoing, self.connection)
+        added = {name.lower() for name in request.extra_headers}
+        sent = _Sealed((name, value) for name, value in ours.items() if value and name.lower() not in added)
+        sent.update(request.extra_headers)
+        if bad := [name for name in sent if not _HEADER_NAME.fullmatch(name)]:
+            raise ConfigurationError(
+                f"{len(bad)} header has a name that can't be sent; allowed: letters, digits and hyphens"
+            )
+        if bad := [name for name in sent if not _can_be_sent(sent[name])]:
+            raise ConfigurationError(
+                f"the header {bad[0]} holds what a header can't carry; allowed: plain text of ASCII characters"
+            )
+        return _Sealed((name, value.strip()) for name, value in sent.items())
 
-    def _headers(self, request: VariationRequest) -> dict[str, str]:
-        connection = self.connection
-        headers = {
-            "Authorization": f"Bearer {connection.api_key.reveal()}" if connection.api_key else None,
-            "OpenAI-Organization": connection.organization,
-            "OpenAI-Project": connection.project,
-        }
-        sent = {name: value for name, value in headers.items() if value} | dict(request.extra_headers)
-        for name, value in sent.items():
-            if not (isinstance(value, str) and value.isascii() and value.isprintable()):
-                raise ConfigurationError(
-                    f"the header {name} holds what a header can't carry; allowed: plain text of ASCII characters"
-                )
-        return sent
-
-    def _items(self, response: httpx.Response, plan: Plan, job: Job) -> Iterator[wire.Item]:
+    def _items(
+        self, response: httpx.Response, plan: Plan, job: Job, mask: Mask, request: VariationRequest
+    ) -> Iterator[wire.Item]:
         kind = response.headers.get("content-type", "")
-        if plan.stream and "text/event-stream" in kind:
-            yield from self._streamed(response, job)
+        most = request.n * _MOST_FOR_ONE + (1 << 20)
+        if "text/event-stream" in kind:
+            yield from self._streamed(response, most, job, mask)
             return
-        body = yield from _read_or_salvage(response, self.connection.server)
+        body = yield from _read_or_salvage(response, most, mask)
         try:
             answer = wire.read_answer(body)
         except ValueError as exc:
-            raise self._unreadable(body, kind, plan, str(exc)) from exc
+            said = wire.read_error(bytes(body[:20_000]), kind).message
+            problem = mask(f"{exc} ({said[:100]})" if said else str(exc))
+            raise self._unreadable(plan, problem, is_empty=not body) from bare(exc)
         if answer.usage is not None:
             job.count(answer.usage)
         yield from answer.items
 
-    def _unreadable(self, body: bytes | bytearray, kind: str, plan: Plan, problem: str) -> EngineError:
-        if plan.route == "variations" and not body:
-            return faults.of_status(
-                _OK,
-                wire.ErrorBody(),
-                route=plan.route,
-                model=None,
-                server=self.connection.server,
-                request_id=None,
+    def _unreadable(self, plan: Plan, problem: str, *, is_empty: bool) -> EngineError:
+        server = self.connection.server
+        if plan.route == "variations" and is_empty:
+            return of_status(
+                _OK, wire.ErrorBody(), route=plan.route, model=None, server=server, request_id=None
             )
-        said = wire.read_error(bytes(body[:20_000]), kind).message
-        quoted = f" ({faults.masked(said, self.connection.api_key)[:100]})" if said else ""
-        return BadResponseError(
-            f"{self.connection.server} answered 200, but {problem}{quoted}; the server may have charged for it"
-        )
+        return BadResponseError(f"{server} answered 200, but {problem}; the server may have charged for it")
 
-    def _streamed(self, response: httpx.Response, job: Job) -> Iterator[wire.Item]:
+    def _streamed(self, response: httpx.Response, most: int, job: Job, mask: Mask) -> Iterator[wire.Item]:
+        server = self.connection.server
         finished = 0
-        for event in wire.read_events(response.iter_lines()):
+        for event in wire.read_events(_chunks(response, most, mask)):
             if event.error is not None:
-                message = faults.masked(event.error.message, self.connection.api_key)
-                raise EngineError(
-                    f"{self.connection.server} stopped the stream: {message or 'it gave no reason'}"
+                raise APIStatusError(
+                    f"{server} stopped the stream: {mask(event.error.message) or 'it gave no reason'}",
+                    status=response.status_code,
+                    code=event.error.code and mask(event.error.code),
+                    param=event.error.param and mask(event.error.param),
+                    request_id=response.headers.get("x-request-id"),
                 )
             if event.item is not None and event.is_partial:
-                job.progress(0.5, "a first look", preview=event.item.data)
+                _show(event.item, job)
             elif event.item is not None:
                 finished += 1
                 yield event.item
             if event.usage is not None:
                 job.count(event.usage)
         if not finished:
-            raise BadResponseError(f"the stream of {self.connection.server} ended without a picture")
-
-    def _refusal(self, response: httpx.Response) -> wire.ErrorBody:
-        """Read what a refusal says, with anything like a key masked."""
-        try:
-            body = response.read()
-        except httpx.HTTPError:
-            body = b""
-        error = wire.read_error(body, response.headers.get("content-type", ""))
-        key = self.connection.api_key
-        _log.debug(
-            "%s answered %s: %s",
-            self.connection.server,
-            response.status_code,
-            faults.masked(error.message, key),
-        )
-        return wire.ErrorBody(
-            faults.masked(error.message, key),
-            faults.masked(error.code, key) if error.code else None,
-            faults.masked(error.param, key) if error.param else None,
-            error.details,
-        )
+            raise BadResponseError(
+                f"the stream of {server} ended without a picture; the server may have charged for it"
+            )
 
     def _error(self, response: httpx.Response, error: wire.ErrorBody, plan: Plan) -> EngineError:
-        if response.is_redirect:
-            place = httpx.URL(response.headers.get("location", "")).host or "another address"
-            return EngineError(
-                f"{self.connection.server} redirects to {place}, where the key is not sent; give that address as "
-                "--api-base"
+        server = self.connection.server
+        if response.has_redirect_location:
+            return APIStatusError(
+                f"{server} answered {response.status_code}: it redirects to {_place(response)}, where the key is not "
+                "sent; give that server as --api-base",
+                status=response.status_code,
             )
         model = plan.body.get("model")
-        return faults.of_status(
+        return of_status(
             response.status_code,
             error,
             route=plan.route,
             model=model if isinstance(model, str) else None,
-            server=self.connection.server,
+            server=server,
             request_id=response.headers.get("x-request-id"),
         )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Message:
+    """What is posted; a traceback with variables must not show it, so it has no repr of its own."""
+
+    content_type: str
+    body: bytes
+
+
+class _Sealed(dict[str, Any]):
+    """Headers whose values no repr shows."""
+
+    def __repr__(self) -> str:
+        return f"<headers: {', '.join(self)}>"
+
+
+def _can_be_sent(value: object) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
 class _Exchange:
     """A request and its answer, open as long as the block; what goes wrong leaves as one of our errors."""
 
-    def __init__(self, client: httpx.Client, outgoing: httpx.Request, connection: Connection) -> None:
+    def __init__(self, client: httpx.Client, outgoing: httpx.Request, mask: Mask) -> None:
         self._client = client
         self._outgoing = outgoing
-        self._server = connection.server
+        self._mask = mask
         self._response: httpx.Response | None = None
 
     def __enter__(self) -> httpx.Response:
-        try:
-            self._response = self._client.send(self._outgoing, stream=True)
-        except (httpx.HTTPError, httpx.InvalidURL) as exc:
-            raise faults.of_connection(exc, self._server) from exc
+        with _mapped(self._outgoing, self._mask):
+            # The client's `send` would add cookies, logins of .netrc and a line in httpx's log, and follow redirects.
+            transport = self._client._transport_for_url(self._outgoing.url)  # noqa: SLF001 - it knows the proxies
+            self._response = transport.handle_request(self._outgoing)
+        self._response.request = self._outgoing
         return self._response
 
-    def __exit__(self, kind: object, value: BaseException | None, traceback: object) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         if self._response is not None:
             self._response.close()
-        if isinstance(value, httpx.HTTPError):
-            raise faults.of_connection(value, self._server) from value
+
+
+@contextmanager
+def _mapped(outgoing: httpx.Request, mask: Mask) -> Iterator[None]:
+    """Turn what httpx raises into our errors, and keep the frames that hold what was sent out of every traceback."""
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        server = outgoing.url.netloc.decode("ascii")
+        raise of_connection(exc, server, mask) from bare(exc)
+    except ImageVariationError as exc:  # of the watch: cancelled, or too late
+        raise bare(exc)  # noqa: B904 - it has no other cause
+
+
+def _chunks(response: httpx.Response, most: int, mask: Mask) -> Iterator[bytes]:
+    """Yield the bytes of an answer as they come, up to a bound."""
+    size = 0
+    with _mapped(response.request, mask):
+        for chunk in response.iter_bytes():
+            size += len(chunk)
+            if size > most:
+                raise BadResponseError(
+                    f"{response.request.url.host} sent more than {most >> 20} MiB, too much for what was asked; "
+                    "the rest was not read"
+                )
+            yield chunk
 
 
 class _Watch:
@@ -317,29 +372,94 @@ class _Watch:
 
 
 def _wait(seconds: float, reason: str, job: Job) -> None:
-    """Sleep, and wake up when the run is cancelled."""
+    """Sleep, say every second for how long still, and wake up when the run is cancelled."""
     until = time.monotonic() + seconds
-    job.progress(0.0, f"{reason} in {seconds:.1f} s")
+    said = -1.0
     while (left := until - time.monotonic()) > 0:
         job.check()
+        if time.monotonic() - said >= 1:
+            said = time.monotonic()
+            job.progress(0.0, f"{reason} in {left:.1f} s")
         time.sleep(min(_WAIT_STEP_S, left))
 
 
-def _read_or_salvage(response: httpx.Response, server: str) -> Generator[wire.Item, None, bytearray]:
+def _digest(source: Source) -> None:
+    """Work out the digest that each picture's record has, while there is nothing else to do."""
+    with suppress(ImageVariationError):
+        _ = source.sha256
+
+
+def _encoded(plan: Plan) -> _Message:
+    """Return what is posted."""
+    try:
+        if plan.as_json:
+            body = {name: value for name, value in plan.body.items() if value is not None}
+            return _Message("application/json", json.dumps(body, allow_nan=False).encode())
+        return _Message(*wire.multipart(wire.form_fields(plan.body), plan.files))
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidRequestError(
+            f"extra_body holds what JSON has no form for ({type(exc).__name__}); allowed: texts, numbers, true, "
+            "false, null, lists and dictionaries",
+            field="extra_body",
+        ) from exc
+
+
+def _authorization(connection: Connection) -> str | None:
+    if connection.api_key is not None:
+        return f"Bearer {connection.api_key.reveal()}"
+    if connection.login is not None:
+        token = base64.b64encode(":".join(connection.login).encode()).decode("ascii")
+        return f"Basic {token}"
+    return None
+
+
+def _read_or_salvage(
+    response: httpx.Response, most: int, mask: Mask
+) -> Generator[wire.Item, None, bytearray]:
     """Read all of an answer; of one that breaks off, yield the pictures that are whole, then raise."""
     body = bytearray()
     try:
-        for chunk in response.iter_bytes():
+        for chunk in _chunks(response, most, mask):
             body += chunk
-    except httpx.HTTPError as exc:
-        yield from wire.salvage(body)
-        raise faults.of_connection(exc, server) from exc
-    except RequestTimeoutError:
+    except CancelledError:
+        raise
+    except ImageVariationError:
         yield from wire.salvage(body)
         raise
     return body
 
 
-def _fields(plan: Plan) -> dict[str, Any]:
-    """Return the fields to log: no user, no picture."""
-    return {name: value for name, value in plan.body.items() if name not in ("user", "images", "mask")}
+def _refusal(response: httpx.Response, mask: Mask) -> wire.ErrorBody:
+    """Read what a refusal says, with anything like a key masked."""
+    body = bytearray()
+    with suppress(ConnectionFailedError, BadResponseError):  # What came of it is better than nothing.
+        for chunk in _chunks(response, _MOST_OF_A_REFUSAL, mask):
+            body += chunk
+    error = wire.read_error(bytes(body), response.headers.get("content-type", ""))
+    return wire.ErrorBody(
+        mask(error.message),
+        error.code and mask(error.code),
+        error.param and mask(error.param),
+        {name: error.details[name] for name in ("shutdown_date",) if name in error.details},
+    )
+
+
+def _place(response: httpx.Response) -> str:
+    """Return where a redirect leads, without what may be private in it."""
+    try:
+        url = response.request.url.join(response.headers["location"])
+    except (httpx.InvalidURL, ValueError):
+        return "another address"
+    return str(url.copy_with(query=None, fragment=None, userinfo=b""))
+
+
+def _show(item: wire.Item, job: Job) -> None:
+    """Show an unfinished picture; one that can't be read is no fault."""
+    with suppress(ValueError):
+        job.progress(0.5, "a first look", preview=item.read())
+
+
+def _fields(plan: Plan, request: VariationRequest) -> dict[str, Any]:
+    """Return the fields to log: no user, no picture, and of what the caller added only the names."""
+    shown = {name: value for name, value in plan.body.items() if name not in ("user", "images", "mask")}
+    return {name: "********" if name in request.extra_body else value for name, value in shown.items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
@@ -20,11 +21,14 @@ from ipy_imgvar.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ipy_imgvar.engines.openai.plan import Route
-    from ipy_imgvar.settings import Secret
+    from ipy_imgvar.request import VariationRequest
+    from ipy_imgvar.settings import Connection
     from ipy_imgvar.wire import ErrorBody
 
-__all__ = ["masked", "of_connection", "of_status"]
+__all__ = ["Mask", "bare", "of_connection", "of_status"]
 
 #: A 200 comes here only when its body was empty.
 _NO_ROUTE: Final = (200, 404, 405)
@@ -37,7 +41,12 @@ _HINTS: Final = {
     422: "check the option that it names; --extra-body sends what we don't",
     429: "wait, or let --max-retry-count try again",
 }
+_STARS: Final = "********"
 _KEY_LIKE: Final = re.compile(r"\b(sk-[A-Za-z]*-?)[A-Za-z0-9_-]{6,}")
+_ORGANIZATION: Final = re.compile(r"\borg-[A-Za-z0-9]{6,}")
+#: A shorter text is a word such as "high", and hiding it would spoil the message.
+_SHORTEST_SECRET: Final = 8
+_E = TypeVar("_E", bound=BaseException)
 _NEVER_SENT: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -47,11 +56,52 @@ _NEVER_SENT: Final = (
 )
 
 
-def masked(text: str, key: Secret | None) -> str:
-    """Return a text without the key in use, and without anything that looks like one."""
-    if key is not None:
-        text = text.replace(key.reveal(), "********")
-    return _KEY_LIKE.sub(r"\1********", text)
+class Mask:
+    """Hides what a server or a library may repeat of what we sent: the key, who asks, and the caller's own additions.
+
+    Parameters
+    ----------
+    connection, request
+        What was sent.
+    """
+
+    def __init__(self, connection: Connection, request: VariationRequest) -> None:
+        self._secrets = [
+            connection.api_key.reveal() if connection.api_key else None,
+            connection.organization,
+            connection.project,
+            *(connection.login or ()),
+            *_texts((request.extra_headers, request.extra_query, request.extra_body)),
+        ]
+
+    def __call__(self, text: str) -> str:
+        """Return a text without any of it, and without anything that looks like a key."""
+        for secret in self._secrets:
+            if secret and len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, _STARS)
+        return _ORGANIZATION.sub(_STARS, _KEY_LIKE.sub(rf"\1{_STARS}", text))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a nest of mappings and lists, and the second word of "Bearer ..."."""
+    if isinstance(value, str):
+        yield value
+        yield value.rpartition(" ")[2]
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _texts(each)
+
+
+def bare(exc: _E) -> _E:
+    """Return an exception, and those that led to it, without their frames: httpx's hold the headers that we sent."""
+    each: BaseException | None = exc
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return exc
 
 
 def of_status(
@@ -94,9 +144,9 @@ def _kind(status: int) -> type[APIStatusError]:
     return ServerError if status >= 500 else APIStatusError  # noqa: PLR2004
 
 
-def of_connection(exc: httpx.HTTPError | httpx.InvalidURL, server: str) -> EngineError:
+def of_connection(exc: httpx.HTTPError | httpx.InvalidURL, server: str, mask: Mask) -> EngineError:
     """Return the error for a request that got no whole answer."""
-    reason = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    reason = f"{type(exc).__name__}: {mask(str(exc))}" if str(exc) else type(exc).__name__
     if isinstance(exc, httpx.DecodingError):
         return BadResponseError(
             f"the answer of {server} can't be unpacked ({reason}); the server may have charged for it"

@@ -7,6 +7,10 @@ it may raise, and the connection is then closed.
 
 from __future__ import annotations
 
+import errno
+import os
+import selectors
+import socket
 import ssl
 import time
 from contextlib import contextmanager
@@ -15,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpcore
 import httpx
+from httpcore._backends.sync import SyncStream  # it has no public name, and takes a socket that is connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,18 +29,24 @@ __all__ = ["make_client", "watched"]
 _SLICE_S: Final = 0.1
 #: More than this at once could block while the other side does not read.
 _MAX_SEND: Final = 1 << 18
+_MAX_READ: Final = 1 << 20
 
 _check: ContextVar[Callable[[], None]] = ContextVar("ipy_imgvar_check", default=lambda: None)
+_idle: ContextVar[Callable[[], None] | None] = ContextVar("ipy_imgvar_idle", default=None)
 
 
 @contextmanager
-def watched(check: Callable[[], None]) -> Iterator[None]:
-    """Call `check` between the slices of every wait of this thread, until the block ends."""
-    token = _check.set(check)
+def watched(check: Callable[[], None], idle: Callable[[], None] | None = None) -> Iterator[None]:
+    """Call `check` between the slices of every wait of this thread, and `idle` once at the first wait for an answer.
+
+    Both until the block ends; what `idle` does takes no time of its own, since the server works meanwhile.
+    """
+    tokens = _check.set(check), _idle.set(idle)
     try:
         yield
     finally:
-        _check.reset(token)
+        _check.reset(tokens[0])
+        _idle.reset(tokens[1])
 
 
 def make_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
@@ -72,8 +83,24 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        _check.get()()
-        return _Stream(self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
+        give_up = _after(timeout)
+        problem: OSError | None = None
+        try:
+            for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+                try:
+                    connection = _connected((family, kind, protocol), address, local_address, give_up)
+                except OSError as exc:
+                    problem = exc
+                    continue
+                for option in socket_options or ():
+                    connection.setsockopt(*option)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return _Stream(SyncStream(connection))
+        except OSError as exc:  # The name has no address.
+            problem = exc
+        if isinstance(problem, TimeoutError):
+            raise httpcore.ConnectTimeout(str(problem)) from problem
+        raise httpcore.ConnectError(str(problem)) from problem
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
@@ -84,22 +111,71 @@ class _Backend(httpcore.NetworkBackend):
         self._backend.sleep(seconds)
 
 
+def _after(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _connected(
+    kind: tuple[int, int, int], address: Any, local_address: str | None, give_up: float | None
+) -> socket.socket:
+    """Open a connection, looking up from waiting for it; a second connect would begin anew."""
+    connection = socket.socket(*kind)
+    try:
+        connection.settimeout(0)
+        if local_address is not None:
+            connection.bind((local_address, 0))
+        code = connection.connect_ex(address)
+        if code in (errno.EINPROGRESS, errno.EWOULDBLOCK):
+            _wait_for(connection, selectors.EVENT_WRITE, give_up)
+            code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))  # noqa: TRY301 - the same end as any other failure
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _wait_for(connection: socket.socket, event: int, give_up: float | None) -> None:
+    """Return when a connection can be written or read; raise TimeoutError after `give_up`."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, event)
+        while True:
+            _check.get()()
+            if selector.select(_SLICE_S):
+                return
+            if give_up is not None and time.monotonic() > give_up:
+                raise TimeoutError("timed out")
+
+
 class _Stream(httpcore.NetworkStream):
     """A connection whose reads and writes look up from waiting."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
+        self._fill = 0
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        give_up = None if timeout is None else time.monotonic() + timeout
+        if (idle := _idle.get()) is not None:
+            _idle.set(None)
+            idle()
+        give_up = _after(timeout)
+        # Twenty megabytes in pieces of 64 KB cost more than their way here; what comes in large pieces is taken so.
+        wanted = max(max_bytes, self._fill)
         while True:
             _check.get()()
             try:
                 # A read that times out has taken nothing off the socket, so it can be repeated.
-                return self._stream.read(max_bytes, timeout=_SLICE_S)
+                data = self._stream.read(wanted, timeout=_SLICE_S)
             except httpcore.ReadTimeout:
                 if give_up is not None and time.monotonic() > give_up:
                     raise
+            else:
+                if len(data) == wanted:
+                    self._fill = min(4 * wanted, _MAX_READ)
+                elif len(data) < wanted // 4:
+                    self._fill = wanted // 2
+                return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         connection = self._stream.get_extra_info("socket")
@@ -108,7 +184,7 @@ class _Stream(httpcore.NetworkStream):
             # TLS inside a proxy's TLS: what goes straight to the socket would miss the inner layer.
             self._stream.write(buffer, timeout)
             return
-        give_up = None if timeout is None else time.monotonic() + timeout
+        give_up = _after(timeout)
         rest = memoryview(buffer)
         while rest:
             _check.get()()
@@ -127,8 +203,41 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        _check.get()()
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+        connection = self._stream.get_extra_info("socket")
+        if isinstance(connection, ssl.SSLSocket):  # inside a proxy's TLS
+            _check.get()()
+            return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+        give_up = _after(timeout)
+        try:
+            secure = ssl_context.wrap_socket(
+                connection, server_hostname=server_hostname, do_handshake_on_connect=False
+            )
+        except OSError as exc:
+            self.close()
+            raise httpcore.ConnectError(str(exc)) from exc
+        try:
+            _shake_hands(secure, give_up)
+        except BaseException as exc:
+            secure.close()
+            if isinstance(exc, TimeoutError):
+                raise httpcore.ConnectTimeout(str(exc)) from exc
+            if isinstance(exc, OSError):
+                raise httpcore.ConnectError(str(exc)) from exc
+            raise
+        return _Stream(SyncStream(secure))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _shake_hands(connection: ssl.SSLSocket, give_up: float | None) -> None:
+    connection.settimeout(0)
+    while True:
+        try:
+            connection.do_handshake()
+        except ssl.SSLWantReadError:
+            _wait_for(connection, selectors.EVENT_READ, give_up)
+        except ssl.SSLWantWriteError:
+            _wait_for(connection, selectors.EVENT_WRITE, give_up)
+        else:
+            return

@@ -6,12 +6,15 @@ import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from ipy_imgvar import codec, fetch
-from ipy_imgvar.errors import BadResponseError, ImageVariationError
+from ipy_imgvar import fetch
+from ipy_imgvar.engines.openai.faults import bare
+from ipy_imgvar.errors import BadResponseError, CancelledError, ConnectionFailedError, ImageVariationError
 from ipy_imgvar.result import Variation
 from ipy_imgvar.source import decode_data_url
 
 if TYPE_CHECKING:
+    import httpx
+
     from ipy_imgvar.engines.openai.plan import Plan
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.settings import Connection
@@ -21,9 +24,15 @@ __all__ = ["address_of", "to_variation"]
 
 
 def to_variation(
-    item: Item, request: VariationRequest, plan: Plan, connection: Connection, *, index: int
+    item: Item,
+    request: VariationRequest,
+    plan: Plan,
+    connection: Connection,
+    *,
+    index: int,
+    client: httpx.Client,
 ) -> Variation:
-    """Return the picture of an item.
+    """Return the picture of an item; `client` fetches it, without the key, where it is an address.
 
     Raises
     ------
@@ -33,11 +42,16 @@ def to_variation(
     """
     assert request.image is not None  # noqa: S101 - the engine has refused it
     name = f"picture {index} of {connection.server}"
-    data, url = item.data, None
-    if data is None and item.url:
-        data, url = _fetched(item.url, connection, name)
-    if data is None:
-        raise BadResponseError(f"{name}: {item.problem}; the server may have charged for it")
+    url = None
+    if item.url:
+        data, url = _fetched(item.url, connection, name, client)
+    else:
+        try:
+            data = item.read()
+        except ValueError as exc:
+            raise BadResponseError(f"{name}: {exc}; the server may have charged for it") from exc
+    from ipy_imgvar import codec
+
     try:
         mime_type, size = codec.probe(data, name)
     except ImageVariationError as exc:
@@ -59,15 +73,23 @@ def to_variation(
     )
 
 
-def _fetched(url: str, connection: Connection, name: str) -> tuple[bytes, str | None]:
+def _fetched(url: str, connection: Connection, name: str, client: httpx.Client) -> tuple[bytes, str | None]:
     """Return the bytes behind an address that a server gave, and the address if others can use it."""
     if url[:5].lower() == "data:":
-        return decode_data_url(url), None
+        try:
+            return decode_data_url(url), None
+        except ImageVariationError as exc:
+            raise BadResponseError(f"{name}: {exc}; the server may have charged for it") from exc
     address = address_of(url, connection)
     try:
-        return fetch.get(address, name=name), address
+        return fetch.get(
+            address, name=name, client=client, vet=lambda place: _refuse_private(place, connection)
+        ), address
+    except CancelledError:
+        raise
     except ImageVariationError as exc:
-        raise BadResponseError(f"{exc}; its address, good for about an hour: {address}") from exc
+        kind = type(exc) if isinstance(exc, ConnectionFailedError) else BadResponseError
+        raise kind(f"{exc}; its address, good for about an hour: {address}") from bare(exc)
 
 
 def address_of(url: str, connection: Connection) -> str:
@@ -80,27 +102,33 @@ def address_of(url: str, connection: Connection) -> str:
     BadResponseError
         For an address that is no http(s), or that leads a remote server's answer to this machine or its network.
     """
-    base = urlsplit(connection.api_base)
-    parts = urlsplit(urljoin(connection.api_base + "/", url))
+    base = urlsplit(connection.address)
+    try:
+        parts = urlsplit(urljoin(connection.address + "/", url))
+        port = parts.port
+    except ValueError as exc:
+        raise BadResponseError(f"{connection.server} gave no valid address for a picture ({exc})") from exc
     if parts.scheme not in ("http", "https"):
         raise BadResponseError(
             f"{connection.server} gave {parts.scheme or 'a path'} as a picture's address; allowed: http(s); "
             "leave -f url out, so that it sends the picture itself"
         )
     if parts.hostname in ("0.0.0.0", "::"):  # noqa: S104 - not bound, replaced
-        port = parts.port or base.port
+        port = port or base.port
         host = base.hostname or ""
         parts = parts._replace(netloc=f"{host}:{port}" if port else host)
-    if (
-        parts.hostname != base.hostname
-        and _is_private(parts.hostname or "")
-        and not _is_private(base.hostname or "")
-    ):
+    address = urlunsplit(parts)
+    _refuse_private(address, connection)
+    return address
+
+
+def _refuse_private(address: str, connection: Connection) -> None:
+    """Raise where a remote server would have us look into this machine's own network."""
+    host, base = urlsplit(address).hostname or "", urlsplit(connection.address).hostname or ""
+    if host != base and _is_private(host) and not _is_private(base):
         raise BadResponseError(
-            f"{connection.server} gave an address inside this network as a picture's ({parts.hostname}); "
-            "it was not fetched"
+            f"{connection.server} gave an address inside this network as a picture's ({host}); it was not fetched"
         )
-    return urlunsplit(parts)
 
 
 def _is_private(host: str) -> bool:

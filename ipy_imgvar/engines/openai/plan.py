@@ -12,7 +12,6 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ipy_imgvar import codec
 from ipy_imgvar.engines.openai.models import DEFAULT_MODEL, is_gpt_image
 from ipy_imgvar.engines.openai.prompts import PROMPT_VERSION, variation_prompt
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
@@ -83,8 +82,8 @@ class Plan:
     """
 
     route: Route
-    body: dict[str, Any]
-    files: list[tuple[str, str, bytes, str]]
+    body: dict[str, Any] = field(repr=False)
+    files: list[tuple[str, str, bytes, str]] = field(repr=False)
     as_json: bool = False
     stream: bool = False
     reduce_to: Size | None = None
@@ -202,6 +201,8 @@ def _classic(request: VariationRequest) -> Plan:
 
 def _square_png(request: VariationRequest) -> tuple[bytes, str | None]:
     """Return the image as the classic route wants it, a square PNG below 4 MB, and what was done for that."""
+    from ipy_imgvar import codec
+
     assert request.image is not None  # noqa: S101 - the engine has refused it
     original = request.image.read()
     mime_type, size = codec.probe(original, request.image.name)
@@ -275,6 +276,8 @@ def _number(value: Any) -> Any:
 
 
 def _edits_image(request: VariationRequest) -> tuple[str, str, bytes, str]:
+    from ipy_imgvar import codec
+
     assert request.image is not None  # noqa: S101 - the engine has refused it
     data = request.image.read()
     mime_type, _ = codec.probe(data, request.image.name)
@@ -290,6 +293,8 @@ def _edits_image(request: VariationRequest) -> tuple[str, str, bytes, str]:
 
 def _edits_mask(request: VariationRequest) -> tuple[str, str, bytes, str]:
     """Return the mask the other way round, as the API has it: what is transparent is made anew."""
+    from ipy_imgvar import codec
+
     assert request.image is not None  # noqa: S101 - the engine has refused it
     assert request.mask is not None  # noqa: S101 - asked for by the caller
     keep = codec.kept_pixels(request.mask.open(), request.image.open().size)

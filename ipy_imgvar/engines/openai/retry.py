@@ -6,6 +6,7 @@ never came is not sent again: the server may have made, and charged for, what it
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
@@ -66,11 +67,10 @@ def ordered_s(headers: Mapping[str, str], now: datetime | None = None) -> float:
 
 
 def _ordered_s(headers: Mapping[str, str], now: datetime) -> float | None:
-    milliseconds, moment = _header(headers, "retry-after-ms"), _header(headers, "retry-after")
-    try:
-        return float(milliseconds) / 1000 if milliseconds else float(moment)
-    except ValueError:
-        pass
+    moment = _header(headers, "retry-after")
+    for text, unit_s in ((_header(headers, "retry-after-ms"), 0.001), (moment, 1.0)):
+        with suppress(ValueError):
+            return float(text) * unit_s
     try:
         when = parsedate_to_datetime(moment)
     except ValueError:

@@ -124,7 +124,7 @@ def _settle(
 def _groups(
     layout: Layout, level: Level, forced: NDArray[np.int32]
 ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Return the free output patches, far from and touching a subject, each with the sheet patches they may show."""
+    """Return the free patches, far from and touching a subject, each with the sheet patches they may show."""
     inner = slice(RADIUS, -RADIUS)
     kept = (forced >= 0).astype(np.float32)
     free = forced[inner, inner] < 0
@@ -200,8 +200,9 @@ def best(
 ) -> int:
     """Return the index of the candidate to carry on.
 
-    A candidate loses for costing more than the cheapest, and for being nearer than `aim` to the source or to a
-    sibling. Beyond the aim more novelty earns nothing, so that the cost decides among those that are new enough.
+    A candidate loses for costing more than the cheapest, and for being nearer than `aim` to the source or to
+    a sibling. Beyond the aim more novelty earns nothing, so that the cost decides among those that are new
+    enough.
 
     Parameters
     ----------

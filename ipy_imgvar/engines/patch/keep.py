@@ -1,8 +1,8 @@
 """Find what must stay whole: the unusual parts of a picture, as separate subjects.
 
-A patch is unusual when nothing far from it looks alike. Repetitive ground (grass, water, sky) can be put together
-anew without anyone noticing; a face cannot. Patches blur the outline, so each pixel then takes the mean rank of the
-pixels of its colour: the sky beside a tower is as ordinary as the sky far from it.
+A patch is unusual when nothing far from it looks alike. Repetitive ground (grass, water, sky) can be put
+together anew without anyone noticing; a face cannot. Patches blur the outline, so each pixel then takes the
+mean rank of the pixels of its colour: the sky beside a tower is as ordinary as the sky far from it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _outlined(shares: NDArray[np.float32], cover: float) -> NDArray[np.bool_]:
 
 
 def _whole(mask: NDArray[np.bool_], belongs: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Add to the mask the adjoining parts whose colour lies mostly inside it: the rest of a coat, of a tower."""
+    """Add the adjoining parts whose colour lies mostly inside the mask: the rest of a coat, of a tower."""
     labels = components(mask | (belongs > _BELONGS))
     return _filled(np.isin(labels, labels[mask]) & (labels > 0))
 
@@ -96,7 +96,8 @@ def uniqueness(source: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArra
     small : ndarray of shape (h, w, C), float32
         The picture at that size.
     single : float
-        0 where even the most unusual part recurs elsewhere (a wall, a field of stars), 1 where it is unlike all else.
+        0 where even the most unusual part recurs elsewhere (a wall, a field of stars), 1 where it is unlike
+        all else.
     """
     fine = resize(source, _fitted(source, _COMPARED_PX))
     small = resize(fine, _fitted(source, _MAP_PX))
@@ -149,7 +150,7 @@ def _fitted(source: NDArray[np.float32], short_px: int) -> tuple[int, int]:
 
 
 def _lonely(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return each patch's squared distance to the nearest one over 7 px away (0 if none is), and its own contrast."""
+    """Return each patch's squared distance to the nearest one over 7 px away (or 0), and its contrast."""
     rows, cols = grid(image.shape[:2])
     patches = vectors(image)
     contrast = patches.reshape(len(patches), -1, PATCH * PATCH).var(axis=2).sum(axis=1) * PATCH * PATCH
@@ -171,7 +172,7 @@ def _lonely(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np
 def _by_colour(ranks: NDArray[np.float32], small: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the mean rank of the pixels that are near each pixel in colour and, loosely, in place."""
     height, width, channels = small.shape
-    places = np.stack(np.mgrid[:height, :width], axis=-1) / (min(height, width) * _REACH)
+    places = np.moveaxis(np.indices((height, width)), 0, -1) / (min(height, width) * _REACH)
     features = np.concatenate([small / (_COLOUR * np.sqrt(channels)), places], axis=2)
     features = features.reshape(height * width, -1).astype(np.float32)
     norms = np.einsum("pf,pf->p", features, features)

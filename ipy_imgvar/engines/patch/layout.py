@@ -1,8 +1,8 @@
 """Where things go: the subjects' places, and where the ground between them starts from.
 
-This is what makes a picture new. A subject moves against the ground and against the other subjects; the ground is
-turned around like a cylinder, so that what leaves on one side comes back on the other and nothing is mirrored at a
-border.
+This is what makes a picture new. A subject moves against the ground and against the other subjects; the
+ground is turned around like a cylinder, so that what leaves on one side comes back on the other and nothing
+is mirrored at a border.
 """
 
 from __future__ import annotations
@@ -195,9 +195,9 @@ def _within(mask: NDArray[np.float32], place: Place) -> Place:
     def limit(line: NDArray[np.bool_], move: float) -> float:
         inside = np.flatnonzero(line)
         before, after = inside[0] / len(line), (len(line) - 1 - inside[-1]) / len(line)
-        low = -before if before else -_OUT if after else -_CUT
+        low = before or (_OUT if after else _CUT)
         high = after or (_OUT if before else _CUT)
-        return float(np.clip(move, low, high))
+        return float(np.clip(move, -low, high))
 
     down, across = np.asarray(mask.any(axis=1)), np.asarray(mask.any(axis=0))
     return replace(

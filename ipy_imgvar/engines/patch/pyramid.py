@@ -32,9 +32,9 @@ _QUARTERING_BELOW = 90
 class Level:
     """One scale of the source, and the shape of the output there.
 
-    What patches are taken from is the *sheet*: the views of the source side by side, first the source itself, then,
-    where mirroring is allowed, its mirror image. So a subject can be mirrored against its ground, and one
-    displacement still says where a patch comes from.
+    What patches are taken from is the *sheet*: the views of the source side by side, first the source
+    itself, then, where mirroring is allowed, its mirror image. So a subject can be mirrored against its
+    ground, and one displacement still says where a patch comes from.
 
     Attributes
     ----------
@@ -65,13 +65,13 @@ class Level:
     @property
     def channels(self) -> int:
         """How many values a pixel has."""
-        return self.image.shape[2]
+        return int(self.image.shape[2])
 
     @property
     def pairs(self) -> int:
         """How many comparisons it takes to compare every patch of the output with every one of the source."""
         asked, known = grid(self.output), grid(self.size)
-        return asked[0] * asked[1] * known[0] * known[1]
+        return int(asked[0] * asked[1] * known[0] * known[1])
 
     @cached_property
     def regions(self) -> list[NDArray[np.bool_]]:
@@ -82,8 +82,8 @@ class Level:
     def ground(self) -> list[NDArray[np.intp]]:
         """For each view, the flat sheet indices of the patches that ground far from any subject may show.
 
-        They keep away from the subjects' outlines, where leftovers of a subject lie: a rim of hair, the tip of a
-        mast. Where that leaves next to nothing, all patches are ground.
+        They keep away from the subjects' outlines, where leftovers of a subject lie: a rim of hair, the tip
+        of a mast. Where that leaves next to nothing, all patches are ground.
         """
         away = self._covered(_MARGIN) == 0
         if away.mean() < _SCARCE:
@@ -97,7 +97,8 @@ class Level:
     def outline(self) -> list[NDArray[np.intp]]:
         """For each view, the same for ground that touches a subject.
 
-        The outlines of all views are added, since a subject may come from another view than the ground it is on.
+        The outlines of all views are added, since a subject may come from another view than the ground it is
+        on.
         """
         outside = self._covered(0) < _HALF
         if not outside.any():
@@ -109,12 +110,13 @@ class Level:
         ]
 
     def _covered(self, margin: float) -> NDArray[np.float32]:
-        """Return the share of each patch of a view that lies in a subject grown by a share of the short side."""
+        """Return how much of each patch of a view lies in a subject, grown by a share of the short side."""
         covered = np.zeros(self.size, np.float32)
         for region in self.regions:
             covered[dilate(region, round(margin * min(self.size)))] = 1
         inner = slice(RADIUS, -RADIUS)
-        return np.maximum(box_mean(covered, RADIUS)[inner, inner] - np.float32(1e-6), 0)
+        # Running sums leave traces of about 1e-9 where nothing is covered.
+        return np.asarray(box_mean(covered, RADIUS)[inner, inner].round(4))
 
     def _marked(self, views: list[NDArray[np.bool_] | None]) -> NDArray[np.intp]:
         """Return the flat sheet indices of the patches marked in each view (given unmirrored)."""

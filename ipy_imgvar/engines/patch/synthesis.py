@@ -116,7 +116,8 @@ def synthesise(
     CVPR 2022. Barnes et al., "PatchMatch", SIGGRAPH 2009. Simakov et al., "Summarizing Visual Data Using
     Bidirectional Similarity", CVPR 2008.
     """
-    with single_threaded_blas(), Workers(threads, check) as workers:
+    workers = Workers(threads, check)
+    with single_threaded_blas():
         run = _Run(
             source,
             shape=shape,

@@ -1,4 +1,8 @@
-"""A small thread pool over chunks that reports to a caller and stops when told to.
+"""Chunks on a few threads, with a caller that can stop them.
+
+Helper threads live only as long as one call of `each`, in which the calling thread works too. Between two
+calls, and so between two pictures, there is no thread to leave behind, whatever happens to the generator
+that yields them.
 
 No random number is drawn and no result is combined out of order here, so the number of threads never changes
 a byte.
@@ -6,22 +10,20 @@ a byte.
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Self, TypeVar
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import TracebackType
 
 __all__ = ["Workers"]
 
 Chunk = TypeVar("Chunk")
 
-_POLL_S = 0.03
-
 
 class Workers:
-    """Run chunks on `threads` threads, asking `check` before each of them.
+    """Run chunks on `threads` threads, asking `check` before each of the calling thread's.
 
     Parameters
     ----------
@@ -34,26 +36,6 @@ class Workers:
     def __init__(self, threads: int, check: Callable[[], None] | None) -> None:
         self._threads = threads
         self._check = check
-        self._pool = ThreadPoolExecutor(threads, "imgvar-patch") if threads > 1 else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Wait for the running chunks and end every thread; safe to call twice."""
-        if self._pool is None:
-            return
-        try:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-        except BaseException:
-            # A second interrupt while waiting must not leave a thread behind either.
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            raise
 
     def check(self) -> None:
         """Raise what the caller's `check` raises, if it asks to stop."""
@@ -65,28 +47,61 @@ class Workers:
 
         The first exception of a chunk, or of `check`, is raised after the running chunks have ended.
         """
-        todo = list(chunks)
-        if self._pool is None or len(todo) < 2:  # noqa: PLR2004
-            for chunk in todo:
-                self.check()
-                function(chunk)
-            return
-        running: set[Future[object]] = set()
+        work = _Work(function, chunks)
+        helpers = [
+            threading.Thread(target=work.help, name="imgvar-patch", daemon=True)
+            for _ in range(min(self._threads, work.count) - 1)
+        ]
         try:
-            for chunk in todo:
-                self.check()
-                while len(running) >= self._threads:
-                    running = self._collect(running)
-                running.add(self._pool.submit(function, chunk))
-            while running:
-                running = self._collect(running)
+            for helper in helpers:
+                helper.start()
+            work.run(self.check)
         finally:
-            wait(running)
+            work.stop()
+            try:
+                _join(helpers)
+            except BaseException:
+                # A second interrupt while waiting must not leave a thread behind either.
+                _join(helpers)
+                raise
+        work.finish()
 
-    def _collect(self, running: set[Future[object]]) -> set[Future[object]]:
-        done, pending = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
-        for future in done:
-            future.result()
-        if not done:
-            self.check()
-        return pending
+
+class _Work(Generic[Chunk]):
+    """The chunks of one call that nobody has begun, and what went wrong."""
+
+    def __init__(self, function: Callable[[Chunk], object], chunks: Iterable[Chunk]) -> None:
+        self._function = function
+        self._todo = deque(chunks)
+        self._error: BaseException | None = None
+        self.count = len(self._todo)
+
+    def run(self, check: Callable[[], None] | None = None) -> None:
+        while True:
+            if check is not None:
+                check()
+            try:
+                chunk = self._todo.popleft()
+            except IndexError:
+                return
+            self._function(chunk)
+
+    def help(self) -> None:
+        try:
+            self.run()
+        except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
+            self._error = error
+            self.stop()
+
+    def stop(self) -> None:
+        self._todo.clear()
+
+    def finish(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        while thread.is_alive():
+            thread.join()

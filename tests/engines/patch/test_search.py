@@ -23,8 +23,7 @@ def test_exact_search_is_the_brute_force_one(seed, height, width, channels):
     known = vectors(rng.random((width, height, channels), np.float32))
     scale = 49 * channels
     distances, best = brute_force(asked, known, scale)
-    with Workers(1, None) as workers:
-        match = nearest_complete(asked, known, scale, workers)
+    match = nearest_complete(asked, known, scale, Workers(1, None))
     np.testing.assert_array_equal(match.index, best)
     np.testing.assert_allclose(match.distance, distances[np.arange(len(asked)), best], atol=1e-5)
     np.testing.assert_allclose(match.missing, distances.min(axis=0), atol=1e-5)
@@ -35,9 +34,8 @@ def test_threads_do_not_change_the_result(threads, photograph):
     """Chunks on several threads find the same as one thread."""
     patches = vectors(photograph("coffee", 40))
     shuffled = patches[::-1] * np.float32(0.9)
-    with Workers(1, None) as one, Workers(threads, None) as several:
-        alone = nearest_complete(shuffled, patches, 147, one)
-        shared = nearest_complete(shuffled, patches, 147, several)
+    alone = nearest_complete(shuffled, patches, 147, Workers(1, None))
+    shared = nearest_complete(shuffled, patches, 147, Workers(threads, None))
     np.testing.assert_array_equal(alone.index, shared.index)
     np.testing.assert_array_equal(alone.missing, shared.missing)
 
@@ -45,8 +43,7 @@ def test_threads_do_not_change_the_result(threads, photograph):
 def test_own_patches_are_found(photograph):
     """A picture asked for its own patches gets each one back in its place."""
     patches = vectors(photograph("astronaut", 20))
-    with Workers(1, None) as workers:
-        match = nearest_complete(patches, patches, 147, workers)
+    match = nearest_complete(patches, patches, 147, Workers(1, None))
     np.testing.assert_array_equal(match.index, np.arange(len(patches)))
 
 

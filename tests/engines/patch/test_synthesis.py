@@ -1,11 +1,18 @@
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.feature import match_template
+from threadpoolctl import threadpool_info
 
+from ipy_imgvar.engines.patch import synthesis
+from ipy_imgvar.engines.patch.novelty import new_share
+from ipy_imgvar.engines.patch.resize import resize
 from ipy_imgvar.engines.patch.synthesis import is_flat, synthesise
 
 
@@ -33,7 +40,7 @@ def random_source(rng, height, width, channels):
     st.floats(0, 1),
     st.integers(0, 2**63),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_small_picture_works(content, size, channels, strength, seed):
     """Whatever the size, channels, strength and seed, the pictures have the asked shape and type."""
     source = random_source(np.random.default_rng(content), *size, channels)
@@ -199,3 +206,72 @@ def test_check_is_called_often(photograph):
     pictures(photograph("astronaut", 512), check=lambda: moments.append(time.process_time()))
     moments.append(time.process_time())
     assert np.diff(moments).max() < 0.2
+
+
+def test_an_interrupt_leaves_no_thread(photograph):
+    """KeyboardInterrupt, wherever in the engine it strikes, leaves no thread and no limit on BLAS."""
+    source = photograph("rocket", 256)
+    folder = str(Path(synthesis.__file__).parent)
+    before = threadpool_info()
+    for moment in range(50, 30_000, 3_001):
+        moments = iter(range(moment))
+
+        def strike(frame, _event, _argument, moments=moments):
+            if not frame.f_code.co_filename.startswith(folder):
+                return None
+            frame.f_trace_opcodes = True
+            if next(moments, None) is None:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return strike
+
+        sys.settrace(strike)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                pictures(source, strength=0.2, n=3)
+        finally:
+            sys.settrace(None)
+        assert engine_threads() == []
+        assert threadpool_info() == before
+
+
+def test_a_subject_that_moves_stays_whole(photograph):
+    """What is unlike all the rest is found again in the picture, elsewhere or mirrored, at any strength."""
+    source = photograph("rocket", 128)
+    subject = source[40:116, 56:74].mean(axis=2)
+    for strength in (0.5, 0.85):
+        for picture in pictures(source, n=3, strength=strength, tone=False):
+            grey = picture.mean(axis=2)
+            best = max(
+                match_template(grey, template, pad_input=False).max()
+                for template in (subject, subject[:, ::-1])
+            )
+            assert best > 0.85
+
+
+def test_statistics_on_a_photograph(photograph):
+    """Pictures have the source's colours and sharpness, and are as new as strength says."""
+    source = photograph("astronaut", 128)
+    grey = source.mean(axis=2)
+    sharpness = np.abs(np.diff(grey, axis=1)).mean()
+    apart = {}
+    for strength in (0.1, 0.6):
+        made = [picture / np.float32(255) for picture in pictures(source, n=3, strength=strength, tone=False)]
+        for picture in made:
+            ratio = np.abs(np.diff(picture.mean(axis=2), axis=1)).mean() / sharpness
+            assert 0.85 < ratio < 1.15
+            quantiles = np.linspace(0.05, 0.95, 19)
+            assert np.abs(np.quantile(picture, quantiles) - np.quantile(source, quantiles)).mean() < 0.08
+        pairs = [(0, 1), (0, 2), (1, 2)]
+        assert min(np.abs(made[left] - made[right]).mean() for left, right in pairs) > 4 / 255
+        apart[strength] = np.mean(
+            [new_share(resize(picture, (32, 32)), resize(source, (32, 32))) for picture in made]
+        )
+    assert apart[0.1] < 0.1 < apart[0.6]
+
+
+def test_retargeting_shows_the_subject_once_more_or_less(photograph):
+    """A wider canvas has the source's height of things: its rows keep their mean brightness."""
+    source = photograph("rocket", 96)
+    wide = pictures(source, shape=(96, 160), tone=False)[0] / 255
+    assert np.abs(wide.mean(axis=(1, 2)) - source.mean(axis=(1, 2))).mean() < 0.06

@@ -1,0 +1,313 @@
+"""Measure the patch engine: seconds, memory, and the quality of its pictures on scikit-image's photographs.
+
+    python benchmarks/engine.py                       everything, a few minutes
+    python benchmarks/engine.py --only speed          seconds, memory and the lower bound
+    python benchmarks/engine.py --only quality        the table of figures by picture and strength
+    python benchmarks/engine.py --peer FOLDER         beside Efficient-GPNN (its repository; needs torch and
+    faiss)
+
+CPU seconds are the process's, after a warm-up on a small picture; each timing has its own process, so that
+the peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
+
+PHOTOGRAPHS = ("chelsea", "coffee", "astronaut", "rocket", "camera", "coins", "hubble_deep_field")
+SIZES = (256, 512, 1024)
+STRENGTHS = (0.2, 0.5, 0.8, 1.0)
+QUALITY_PX = 256
+SEED = 7
+GREY = np.array([0.299, 0.587, 0.114])
+
+
+def photograph(name: str, side_px: int) -> np.ndarray:
+    """Return a photograph that ships with scikit-image, cut square, as float32 RGB, 0..1."""
+    from skimage import data
+
+    picture = Image.fromarray(getattr(data, name)()).convert("RGB")
+    short = min(picture.size)
+    left, top = (picture.width - short) // 2, (picture.height - short) // 2
+    square = picture.crop((left, top, left + short, top + short)).resize((side_px, side_px), Image.LANCZOS)
+    return np.asarray(square, np.float32) / 255
+
+
+def make(source: np.ndarray, n: int, strength: float, **options: bool) -> list[np.ndarray]:
+    """Return n pictures of a source, as uint8."""
+    from ipy_imgvar.engines.patch.synthesis import synthesise
+
+    return list(synthesise(source, shape=source.shape[:2], n=n, strength=strength, seed=SEED, **options))
+
+
+def run_one(side_px: int, n: int, strength: float) -> None:
+    """Time one run in this process and print it as JSON."""
+    started = time.process_time()
+    from ipy_imgvar.engines.patch import synthesis  # noqa: F401 - timed
+
+    imported = time.process_time() - started
+    # Not scikit-image's loader: its imports would count in the peak.
+    picture = Image.open(sys.stdin.buffer).resize((side_px, side_px), Image.LANCZOS)
+    source = np.asarray(picture, np.float32) / 255
+    make(np.ascontiguousarray(source[:96, :96]), 1, strength)
+    cpu, wall = time.process_time(), time.perf_counter()
+    make(source, n, strength)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"import": imported, "cpu": cpu / n, "wall": wall / n, "peak": peak}))
+
+
+def timed(name: str, side_px: int, n: int, strength: float) -> dict[str, float]:
+    """Time one run in a process of its own."""
+    from skimage import data
+
+    path = Path(data.__file__).parent / f"{name}.png"
+    command = [sys.executable, __file__, "--one", str(side_px), str(n), str(strength)]
+    with path.open("rb") as picture:
+        done = subprocess.run(command, stdin=picture, capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+def machine() -> dict[str, float]:
+    """Measure one core: products in GFLOP/s, gathers in million floats/s, copies in GB/s."""
+    from ipy_imgvar.engines.patch.blas import single_threaded_blas
+
+    rng = np.random.default_rng(0)
+    left, right = rng.random((2, 2048, 2048), np.float32)
+    table = rng.random((1_000_000, 16), np.float32)
+    index = rng.integers(0, len(table), len(table))
+    target = np.empty_like(table)
+
+    def best(work: object) -> float:
+        times = []
+        for _ in range(4):
+            start = time.perf_counter()
+            work()  # type: ignore[operator]
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    with single_threaded_blas():
+        product = best(lambda: left @ right)
+    gather = best(lambda: np.take(table, index, axis=0, out=target, mode="clip"))
+    copy = best(lambda: np.copyto(target, table))
+    return {
+        "gflops": 2 * 2048**3 / product / 1e9,
+        "mfloats": table.size / gather / 1e6,
+        "gbs": table.nbytes / copy / 1e9,
+    }
+
+
+def lower_bound(side_px: int, speeds: dict[str, float], threads: int = 2) -> float:
+    """Return the wall seconds that the plain method's least work takes at the machine's speed.
+
+    The plain method matches every patch of every level: six products of all pairs at the exact levels, and
+    above them, once for every patch, its 147 values copied, projected to 16 features, and the features of
+    one candidate gathered. Nothing else is counted, and all threads are always busy. Inheriting the field
+    avoids most of this at the large levels.
+    """
+    from ipy_imgvar.engines.patch.pyramid import pyramid
+
+    seconds = 0.0
+    for level in pyramid(np.zeros((side_px, side_px, 3), np.float32), (side_px, side_px)):
+        if level.pairs <= 2_500**2:
+            seconds += 6 * level.pairs * 2 * 151 / (speeds["gflops"] * 1e9)
+            continue
+        patches = level.output[0] * level.output[1]
+        seconds += patches * 147 * 4 / (speeds["gbs"] * 1e9)
+        seconds += patches * 147 * 16 * 2 / (speeds["gflops"] * 1e9)
+        seconds += patches * 16 / (speeds["mfloats"] * 1e6)
+    return seconds / threads
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    """Return a picture's luma as float64, 0..1; uint8 pictures are scaled."""
+    scaled = image / 255 if image.dtype == np.uint8 else image
+    return np.asarray(scaled[..., :3], np.float64) @ GREY
+
+
+def patch_swd(source: np.ndarray, made: np.ndarray) -> float:
+    """Return 1000 times the sliced Wasserstein distance of 7x7 RGB patches, meaned over a pyramid.
+
+    128 fixed random unit projections, the mean absolute difference of sorted projections, halving until the
+    short side is below 64.
+    """
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(147, 128)).astype(np.float32)
+    directions /= np.linalg.norm(directions, axis=0)
+    pair = [np.asarray(source, np.float32), made.astype(np.float32) / 255]
+    distances = []
+    while True:
+        left, right = (
+            np.sort(sliding_window_view(one, (7, 7), axis=(0, 1)).reshape(-1, 147) @ directions, axis=0)
+            for one in pair
+        )
+        distances.append(float(np.abs(left - right).mean()))
+        if min(pair[0].shape[:2]) < 128:
+            return 1000 * statistics.mean(distances)
+        pair = [(one[::2, ::2] + one[1::2, ::2] + one[::2, 1::2] + one[1::2, 1::2]) / 4 for one in pair]
+
+
+def new_share(source: np.ndarray, made: np.ndarray) -> float:
+    """Return 1 minus the best correlation of the source's inner 80 % with a picture, at 64 px.
+
+    All shifts, five zooms from 0.8 to 1, and mirroring are tried: 0 is the source moved.
+    """
+    from skimage.feature import match_template
+    from skimage.transform import resize
+
+    known, image = (resize(grey(one), (64, 64), anti_aliasing=True) for one in (source, made))
+    inner = known[6:58, 6:58]
+    best = -1.0
+    for zoom in (0.8, 0.85, 0.9, 0.95, 1.0):
+        side = round(52 * zoom)
+        template = resize(inner, (side, side), anti_aliasing=True)
+        best = max(best, *(float(match_template(image, one).max()) for one in (template, template[:, ::-1])))
+    return 1 - best
+
+
+def gradient(image: np.ndarray) -> float:
+    """Return the mean absolute gradient of a picture's luma."""
+    luma = grey(image)
+    return float(np.abs(np.diff(luma, axis=0)).mean() + np.abs(np.diff(luma, axis=1)).mean())
+
+
+def figures(source: np.ndarray, strength: float) -> dict[str, float | list[float]]:
+    """Return the figures of four pictures of a source, tone off; without mirroring unless a name says so."""
+    from skimage.metrics import structural_similarity
+
+    made = make(source, 4, strength, tone=False, flip=False)
+    turned = make(source, 4, strength, tone=False, flip=True)
+    pairs = [(left, right) for place, left in enumerate(turned) for right in turned[:place]]
+    return {
+        "swd": statistics.mean(patch_swd(source, one) for one in made),
+        "diversity": float(np.stack([grey(one) for one in made]).std(axis=0).mean() / grey(source).std()),
+        "1-ssim": 1
+        - statistics.mean(
+            structural_similarity(grey(source), grey(one), gaussian_weights=True, sigma=1.5, data_range=1)
+            for one in made
+        ),
+        "sharpness": statistics.mean(gradient(one) / gradient(source) for one in made),
+        "share-": [new_share(source, one) for one in made],
+        "share": [new_share(source, one) for one in turned],
+        "apart": min(float(np.abs(left.astype(float) - right).mean()) for left, right in pairs),
+        "siblings": min(new_share(left / np.float32(255), right) for left, right in pairs),
+    }
+
+
+def report_quality() -> None:
+    """Print one line per picture and strength, and the medians."""
+    print(f"\nQuality at {QUALITY_PX} px, n=4, tone off. share is the new share with mirroring allowed,")
+    print("share- without; apart the grey levels between the nearest two siblings, siblings the least new")
+    print("share of one against another.")
+    print(
+        f"{'strength':8} {'picture':18} swd*1000 divers 1-ssim sharp  share-  share  (least)  apart siblings"
+    )
+    for strength in STRENGTHS:
+        shares: dict[str, list[float]] = {"share": [], "share-": []}
+        for name in PHOTOGRAPHS:
+            found = figures(photograph(name, QUALITY_PX), strength)
+            for kind, values in shares.items():
+                values.extend(found[kind])  # type: ignore[arg-type]
+            print(
+                f"{strength:8} {name:18} {found['swd']:8.1f} {found['diversity']:6.2f} "
+                f"{found['1-ssim']:6.2f} "
+                f"{found['sharpness']:5.2f} {statistics.median(found['share-']):7.2f} "
+                f"{statistics.median(found['share']):6.2f} {min(found['share']):8.2f} {found['apart']:6.1f} "
+                f"{found['siblings']:8.2f}",
+                flush=True,
+            )
+        medians = ", ".join(f"{kind} {statistics.median(values):.3f}" for kind, values in shares.items())
+        print(f"{strength:8} medians: {medians}")
+
+
+def report_speed() -> None:
+    """Print seconds and memory, and how far the 1024 px figure is from the lower bound."""
+    print("Seconds per picture (CPU of the whole process, wall) and peak memory of the process, astronaut")
+    print(f"{'side':>5} {'n':>2} {'strength':>8} {'cpu':>6} {'wall':>6} {'MiB':>5} {'import':>7}")
+    walls = {}
+    for side_px in SIZES:
+        for n in (1, 4):
+            for strength in (0.5, 0.85):
+                found = timed("astronaut", side_px, n, strength)
+                walls[side_px, n, strength] = found["wall"]
+                print(
+                    f"{side_px:5} {n:2} {strength:8} {found['cpu']:6.2f} {found['wall']:6.2f} "
+                    f"{found['peak']:5.0f} {found['import']:7.3f}",
+                    flush=True,
+                )
+    speeds = machine()
+    bound = lower_bound(1024, speeds)
+    print(
+        f"one core: {speeds['gflops']:.0f} GFLOP/s, gathers {speeds['mfloats']:.0f} million floats/s, "
+        f"copies {speeds['gbs']:.1f} GB/s"
+    )
+    print(
+        f"lower bound at 1024 px: {bound:.3f} s wall; "
+        f"n=4 takes {walls[1024, 4, 0.5] / bound:.1f} times that, "
+        f"n=1 {walls[1024, 1, 0.5] / bound:.1f} times"
+    )
+
+
+def report_peer(folder: Path) -> None:
+    """Run Efficient-GPNN (faiss IVF on the CPU) on one picture beside the engine."""
+    source = photograph("coffee", 250)
+    start = time.process_time()
+    ours = make(source, 4, 0.5, tone=False, flip=False)
+    our_seconds = (time.process_time() - start) / len(ours)
+    sys.path.insert(0, str(folder))
+    import torch
+    from GPNN import generate
+    from utils.image import get_pyramid_scales
+    from utils.NN_modules import FaissIVF
+
+    reference = torch.from_numpy(np.moveaxis(source, -1, 0)[None].copy()) * 2 - 1
+    start = time.process_time()
+    made = generate(
+        reference,
+        FaissIVF(),
+        pyramid_scales=get_pyramid_scales(source.shape[0], 14, 0.75),
+        keys_blur_factor=0.75,
+        additive_noise_sigma=0.75,
+    )
+    seconds = time.process_time() - start
+    image = np.moveaxis(made[0].cpu().numpy(), 0, -1)
+    theirs = np.rint(np.clip((image + 1) / 2, 0, 1) * 255).astype(np.uint8)
+    print(f"\nEfficient-GPNN at 250 px: {seconds:.1f} CPU s, swd*1000 {patch_swd(source, theirs):.1f}")
+    print(
+        f"ours: {our_seconds:.2f} CPU s ({seconds / our_seconds:.0f} times faster), "
+        f"swd*1000 {statistics.mean(patch_swd(source, one) for one in ours):.1f}"
+    )
+
+
+def main() -> None:
+    """Parse the command line and print the reports asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=["speed", "quality"])
+    parser.add_argument("--peer", type=Path, metavar="FOLDER", help="a checkout of Efficient-GPNN")
+    parser.add_argument("--one", nargs=3, metavar=("SIDE", "N", "STRENGTH"), help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.one:
+        side_px, n, strength = chosen.one
+        run_one(int(side_px), int(n), float(strength))
+        return
+    if chosen.only != "quality":
+        report_speed()
+    if chosen.only != "speed":
+        report_quality()
+    if chosen.peer:
+        report_peer(chosen.peer)
+
+
+if __name__ == "__main__":
+    main()

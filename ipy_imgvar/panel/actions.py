@@ -1,0 +1,504 @@
+"""What each button of the panel does: all decisions, no widgets.
+
+An action returns at once. What takes time (reading a source, a run) is a job; it changes the state through
+`Job.tell`, so that a job which was left behind changes nothing.
+"""
+
+from __future__ import annotations
+
+import builtins
+import html as markup
+import keyword
+import time
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar import codec
+from ipy_imgvar.client import Client
+from ipy_imgvar.engines import default_engine, engine_names
+from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidImageError, InvalidRequestError
+from ipy_imgvar.gallery import caption, contact_sheet, html, image_html, plain, text
+from ipy_imgvar.journal import history, keep_source, last, made_here
+from ipy_imgvar.likeness import THUMBNAIL_PX, distance, sample
+from ipy_imgvar.panel import engines, recipe
+from ipy_imgvar.panel.job import Job, Worker
+from ipy_imgvar.panel.state import Card, PanelState, Status
+from ipy_imgvar.panel.tree import grow
+from ipy_imgvar.request import STRENGTHS, VariationRequest
+from ipy_imgvar.result import Variation, Variations, converted, form_of
+from ipy_imgvar.settings import connection, key_in_environment
+from ipy_imgvar.source import Source, load_sources, looks_like_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ipy_imgvar.likeness import Sample
+    from ipy_imgvar.request import Fit
+
+__all__ = ["ENLARGED_PX", "UPLOAD_MAX_BYTES", "PanelActions"]
+
+#: Jupyter drops what is larger than its web socket's limit (10 MiB) without a word.
+UPLOAD_MAX_BYTES: Final = 10_000_000
+ENLARGED_PX: Final = 512
+_REFRESH_S: Final = 0.1
+#: What may be a PNG of ours, or name one.
+_ENCODED: Final = (str, Path, bytes, Source)
+
+
+class PanelActions:
+    """The buttons' side of the panel.
+
+    Parameters
+    ----------
+    state
+        What they change.
+    namespace
+        The notebook's variables.
+    client
+        Makes all variations, or None to make a client of the chosen engine for each run.
+    worker, loader
+        For runs, and for reading sources and earlier runs.
+    """
+
+    def __init__(
+        self,
+        state: PanelState,
+        namespace: dict[str, Any],
+        client: Client | None = None,
+        worker: Worker | None = None,
+        loader: Worker | None = None,
+    ) -> None:
+        self.state = state
+        self._namespace = namespace
+        self._client = client
+        self._worker = worker or Worker()
+        self._loader = loader or Worker()
+        self._seen: Variations | None = None
+        self._replaceable = ""
+        self.engines = [client.engine.name] if client is not None else engine_names()
+        state.engine = (
+            self.engines[0] if client is not None else default_engine(connection(namespace=namespace))
+        )
+        state.observe(self._engine_changed, "engine")
+        state.observe(self._recite, "result")
+        state.observe(self._preview_changed, ["size", "fit", "sample"])
+        self._engine_changed()
+        self.look_around()
+        self.grow()
+
+    def close(self) -> None:
+        """End the jobs; it may be called more than once."""
+        self._worker.close()
+        self._loader.close()
+        if self.state.busy:
+            self.state.finish(Status.CANCELLED)
+
+    # Sources
+
+    def upload(self, name: str, data: bytes) -> None:
+        """Take a picture that was uploaded."""
+        if len(data) > UPLOAD_MAX_BYTES:
+            raise InvalidImageError(
+                f"{plain(name)} has {len(data) / 1e6:.1f} MB; allowed: {UPLOAD_MAX_BYTES / 1e6:.0f} MB by upload; "
+                "type its path instead"
+            )
+        self._choose(Source(Path(name).name or "upload", data=data))
+
+    def type_source(self, written: str) -> None:
+        """Take a path or a URL."""
+        if written.strip() and written != self.state.typed:
+            is_address = written.strip().lower().startswith(("http://", "https://"))
+            self._choose(written.strip(), origin=repr(written.strip()) if is_address else "", typed=written)
+
+    def pick_variable(self, name: str) -> None:
+        """Take the image that a variable holds."""
+        if name and name != self.state.origin:
+            if name not in self._namespace:
+                raise InvalidImageError(f"there is no variable {name} any more; pick another")
+            value = self._namespace[name]
+            self._choose(value, origin=name, name=name, restore=isinstance(value, _ENCODED))
+
+    def use(self, image: Any) -> None:
+        """Take any kind of image that the client takes, such as the panel's own argument."""
+        if isinstance(image, list) and len(image) == 1:
+            image = image[0]
+        name = next((name for name in self.state.variables if self._namespace.get(name) is image), None)
+        if isinstance(image, Source) and image.path is None and image.name in self.state.variables:
+            name = image.name
+        self._choose(image, origin=name or "", name=name, restore=isinstance(image, _ENCODED))
+
+    def use_last(self) -> None:
+        """Take the newest picture that was made, by the panel, the magic or a call."""
+        newest = last()
+        if not newest:
+            raise InvalidImageError("nothing was made yet; upload a picture or type its path")
+        self._choose(newest[0], restore=False)
+
+    def vary(self, index: int) -> None:
+        """Take a picture of the gallery as the next source."""
+        picture = self.state.cards[index].picture
+        self._choose(picture, restore=False)
+        self.state.notice = f"{plain(picture.name)} is the source now; Run varies it again"
+
+    def _choose(
+        self, value: Any, *, origin: str = "", name: str | None = None, typed: str = "", restore: bool = True
+    ) -> None:
+        """Read a source on the loader's thread; a newer choice replaces one that is still being read."""
+
+        def work(job: Job) -> None:
+            try:
+                sources = load_sources(value, name=name)
+                source = sources[0]
+                taken = sample(source)
+                settings = codec.parameters_of(source.read()) if restore else None
+            except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread
+                job.tell(self._loaded, f"{_message(exc)}; the source is unchanged")
+                return
+            choice = partial(
+                self._take, source, taken, settings, origin=origin, typed=typed, count=len(sources)
+            )
+            job.tell(choice)
+
+        self.state.error = self.state.notice = ""
+        self.state.loading = True
+        self._loader.submit(work, replace=True)
+
+    def _take(
+        self,
+        source: Source,
+        taken: Sample,
+        settings: dict[str, Any] | None,
+        *,
+        origin: str,
+        typed: str,
+        count: int,
+    ) -> None:
+        state = self.state
+        state.origin, state.typed = origin, typed
+        state.source = source
+        state.sample = taken
+        notes = [f"the first of {count} images is the source"] if count > 1 else []
+        if settings:
+            try:
+                self._restore(settings)
+                notes.append(f"{plain(source.name)} is a picture of ours: its settings and seed are restored")
+            except InvalidRequestError as exc:
+                notes.append(f"its settings can't be restored ({exc})")
+        self._loaded()
+        state.notice = "; ".join([*filter(None, [state.notice]), *notes])
+
+    def _loaded(self, error: str = "") -> None:
+        self.state.loading = False
+        self.state.error = error
+
+    def _restore(self, settings: dict[str, Any]) -> None:
+        known = {**settings, "engine": settings.get("engine")}
+        if known["engine"] not in self.engines:
+            known["engine"] = None
+        self.state.restore(known)
+        if "model" in self.state.refused:
+            self.state.model = ""
+
+    def _preview_changed(self, _: Any = None) -> None:
+        state = self.state
+        if state.sample is None or state.source is None:
+            return
+        try:
+            request = VariationRequest.from_arguments(size=state.size, fit=state.fit)
+        except InvalidRequestError as exc:
+            state.error = str(exc)
+            return
+        name = plain(state.source.name)
+        image = state.sample.fitted(request.size, request.fit)
+        width, height = state.sample.size
+        words = f"{name}, {width}x{height}, {request.fit} to {request.size[0]}x{request.size[1]}"
+        alt = f"What will be sent: {words}"
+        state.preview = _figure(image_html(codec.encode_png(image), alt, THUMBNAIL_PX)[0], words)
+
+    # Controls
+
+    def _engine_changed(self, _: Any = None) -> None:
+        engine = (
+            self._client.engine
+            if self._client is not None
+            else engines.known_engine(self.state.engine, self._namespace)
+        )
+        self.state.refused = engines.refusals(engine)
+        self.state.default_model = engines.default_model(engine)
+
+    def choose_strength(self, word: str) -> None:
+        """Set the strength to one of the three words."""
+        self.state.strength = STRENGTHS[word]
+
+    def type_seed(self, written: str) -> None:
+        """Keep a seed that a person typed; an emptied field draws a new one for each run."""
+        if written != self.state.seed:
+            self.state.seed, self.state.seed_locked = written, bool(written.strip())
+
+    def name_key(self, written: str) -> None:
+        """Take the name of the variable that holds the key; what is no such name is not kept, and not shown."""
+        name = written.strip()
+        if name == self.state.key_name:
+            return
+        if name and name not in self._namespace and key_in_environment(name) is None:
+            raise InvalidRequestError(
+                "there is no variable of that name; assign the key to one, as in my_key = getpass(), and type its "
+                "name here, never the key (what was typed is not kept)"
+            )
+        self.state.key_name = name or "OPENAI_API_KEY"
+        self.look_around()
+
+    def look_around(self, _: Any = None) -> None:
+        """See which variables hold images, where the key is, and whether a run was made elsewhere."""
+        state = self.state
+        variables = dict(self._namespace)
+        state.variables = tuple(
+            sorted(name for name, value in variables.items() if name[:1] != "_" and looks_like_image(value))
+        )
+        state.key_origin = engines.key_origin(variables, state.key_name)
+        if made_here() is not self._seen and not state.busy:
+            self.grow()
+
+    # Runs
+
+    def run(self) -> None:
+        """Start a run, unless one is going on."""
+        state = self.state
+        if state.busy:
+            return
+        if state.source is None:
+            raise InvalidImageError(
+                "there is no source yet; upload a picture, type its path, or pick a variable"
+            )
+        arguments = state.arguments()
+        taken = state.sample
+        source = state.source
+        if state.begin() and not self._worker.submit(lambda job: self._work(job, source, taken, arguments)):
+            state.finish(Status.FAILED, error="another run is going on; wait for it, or cancel it")
+
+    def cancel(self) -> None:
+        """Stop the run; one that does not answer is left behind, and what it still makes goes to the store."""
+        if self.state.cancel():
+            self._worker.cancel(self._left_behind)
+
+    def _left_behind(self) -> None:
+        if not self.state.busy:  # It ended while it was given up.
+            return
+        self.state.finish(Status.CANCELLED)
+        self.state.notice = "cancelled; what the request may still bring will be in the history"
+
+    @contextmanager
+    def _a_client(self) -> Iterator[Client]:
+        if self._client is not None:
+            yield self._client
+            return
+        key = engines.key_in(self._namespace, self.state.key_name)
+        with Client(self.state.engine, api_key=key, namespace=self._namespace) as client:
+            yield client
+
+    def _work(self, job: Job, source: Source, taken: Sample, arguments: dict[str, Any]) -> Callable[[], None]:
+        """Run on the worker's thread, and return how it ended."""
+        refreshed = 0.0
+
+        def progress(fraction: float, text: str) -> None:
+            nonlocal refreshed
+            now = time.monotonic()
+            if now - refreshed >= _REFRESH_S:
+                refreshed = now
+                job.tell(self.state.advance, fraction, text)
+
+        def picture(made: Variation) -> None:
+            if not job.abandoned:
+                job.tell(self.state.add, _card(made, taken, arguments["fit"], self.state.engine))
+
+        status, result, error = Status.FAILED, None, ""
+        try:
+            kept = keep_source(source)
+            with self._a_client() as client:
+                result = client.variations(
+                    kept, **arguments, on_progress=progress, on_picture=picture, cancel=job.stop
+                )
+            status = Status.DONE
+        except CancelledError as exc:
+            status, result = Status.CANCELLED, exc.partial
+        except ImageVariationError as exc:
+            result, error = exc.partial, str(exc)
+        except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread
+            error = _message(exc)
+        return partial(self._ended, status, result, error)
+
+    def _ended(self, status: Status, result: Variations | None, error: str) -> None:
+        self.grow()
+        self.state.finish(status, result, error)
+
+    # What was made
+
+    def select(self, index: int, *, on: bool) -> None:
+        """Select a picture, or not."""
+        self.state.selected = tuple(
+            sorted({*self.state.selected, index} if on else {*self.state.selected} - {index})
+        )
+
+    def select_all(self, *, on: bool) -> None:
+        """Select all pictures, or none."""
+        self.state.selected = tuple(range(len(self.state.cards))) if on else ()
+
+    def enlarge(self, index: int) -> None:
+        """Show one picture larger."""
+        card = self.state.cards[index]
+        alt = f"Enlarged: {card.caption}"
+        self.state.enlarged = _figure(image_html(card.picture.bytes, alt, ENLARGED_PX)[0], card.caption)
+
+    def reduce(self) -> None:
+        """Put the larger picture away."""
+        self.state.enlarged = ""
+
+    def bind(self, name: str, form: str) -> None:
+        """Bind the selected pictures, or all, to a variable; a name in use is replaced when it is asked for twice."""
+        name = name.strip()
+        chosen = self._chosen()
+        form = form_of(form)
+        _check_name(name)
+        if name in self._namespace and name != self._replaceable:
+            self._replaceable = name
+            kind = type(self._namespace[name]).__name__
+            raise InvalidRequestError(f"{name} is a variable already ({kind}); bind again to replace it")
+        single = len(chosen) == 1
+        self._namespace[name] = converted(chosen, form, single=single)
+        self._replaceable = name
+        what = f"one {form}" if single else f"a list of {len(chosen)} {form}s"
+        self._done(f"{name} is {what}")
+        self.look_around()
+
+    def save(self, where: str) -> None:
+        """Save the selected pictures, or all, in a folder or under a pattern."""
+        if not where.strip():
+            raise InvalidRequestError(
+                "there is no place to save to; type a folder, or a name such as out/{stem}-{i}.png"
+            )
+        paths = self._chosen().save(where.strip())
+        self._done("saved " + ", ".join(map(str, paths)))
+
+    def insert(self) -> None:
+        """Show the selected pictures, or all, as a plain output below the panel, beside those that are there."""
+        chosen = self._chosen()
+        if not self.state.can_insert:
+            raise InvalidRequestError(
+                "this panel has no output of its own; show it as the last line of a cell, or bind the pictures"
+            )
+        there = list(self.state.inserted)
+        new = [each for each in chosen if each not in there]
+        self.state.inserted = (*there, *new)
+        self._done(f"{len(self.state.inserted)} below the panel, as an output that stays in the notebook")
+
+    def inserted_bundle(self) -> dict[str, Any]:
+        """Return what the plain output holds, by MIME type."""
+        pictures = Variations(self.state.inserted)
+        if not pictures:
+            return {"text/html": "", "text/plain": ""}
+        return {
+            "text/html": html(pictures),
+            "text/plain": text(pictures),
+            "image/png": contact_sheet(pictures),
+        }
+
+    def _chosen(self) -> Variations:
+        chosen = self.state.chosen
+        if not chosen:
+            raise InvalidRequestError("there are no pictures yet; choose a source and press Run")
+        return chosen
+
+    def _done(self, words: str) -> None:
+        self.state.error = ""
+        self.state.notice = words
+
+    # History
+
+    def grow(self) -> None:
+        """Read the history again, the panel's runs and all others."""
+        self._seen = made_here()
+        self.state.nodes = grow(history())
+
+    def go_back(self, index: int) -> None:
+        """Show an earlier run again, with its settings, and with its source where that can still be read."""
+        if self.state.busy:
+            raise InvalidRequestError("a run is going on; wait for it, or cancel it, then go back")
+        run = self.state.nodes[index].run
+
+        def work(job: Job) -> None:
+            source = run[0].source
+            try:
+                taken = sample(source)
+            except ImageVariationError:
+                taken = None
+            fit: Fit = run.request.fit if run.request is not None else "crop"
+            try:
+                cards = tuple(_card(each, taken, fit, run.engine or "") for each in run)
+            except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread
+                job.tell(self._loaded, _message(exc))
+                return
+            job.tell(self._went_back, run, cards, source if taken else None, taken)
+
+        self.state.loading = True
+        self._loader.submit(work, replace=True)
+
+    def _went_back(
+        self, run: Variations, cards: tuple[Card, ...], source: Source | None, taken: Sample | None
+    ) -> None:
+        state = self.state
+        if state.busy:
+            self._loaded()
+            return
+        state.enlarged, state.selected = "", ()
+        state.result_origin = ""
+        state.result, state.cards = run, cards
+        if run.request is not None:
+            self._restore({**run.request.settings(), "engine": run.engine})
+        if source is not None:
+            state.origin = state.typed = ""
+            state.source = source
+            state.sample = taken
+        self._loaded()
+        state.status = Status.DONE
+        state.notice = (
+            ""
+            if source is not None
+            else f"{plain(run[0].source.name)} can't be read any more; the source is unchanged"
+        )
+
+    def _recite(self, _: Any = None) -> None:
+        run = self.state.result
+        if run is None or len(run) == 0 or run.request is None:
+            self.state.line = self.state.call = ""
+        else:
+            self.state.line = recipe.line(run, self.state.result_origin)
+            self.state.call = recipe.call(run, self.state.result_origin)
+
+
+def _card(picture: Variation, taken: Sample | None, fit: Fit, engine: str) -> Card:
+    """Return a picture's card; made on a job's thread, since it decodes the picture."""
+    data = picture.bytes
+    words = f"{caption(picture)} · {engine}"
+    if taken is not None:
+        words += f" · distance {distance(taken, data, fit):.2f}"
+    alt = f"Variation {picture.index} of {plain(picture.source.name)}"
+    return Card(picture, _figure(image_html(data, alt, THUMBNAIL_PX)[0], words), words)
+
+
+def _figure(image: str, words: str) -> str:
+    return f'<figure style="margin:0">{image}<figcaption>{markup.escape(words)}</figcaption></figure>'
+
+
+def _check_name(name: str) -> None:
+    if not name.isidentifier() or keyword.iskeyword(name) or not name.strip("_"):
+        raise InvalidRequestError(f"the variable is {name!r}; allowed: a name such as pictures")
+    if hasattr(builtins, name) or name == "get_ipython":
+        raise InvalidRequestError(f"{name} is a name of Python's own; choose another, such as pictures")
+
+
+def _message(exc: BaseException) -> str:
+    if isinstance(exc, ImageVariationError):
+        return str(exc)
+    return " ".join(f"{type(exc).__name__}: {exc}".split())

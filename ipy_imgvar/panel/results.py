@@ -1,0 +1,208 @@
+"""The lower half of the panel: pictures, what to do with them, the history and the code. Widgets only."""
+
+from __future__ import annotations
+
+import html as markup
+from typing import TYPE_CHECKING, Any, Final
+
+import ipywidgets as widgets
+
+from ipy_imgvar.panel.controls import note, row
+from ipy_imgvar.panel.tree import details
+
+if TYPE_CHECKING:
+    from ipy_imgvar.panel.actions import PanelActions
+    from ipy_imgvar.panel.controls import Guard
+    from ipy_imgvar.panel.state import Card, PanelState
+
+__all__ = ["GalleryBox", "RecordBox", "TakeBox"]
+
+_FORMS: Final = [
+    ("PIL images", "image"), ("arrays", "array"), ("bytes", "byte"), ("base64", "base64"), ("url", "url"),
+]  # fmt: skip
+
+
+def show(widget: Any, *, on: bool) -> None:
+    """Show a widget, or take it off the page."""
+    widget.layout.display = None if on else "none"
+
+
+class _CardBox(widgets.VBox):
+    """One picture. It is used again for the next run, since widgets are dear."""
+
+    def __init__(self, index: int, actions: PanelActions, guard: Guard) -> None:
+        number = index + 1
+        self.picture = widgets.HTML()
+        self.selected = widgets.Checkbox(description=f"Select {number}", indent=False)
+        self.larger = widgets.Button(description="Enlarge", tooltip=f"Enlarge variation {number}")
+        self.vary = widgets.Button(description="Vary", tooltip=f"Make variation {number} the next source")
+        self.selected.observe(guard(lambda change: actions.select(index, on=change["new"])), "value")
+        self.larger.on_click(guard(lambda _: actions.enlarge(index)))
+        self.vary.on_click(guard(lambda _: actions.vary(index)))
+        super().__init__([self.picture, row(self.selected, self.larger, self.vary)])
+        self.add_class("imgvar-card")
+
+    def put(self, card: Card) -> None:
+        """Show a card."""
+        self.picture.value = card.html
+
+
+class GalleryBox(widgets.VBox):
+    """The cards, and one picture enlarged."""
+
+    def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
+        self._state, self._actions, self._guard = state, actions, guard
+        self._pool: list[_CardBox] = []
+        self.cards = widgets.HBox()
+        self.cards.add_class("imgvar-cards")
+        self.enlarged = note("imgvar-wide")
+        self.close_enlarged = widgets.Button(description="Close", tooltip="Close the enlarged picture")
+        self.close_enlarged.add_class("imgvar-short")
+        self.close_enlarged.on_click(guard(lambda _: actions.reduce()))
+        state.observe(self._cards_changed, "cards")
+        state.observe(self._selection_changed, "selected")
+        state.observe(self._enlarged_changed, "enlarged")
+        super().__init__([self.cards, self.enlarged, self.close_enlarged])
+        self._cards_changed()
+        self._enlarged_changed()
+
+    def _cards_changed(self, change: Any = None) -> None:
+        cards = self._state.cards
+        while len(self._pool) < len(cards):
+            self._pool.append(_CardBox(len(self._pool), self._actions, self._guard))
+        before = change["old"] if change else ()
+        for index, card in enumerate(cards):
+            if index >= len(before) or before[index] is not card:
+                self._pool[index].put(card)
+        for box in self._pool[len(cards) :]:
+            box.picture.value = ""
+        self.cards.children = tuple(self._pool[: len(cards)])
+
+    def _selection_changed(self, _: Any = None) -> None:
+        for index, box in enumerate(self._pool):
+            box.selected.value = index in self._state.selected
+
+    def _enlarged_changed(self, _: Any = None) -> None:
+        self.enlarged.value = self._state.enlarged
+        show(self.close_enlarged, on=bool(self._state.enlarged))
+
+    @property
+    def spare(self) -> list[Any]:
+        """The cards that are not on the page."""
+        return self._pool[len(self._state.cards) :]
+
+
+class TakeBox(widgets.VBox):
+    """What to do with the pictures: bind, save, insert."""
+
+    def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
+        self._state = state
+        auto = widgets.Layout(width="auto")
+        label = {"description_width": "initial"}
+        self.all = widgets.Checkbox(description="Select all", indent=False, layout=auto)
+        self.name = widgets.Text(
+            "pictures", description="Variable name", style=label, layout=widgets.Layout(width="220px")
+        )
+        self.form = widgets.Dropdown(
+            description="as", options=_FORMS, style=label, layout=widgets.Layout(width="140px")
+        )
+        self.bind = widgets.Button(tooltip="Bind the pictures to the variable", layout=auto)
+        self.where = widgets.Text(
+            description="Folder or file", placeholder="out, or out/{stem}-{i}.jpg", style=label,
+            layout=widgets.Layout(width="300px", max_width="100%"),
+        )  # fmt: skip
+        self.save = widgets.Button(tooltip="Save the pictures to files", layout=auto)
+        self.insert = widgets.Button(
+            tooltip="Show the pictures below, as an output that is saved with the notebook", layout=auto
+        )
+        self.all.observe(guard(lambda change: actions.select_all(on=change["new"])), "value")
+        self.bind.on_click(guard(lambda _: actions.bind(self.name.value, self.form.value)))
+        self.save.on_click(guard(lambda _: actions.save(self.where.value)))
+        self.insert.on_click(guard(lambda _: actions.insert()))
+        state.observe(self._changed, ["cards", "selected"])
+        super().__init__(
+            [row(self.all, self.insert), row(self.name, self.form, self.bind), row(self.where, self.save)]
+        )
+        self._changed()
+
+    def _changed(self, _: Any = None) -> None:
+        words = self._state.chosen_words
+        self.bind.description = f"Bind {words}"
+        self.save.description = f"Save {words}"
+        self.insert.description = f"Insert {words} below"
+        show(self, on=bool(self._state.cards))
+        if not self._state.selected:
+            self.all.value = False
+
+
+class RecordBox(widgets.VBox):
+    """The history as a tree, and the code that repeats the shown run."""
+
+    def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
+        self._state = state
+        self.history = widgets.ToggleButton(description="History", tooltip="What was made so far")
+        self.code = widgets.ToggleButton(
+            description="Copy as code", tooltip="Code that repeats the shown run"
+        )
+        wide = widgets.Layout(width="100%", max_width="640px")
+        self.tree = widgets.Select(
+            description="Runs", rows=8, layout=wide, style={"description_width": "initial"}
+        )
+        self.details = widgets.HTML()
+        self.back = widgets.Button(
+            description="Go back to this run", tooltip="Show its pictures, settings and source again",
+        )  # fmt: skip
+        self.back.add_class("imgvar-short")
+        self.past = widgets.VBox([self.tree, self.details, self.back])
+        self.recipe = widgets.HTML()
+        self.history.observe(self._opened, "value")
+        self.code.observe(self._opened, "value")
+        self.tree.observe(self._node_chosen, "value")
+        self.back.on_click(guard(self._go_back(actions)))
+        state.observe(self._grown, "nodes")
+        state.observe(self._recited, ["line", "call"])
+        super().__init__([row(self.history, self.code), self.past, self.recipe])
+        self._grown()
+        self._recited()
+        self._opened()
+
+    def _go_back(self, actions: PanelActions) -> Any:
+        def go(_: Any) -> None:
+            if self.tree.value is not None:
+                actions.go_back(self.tree.value)
+
+        return go
+
+    def _opened(self, _: Any = None) -> None:
+        show(self.past, on=self.history.value)
+        show(self.recipe, on=self.code.value)
+
+    def _grown(self, _: Any = None) -> None:
+        nodes = self._state.nodes
+        self.tree.options = [(node.label, index) for index, node in enumerate(nodes)]
+        self.tree.value = 0 if nodes else None
+        self.history.description = f"History ({len(nodes)})"
+        self.back.disabled = not nodes
+        self._node_chosen()
+
+    def _node_chosen(self, _: Any = None) -> None:
+        index = self.tree.value
+        if index is None or index >= len(self._state.nodes):
+            self.details.value = ""
+            return
+        facts = "".join(
+            f"<dt>{markup.escape(name)}</dt><dd>{markup.escape(value)}</dd>"
+            for name, value in details(self._state.nodes[index].run)
+        )
+        self.details.value = f"<dl>{facts}</dl>"
+
+    def _recited(self, _: Any = None) -> None:
+        if not self._state.line:
+            self.recipe.value = '<div class="imgvar-hint">Nothing to repeat yet: run something.</div>'
+            return
+        pieces = (("In a cell:", self._state.line), ("In Python:", self._state.call))
+        self.recipe.value = "".join(
+            f'<div class="imgvar-hint">{title} (a click selects all of it)</div>'
+            f'<pre tabindex="0">{markup.escape(code)}</pre>'
+            for title, code in pieces
+        )

@@ -1,0 +1,222 @@
+"""What the panel knows: a state machine with a status, without widgets, threads or a kernel.
+
+Whoever changes it (the actions, or a worker's thread through its job) sets traits; whoever shows it observes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from traitlets import Any as AnyTrait
+from traitlets import Bool, Dict, Float, HasTraits, Int, Tuple, Unicode, UseEnum
+
+from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.request import STRENGTHS, VariationRequest
+from ipy_imgvar.result import Variation, Variations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["RESTORABLE", "Card", "PanelState", "Status"]
+
+#: The settings that a request, a PNG of ours or a line of the magic can set.
+RESTORABLE: Final = ("engine", "model", "n", "size", "fit", "strength", "prompt", "options")
+
+
+class Status(Enum):
+    """Where the panel is between one run and the next."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A picture as the gallery shows it: its thumbnail as HTML, and a caption as text."""
+
+    picture: Variation
+    html: str
+    caption: str
+
+
+class PanelState(HasTraits):
+    """Everything the panel shows; `begin`, `advance`, `add` and `finish` are its only ways from status to status."""
+
+    status = UseEnum(Status, default_value=Status.IDLE)
+    progress = Float(0.0, help="Share of the run that is done, 0..1.")
+    doing = Unicode("", help="What the run, or the loading of a source, is at.")
+    error = Unicode("", help="One line: what went wrong, and the next step.")
+    notice = Unicode("", help="One line: what was done.")
+
+    source = AnyTrait(None, allow_none=True, help="The `Source` of the next run.")
+    origin = Unicode("", help="A Python expression that gives the source again, where it is no file.")
+    typed = Unicode("", help="The path or URL that was typed for it, if it was.")
+    sample = AnyTrait(None, allow_none=True, help="A reduced copy of the source, for previews and distances.")
+    preview = Unicode("", help="HTML of what will be sent.")
+    loading = Bool(False, help="A source or an earlier run is being read.")  # noqa: FBT003
+    variables = Tuple(help="Names of the notebook's variables that hold images.")
+
+    engine = Unicode("patch")
+    model = Unicode("")
+    n = Int(4)
+    size = Unicode("1024x1024")
+    fit = Unicode("crop")
+    strength = Float(STRENGTHS["medium"])
+    seed = Unicode("")
+    seed_locked = Bool(False)  # noqa: FBT003
+    prompt = Unicode("")
+    options = Dict()
+    refused = Dict(help="By field, why the engine does not take it.")
+    default_model = Unicode("", help="What answers when no model is named.")
+    key_name = Unicode("OPENAI_API_KEY", help="The name of the variable that holds a key; never a key.")
+    key_origin = Unicode("", help="Where the key comes from, for a person.")
+
+    result = AnyTrait(None, allow_none=True, help="The run that is shown, a `Variations`.")
+    result_origin = Unicode("", help="The `origin` of the shown run's source.")
+    cards = Tuple()
+    selected = Tuple(help="Indices of the cards that are selected.")
+    enlarged = Unicode("", help="HTML of one picture, larger; empty for none.")
+    inserted = Tuple(help="Pictures that stand below the panel as a plain output.")
+    can_insert = Bool(False, help="The panel has an output of its own below it.")  # noqa: FBT003
+
+    nodes = Tuple(help="The history as a tree, in the order it is listed.")
+    line = Unicode("", help="The magic's line that repeats the shown run.")
+    call = Unicode("", help="The Python call that repeats it.")
+
+    @property
+    def busy(self) -> bool:
+        """A run is going on."""
+        return self.status in (Status.RUNNING, Status.CANCELLING)
+
+    @property
+    def can_run(self) -> bool:
+        """A source is there, and nothing goes on that a run would disturb."""
+        return self.source is not None and not self.busy and not self.loading
+
+    @property
+    def can_cancel(self) -> bool:
+        """A run is going on that was not told to stop yet."""
+        return self.status is Status.RUNNING
+
+    @property
+    def strength_word(self) -> str | None:
+        """Which of the three words the strength is, or None."""
+        return next((word for word, value in STRENGTHS.items() if abs(value - self.strength) < 1e-9), None)  # noqa: PLR2004
+
+    @property
+    def chosen(self) -> Variations:
+        """The selected pictures, or all where none is selected."""
+        indices = self.selected or range(len(self.cards))
+        pictures = [self.cards[index].picture for index in indices]
+        shown = self.result
+        if not isinstance(shown, Variations) or len(shown) == 0:
+            return Variations(pictures)
+        return Variations(
+            pictures,
+            engine=shown.engine,
+            model=shown.model,
+            request=shown.request,
+            elapsed=shown.elapsed,
+            usage=shown.usage,
+            warnings=shown.warnings,
+        )
+
+    @property
+    def chosen_words(self) -> str:
+        """What a button that takes pictures will take."""
+        if self.selected:
+            return f"{len(self.selected)} selected"
+        return f"all {len(self.cards)}" if len(self.cards) > 1 else "it"
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of the next run, without what the engine does not take.
+
+        Raises
+        ------
+        InvalidRequestError
+            If one is wrong.
+        """
+        if self.seed_locked and not self.seed.strip():
+            raise InvalidRequestError("the seed is kept but empty; type a whole number, or untick Keep seed")
+        given = {
+            "n": self.n,
+            "size": self.size,
+            "fit": self.fit,
+            "strength": self.strength,
+            "seed": self.seed if self.seed_locked else None,
+            "model": self.model.strip() or None,
+            "prompt": self.prompt.strip() or None,
+            "options": self.options or None,
+        }
+        arguments = {
+            name: value for name, value in given.items() if value is not None and name not in self.refused
+        }
+        VariationRequest.from_arguments(**arguments)
+        return arguments
+
+    def restore(self, settings: Mapping[str, Any]) -> None:
+        """Set the controls as a request's `settings()`, or a picture's `parameters`, say; keep its seed.
+
+        Raises
+        ------
+        InvalidRequestError
+            If they are none that a request could have; nothing was changed.
+        """
+        known = {name: settings[name] for name in RESTORABLE if settings.get(name) is not None}
+        engine = known.pop("engine", self.engine)
+        seed = settings.get("seed")
+        request = VariationRequest.from_arguments(**known, seed=seed)
+        self.engine = engine
+        for name, value in request.settings().items():
+            if name in known:
+                setattr(self, name, value)
+        if seed is not None:
+            self.seed, self.seed_locked = str(request.seed), True
+
+    def begin(self) -> bool:
+        """Go to running; False, and nothing happens, where that is not possible."""
+        if not self.can_run:
+            return False
+        self.error = self.notice = self.enlarged = self.line = self.call = ""
+        self.progress, self.doing = 0.0, "starting"
+        self.cards = self.selected = ()
+        self.result, self.result_origin = None, self.origin
+        self.status = Status.RUNNING
+        return True
+
+    def advance(self, fraction: float, text: str) -> None:
+        """Report progress."""
+        self.progress, self.doing = fraction, text
+
+    def add(self, card: Card) -> None:
+        """Show one more picture."""
+        self.cards = (*self.cards, card)
+
+    def cancel(self) -> bool:
+        """Go from running to cancelling; False where nothing runs."""
+        if not self.can_cancel:
+            return False
+        self.status = Status.CANCELLING
+        return True
+
+    def finish(self, status: Status, result: Variations | None = None, error: str = "") -> None:
+        """End the run: what was made stays, with or without an error."""
+        self.result = result or Variations([card.picture for card in self.cards])
+        request = self.result.request
+        if request is not None and request.seed is not None:
+            self.seed = str(request.seed)
+        self.progress, self.doing = (1.0 if status is Status.DONE else self.progress), ""
+        self.error = error
+        warnings = list(self.result.warnings)
+        if status is Status.CANCELLED:
+            count = len(self.cards)
+            warnings.insert(0, f"cancelled after {count} picture{'' if count == 1 else 's'}")
+        self.notice = "; ".join(warnings)
+        # Last, since whoever waits for the end may go on as soon as it is there.
+        self.status = status

@@ -1,0 +1,84 @@
+"""The history as a tree: a run of a picture that an earlier run made hangs below that run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ipy_imgvar.gallery import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from ipy_imgvar.result import Variations
+
+__all__ = ["Node", "details", "grow"]
+
+#: Runs that the tree shows: a person looks for recent ones, and each costs a line.
+_NEWEST: Final = 40
+_INDENT: Final = "\u2003"  # an em space: a list box eats common ones
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One run, and where it stands.
+
+    Parameters
+    ----------
+    run
+        What was made.
+    depth
+        0 for a run of a source that no shown run made.
+    """
+
+    run: Variations
+    depth: int = 0
+
+    @property
+    def label(self) -> str:
+        """One line that tells it from others."""
+        when = f"{self.run.started.astimezone():%d %b %H:%M:%S}" if self.run.started else ""
+        source = plain(self.run[0].source.name) if self.run else "nothing made"
+        seed = _seed(self.run)
+        state = "" if self.run.status == "done" else f" · {self.run.status}"
+        branch = _INDENT * self.depth + ("└ " if self.depth else "")
+        count = f"{len(self.run)} picture{'' if len(self.run) == 1 else 's'}"
+        return f"{branch}{source} · {count} · {self.run.engine}{seed} · {when}{state}"
+
+
+def _seed(run: Variations) -> str:
+    return "" if run.request is None or run.request.seed is None else f" · seed {run.request.seed}"
+
+
+def grow(runs: Sequence[Variations]) -> tuple[Node, ...]:
+    """Return the newest runs as a tree: the newest family first, each below what it came from, oldest first."""
+    runs = [run for run in runs if run][-_NEWEST:]
+    maker: dict[Path, int] = {}
+    children: dict[int | None, list[int]] = {}
+    for number, run in enumerate(runs):
+        path = run[0].source.path
+        children.setdefault(None if path is None else maker.get(path), []).append(number)
+        maker |= {each.path: number for each in run if each.path is not None}
+
+    def family(number: int, depth: int) -> Iterator[Node]:
+        yield Node(runs[number], depth)
+        for child in children.get(number, []):
+            yield from family(child, depth + 1)
+
+    return tuple(node for root in reversed(children.get(None, [])) for node in family(root, 0))
+
+
+def details(run: Variations) -> list[tuple[str, str]]:
+    """Return a run's parameters, in words."""
+    rows = [("engine", run.engine or "unknown"), ("model", run.model or "default")]
+    if run.request is not None:
+        settings = run.request.settings()
+        rows += [
+            (name, str(value))
+            for name, value in settings.items()
+            if name not in ("model", "response_format", "timeout", "max_retry_count")
+            and value not in (None, {})
+        ]
+    rows += [("took", f"{run.elapsed:.1f} s"), ("ended", run.status)]
+    return rows

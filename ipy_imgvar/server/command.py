@@ -1,0 +1,224 @@
+"""`imgvar serve`: its options, the address it listens at, and the keys it asks for."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar.errors import ConfigurationError, ImageVariationError
+from ipy_imgvar.server.guard import Policy, is_loopback
+from ipy_imgvar.server.limits import Limits
+from ipy_imgvar.settings import Secret, server_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["serve"]
+
+_EXAMPLES: Final = """\
+examples:
+  imgvar serve                                  on this machine, without a key
+  imgvar serve --port 0 --engine patch          at any free port; the address is printed on stderr
+  IMGVAR_API_KEYS=k1,k2 imgvar serve --host 0.0.0.0
+  curl http://127.0.0.1:8765/v1/images/variations -F image=@cat.png -F n=4 -F size=512x512
+"""
+_FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    limits = Limits()
+    parser = argparse.ArgumentParser(
+        prog="imgvar serve",
+        description="Answer OpenAI's images API: POST /v1/images/variations and /v1/images/edits, with any engine.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="where to listen (default: %(default)s, this machine only)")
+    add("--port", type=_number(0, 65_535), default=8765, help="0: any free one (default: %(default)s)")
+    add("--engine", default="patch", help="what makes the pictures (default: %(default)s)")
+    add("--model", help="the engine's model, where it has several")
+    add("--api-base", help="where a hosted engine asks; its key is read from OPENAI_API_KEY")
+    add("--api-key-file", type=Path, help="the keys that clients must send, a line each; see IMGVAR_API_KEYS")
+    add("--insecure", action="store_true", help="serve other machines without a key")
+    add("--allow-host", action="append", default=[], metavar="NAME", help="a name the server is asked by")
+    add(
+        "--runs",
+        type=_number(1, 256),
+        default=limits.runs,
+        help="runs at a time (default: one for each core)",
+    )
+    add(
+        "--queue",
+        type=_number(0, 10_000),
+        default=limits.queue,
+        help="requests that wait (default: %(default)s)",
+    )
+    add(
+        "--max-upload",
+        type=_number(1, 1000),
+        default=64,
+        metavar="MB",
+        help="one request (default: %(default)s)",
+    )
+    add(
+        "--timeout",
+        type=_number(0, 86_400),
+        default=int(limits.run_timeout_s),
+        metavar="SECONDS",
+        help="one run; 0: no limit (default: %(default)s)",
+    )
+    add("--quiet", action="store_true", help="log failures only, not every request")
+    return parser
+
+
+def _number(low: int, high: int) -> Any:
+    def number(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
+        return int(text)
+
+    return number
+
+
+def serve(arguments: Sequence[str] | None = None) -> int:
+    """Run the server until it is told to stop.
+
+    Parameters
+    ----------
+    arguments
+        What stands after `imgvar serve`; None takes the process's.
+
+    Returns
+    -------
+    int
+        The exit code: 0 after SIGTERM, 1 when it could not start, 2 for wrong arguments, 130 after an interrupt.
+    """
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else _USAGE
+    try:
+        return _run(options)
+    except ConfigurationError as exc:
+        return _say(str(exc), _USAGE)
+    except ImageVariationError as exc:
+        return _say(str(exc), _FAILED)
+    except ImportError as exc:
+        return _say(f"{exc}; install the server's packages: pip install 'ipy-imgvar[server]'", _FAILED)
+    except OSError as exc:
+        where = f"{options.host}:{options.port}"
+        return _say(
+            f"can't listen at {where} ({exc.strerror or exc}); choose another --host or --port", _FAILED
+        )
+
+
+def _say(text: str, code: int) -> int:
+    sys.stderr.write(f"imgvar serve: {text}\n")
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Each takes a while to load, and `--help` needs none of them.
+    import uvicorn
+
+    from ipy_imgvar import journal
+    from ipy_imgvar.client import Client
+    from ipy_imgvar.server.app import Service, create_app
+    from ipy_imgvar.server.connection import StoppingServer, connections_within
+
+    limits = Limits(
+        runs=options.runs,
+        queue=options.queue,
+        upload_bytes=options.max_upload * 1_000_000,
+        run_timeout_s=float(options.timeout),
+    )
+    policy = _policy(options)
+    # What a server makes is its clients': it is neither stored nor remembered here.
+    journal.keep_nothing()
+    client = Client(options.engine, model=options.model, api_base=options.api_base)
+    listening = _listen(options.host, options.port)
+    _start_log(quiet=options.quiet)
+    service = Service(client, limits, policy)
+    config = uvicorn.Config(
+        create_app(service),
+        http=connections_within(limits),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=limits.idle_timeout_s,  # type: ignore[arg-type]  # it is handed to `call_later`
+        h11_max_incomplete_event_size=limits.header_bytes,
+    )
+    base = f"http://{_authority(listening)}/v1"
+    server = StoppingServer(config, service.load, lambda: _announce(base))
+    server.run(sockets=[listening])
+    return _INTERRUPTED if server.interrupted else 0
+
+
+def _announce(base: str) -> None:
+    sys.stderr.write(f"{base}\n")
+    sys.stderr.flush()
+
+
+def _policy(options: argparse.Namespace) -> Policy:
+    keys = [*server_keys(), *(_keys_of(options.api_key_file) if options.api_key_file else [])]
+    if not keys and not options.insecure and not is_loopback(options.host):
+        raise ConfigurationError(
+            f"host is {options.host}, which other machines can reach: give keys in --api-key-file or IMGVAR_API_KEYS, "
+            "or say --insecure"
+        )
+    names = {options.host, *options.allow_host}
+    if not is_loopback(options.host):
+        names |= {socket.gethostname(), socket.getfqdn()}
+    return Policy(tuple(keys), frozenset(name.lower().rstrip(".") for name in names))
+
+
+def _keys_of(path: Path) -> list[Secret]:
+    try:
+        lines = path.expanduser().read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError, RuntimeError) as exc:
+        reason = getattr(exc, "strerror", None) or type(exc).__name__
+        raise ConfigurationError(f"the key file {path} can't be read ({reason}); write a key a line") from exc
+    keys = [Secret(line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not keys:
+        raise ConfigurationError(f"the key file {path} has no key; write a key a line")
+    return keys
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _authority(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _start_log(*, quiet: bool) -> None:
+    """Log this package's own lines only: those of libraries may hold what a client sent."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("ipy_imgvar.server")
+    log.addHandler(handler)
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.propagate = False
+    for name in ("uvicorn.error", "python_multipart", "python_multipart.multipart"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,135 @@
+"""One request's run: the client called on a worker's thread, and its pictures as the wire takes them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar import codec, wire
+from ipy_imgvar.errors import CancelledError, EngineError, InvalidImageError
+from ipy_imgvar.source import Source
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping
+
+    from ipy_imgvar.client import Client
+    from ipy_imgvar.result import Variation, Variations
+    from ipy_imgvar.server.ask import Ask
+    from ipy_imgvar.server.limits import Limits
+
+__all__ = ["Made", "encoded", "make", "usage_fields"]
+
+#: How files of the formats that the API names begin. Pillow reads many more, and some of its readers start programs.
+_SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
+_MIME_TYPES: Final = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a run gave: encoded pictures, what it counted and what the caller should know."""
+
+    pictures: list[bytes]
+    mime_type: str
+    usage: Mapping[str, Any]
+    warnings: list[str]
+    seed: int | None
+
+
+def make(
+    client: Client,
+    ask: Ask,
+    limits: Limits,
+    cancel: threading.Event,
+    *,
+    on_start: Callable[[], None] | None = None,
+    on_picture: Callable[[Variation], None] | None = None,
+    on_preview: Callable[[bytes], None] | None = None,
+) -> Made:
+    """Make the pictures; call it on a thread of its own.
+
+    Parameters
+    ----------
+    client
+        Whose engine makes them.
+    ask
+        What is asked, as `ask.fitted` left it.
+    limits
+        For the image and the time.
+    cancel
+        Set it to stop.
+    on_start
+        Called when the image and the request were found to be in order.
+    on_picture, on_preview
+        See `Client.variations`.
+
+    Raises
+    ------
+    ImageVariationError
+        See `Client.variations`. Pictures that were finished before an engine failed are a success with a warning.
+    """
+    if cancel.is_set():
+        raise CancelledError("nobody waits for this any more")
+    image = _source(ask.image, "image", limits)
+    mask = None if ask.mask is None else _source(ask.mask, "mask", limits)
+    if mask is not None and mask.open().mode != "RGBA":
+        raise InvalidImageError(
+            "the mask has no transparency; allowed: a PNG that is transparent where the picture may change",
+            field="mask",
+        )
+    if on_start is not None:
+        on_start()
+    wanted = {each.name: getattr(ask.request, each.name) for each in dataclasses.fields(ask.request)}
+    wanted |= {"image": image, "mask": mask, "timeout": limits.run_timeout_s or None}
+    try:
+        result = client.variations(**wanted, cancel=cancel, on_picture=on_picture, on_preview=on_preview)
+    except EngineError as exc:
+        if not exc.partial:
+            raise
+        exc.partial.warnings.append(
+            f"{len(exc.partial)} of {ask.request.n} pictures were made before the engine failed"
+        )
+        result = exc.partial
+    return _made(result, ask)
+
+
+def _made(result: Variations, ask: Ask) -> Made:
+    return Made(
+        [encoded(each, ask) for each in result],
+        _MIME_TYPES[ask.extension],
+        usage_fields(result.usage),
+        [*ask.warnings, *result.warnings],
+        result[0].seed if result else None,
+    )
+
+
+def encoded(picture: Variation, ask: Ask) -> bytes:
+    """Return a picture's bytes in the format asked for."""
+    return codec.convert(picture.bytes, ask.extension)
+
+
+def usage_fields(usage: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return what an engine counted if it has the API's fields, else that nothing was."""
+    counted = usage or {}
+    return dict(counted) if all(name in counted for name in wire.NO_USAGE) else wire.NO_USAGE
+
+
+def _source(data: bytes, name: str, limits: Limits) -> Source:
+    """Check an upload's type and size by its first bytes, before anything is decoded."""
+    is_webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    if not is_webp and not data.startswith(_SIGNATURES):
+        raise InvalidImageError(
+            f"the {name} is no PNG, JPEG, WebP or GIF file; send one of these", field=name
+        )
+    try:
+        _, (width, height) = codec.probe(data, f"the {name}")
+    except InvalidImageError as exc:
+        exc.field = name
+        raise
+    if width * height > limits.image_pixels:
+        raise InvalidImageError(
+            f"the {name} has {width}x{height} pixels; allowed: {limits.image_pixels / 1e6:g} million; reduce it first",
+            field=name,
+        )
+    return Source(name, data=data)

@@ -1,0 +1,126 @@
+"""A streamed answer: events that a run's thread hands over, sent as they come.
+
+References
+----------
+https://platform.openai.com/docs/api-reference/images-streaming
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar import wire
+from ipy_imgvar.server.faults import refusal_of
+from ipy_imgvar.server.load import ClientGoneError
+from ipy_imgvar.server.made import Made, encoded, make
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import AsyncIterator
+
+    from ipy_imgvar.client import Client
+    from ipy_imgvar.result import Variation
+    from ipy_imgvar.server.ask import Ask
+    from ipy_imgvar.server.limits import Limits
+
+__all__ = ["EventSource"]
+
+#: A comment is sent when nothing else was for this long, so that nobody in between gives up.
+_PING_S: Final = 15.0
+_SIZES: Final = ("1024x1024", "1024x1536", "1536x1024")
+
+
+class EventSource:
+    """The events of one request, from the run's thread to the event loop.
+
+    Parameters
+    ----------
+    client, ask, limits
+        See `made.make`.
+    """
+
+    def __init__(self, client: Client, ask: Ask, limits: Limits) -> None:
+        self._client = client
+        self._ask = ask
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._created = int(time.time())
+        self._partial = 0
+        self._last: Variation | None = None
+        self.started = asyncio.Event()
+
+    def run(self, cancel: threading.Event) -> None:
+        """Make the pictures and hand over each as an event; call it on a thread of its own."""
+        made = make(
+            self._client,
+            self._ask,
+            self._limits,
+            cancel,
+            on_start=lambda: self._tell(self.started.set),
+            on_picture=self._picture,
+            on_preview=self._preview,
+        )
+        if self._last is not None:
+            self._send_last(self._last, made)
+
+    def _tell(self, function: Any, *arguments: Any) -> None:
+        self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _picture(self, picture: Variation) -> None:
+        # The last one waits for the end of the run, which knows what was used.
+        if self._last is not None:
+            self._completed(self._last, wire.NO_USAGE, {})
+        self._last = picture
+
+    def _send_last(self, picture: Variation, made: Made) -> None:
+        self._completed(picture, made.usage, {"warnings": made.warnings} if made.warnings else {})
+
+    def _completed(self, picture: Variation, usage: Any, more: dict[str, Any]) -> None:
+        item = wire.Item.of(encoded(picture, self._ask))
+        facts = {**self._facts(), "usage": dict(usage), **more}
+        self._tell(self._events.put_nowait, wire.write_event("image_edit.completed", item, facts))
+
+    def _preview(self, data: bytes) -> None:
+        if self._partial < self._ask.partial_images:
+            facts = {**self._facts(), "partial_image_index": self._partial}
+            self._partial += 1
+            event = wire.write_event("image_edit.partial_image", wire.Item.of(data), facts)
+            self._tell(self._events.put_nowait, event)
+
+    def _facts(self) -> dict[str, Any]:
+        width, height = self._ask.request.size
+        size = f"{width}x{height}"
+        options = self._ask.request.options
+        return {
+            "created_at": self._created,
+            # The API's schema has no word for other sizes; the picture itself says its own.
+            "size": size if size in _SIZES else "auto",
+            "quality": options.get("quality", "auto"),
+            "background": options.get("background", "auto"),
+            "output_format": {".png": "png", ".jpg": "jpeg", ".webp": "webp"}[self._ask.extension],
+        }
+
+    async def chunks(self, run: asyncio.Task[None]) -> AsyncIterator[bytes]:
+        """Yield what is to be sent until `run`, the task that waits for the thread, has ended."""
+        run.add_done_callback(lambda _: self._events.put_nowait(None))
+        get: asyncio.Future[bytes | None] | None = None
+        try:
+            while True:
+                get = get or asyncio.ensure_future(self._events.get())
+                done, _ = await asyncio.wait({get}, timeout=_PING_S)
+                if not done:
+                    yield b": ping\n\n"
+                    continue
+                event, get = get.result(), None
+                if event is None:
+                    break
+                yield event
+        finally:
+            if get is not None:
+                get.cancel()
+        exc = None if run.cancelled() else run.exception()
+        if exc is not None and not isinstance(exc, ClientGoneError):
+            yield wire.write_error_event(refusal_of(exc).body)

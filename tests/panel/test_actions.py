@@ -1,0 +1,328 @@
+"""What each button does, without a kernel, a widget or a thread."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ipy_imgvar import Client, Secret, journal, variations
+from ipy_imgvar.errors import EngineError, ImageVariationError, InvalidRequestError
+from ipy_imgvar.panel.actions import UPLOAD_MAX_BYTES
+from ipy_imgvar.panel.state import Status
+
+
+@pytest.fixture
+def ran(make, photo):
+    """Return a panel after a run of three pictures of an array."""
+    panel = make("red", "green", "blue", namespace={"photo": photo})
+    panel.do.pick_variable("photo")
+    panel.do.run()
+    assert panel.state.status is Status.DONE, panel.state.error
+    return panel
+
+
+def test_pictures_come_one_by_one(make, photo):
+    """Each finished picture is in the gallery before the next is made."""
+    counts = []
+    count = lambda job: counts.append(len(panel.state.cards))  # noqa: ARG005, E731
+    panel = make("red", count, "green", count)
+    panel.do.use(photo)
+    panel.do.run()
+    assert counts == [1, 2]
+
+
+def test_a_caption_says_engine_seed_size_and_distance(ran):
+    """A caption names engine, seed, size and distance, and the alternative text the source."""
+    card = ran.state.cards[1]
+    assert card.caption.startswith(f"photo-2 · 64x64 · seed {card.picture.seed} · scripted · distance ")
+    assert 'alt="Variation 2 of photo"' in card.html
+
+
+def test_several_clicks_start_one_run(make, photo):
+    """A click on Run during a run starts nothing."""
+    panel = make(lambda job: panel.do.run(), "red")  # noqa: ARG005
+    panel.do.use(photo)
+    panel.do.run()
+    assert len(panel.engine.requests) == 1
+
+
+def test_cancel_keeps_what_is_finished(make, photo):
+    """A cancelled run ends as cancelled and shows the pictures that were finished."""
+    panel = make("red", lambda job: panel.do.cancel(), "green")  # noqa: ARG005
+    panel.do.use(photo)
+    panel.do.run()
+    assert panel.state.status is Status.CANCELLED
+    assert len(panel.state.cards) == 1
+    assert panel.state.notice == "cancelled after 1 picture"
+    assert len(journal.last()) == 1
+
+
+def test_a_stalled_run_is_left_behind_and_its_pictures_are_kept(make, photo):
+    """A run that does not answer is abandoned; what it still makes goes to the store and not to the panel."""
+
+    def stall(job):  # noqa: ARG001
+        panel.do.cancel()
+        panel.later[0]()
+        assert panel.state.status is Status.CANCELLED
+        panel.stalled = True
+
+    panel = make(stall, "red")
+    panel.engine.deaf = True
+    panel.do.use(photo)
+    panel.do.run()
+    assert panel.stalled
+    assert panel.state.cards == ()
+    assert panel.state.can_run
+    assert len(journal.last()) == 1
+
+
+def test_an_error_is_one_line_and_loses_nothing(make, photo):
+    """After a failure the message, the finished picture, the source and the settings are all there."""
+    panel = make("red", EngineError("the server said no; try again later"))
+    panel.do.use(photo)
+    panel.state.prompt = "a cat"
+    panel.do.run()
+    assert panel.state.status is Status.FAILED
+    assert panel.state.error == "the server said no; try again later"
+    assert len(panel.state.cards) == 1
+    assert panel.state.prompt == "a cat"
+    assert panel.state.can_run
+
+
+def test_any_exception_of_an_engine_is_shown(make, photo):
+    """What an engine raises by mistake is shown by its name, and the panel goes on."""
+    panel = make(ZeroDivisionError("oops\nreally"))
+    panel.do.use(photo)
+    panel.do.run()
+    assert panel.state.error == "ZeroDivisionError: oops really"
+    assert panel.state.can_run
+
+
+def test_a_run_without_a_source_says_what_to_do(make):
+    """Run without a source names the ways to one."""
+    with pytest.raises(InvalidRequestError, match="upload a picture"):
+        make("red").do.run()
+
+
+def test_a_bad_source_leaves_the_old_one(ran, tmp_path):
+    """A path that leads nowhere is an error, and the source stays."""
+    before = ran.state.source
+    ran.do.type_source(str(tmp_path / "nope.png"))
+    assert "there is no file" in ran.state.error
+    assert ran.state.source is before
+    assert not ran.state.loading
+
+
+def test_too_large_an_upload_names_the_way_round(make):
+    """An upload above the limit is refused with the path as the way round it."""
+    with pytest.raises(ImageVariationError, match="type its path"):
+        make().do.upload("big.png", bytes(UPLOAD_MAX_BYTES + 1))
+
+
+def test_an_upload_survives_a_restart(make, photo, tmp_path):
+    """What was uploaded and varied is in the store, so that the code repeats it in a new process."""
+    Image.fromarray(photo).save(tmp_path / "cat.png")
+    panel = make("red")
+    panel.do.upload("cat.png", (tmp_path / "cat.png").read_bytes())
+    panel.do.run()
+    source = panel.state.result[0].source
+    assert source.path.read_bytes() == (tmp_path / "cat.png").read_bytes()
+    assert repr(str(source.path)) in panel.state.call
+
+
+def test_a_preview_shows_what_is_sent(make, photo):
+    """The preview has the shape of the crop and says so, and follows the size."""
+    panel = make(namespace={"photo": photo})
+    panel.do.pick_variable("photo")
+    panel.state.size = "64x32"
+    assert (
+        'width="240" height="120"' in panel.state.preview or 'width="64" height="32"' in panel.state.preview
+    )
+    assert "photo, 120x80, crop to 64x32" in panel.state.preview
+
+
+def test_the_same_picture_under_another_name_is_another_source(make, photo):
+    """The preview follows the choice also where both sources have the same pixels."""
+    panel = make(namespace={"one": photo, "two": photo.copy()})
+    panel.do.pick_variable("one")
+    panel.do.pick_variable("two")
+    assert "two, 120x80" in panel.state.preview
+
+
+def test_variables_that_hold_images_are_offered(make, photo):
+    """The picker lists images and nothing else."""
+    panel = make(
+        namespace={
+            "photo": photo,
+            "_hidden": photo,
+            "n": 3,
+            "table": np.zeros(5),
+            "pil": Image.new("L", (2, 2)),
+        }
+    )
+    assert panel.state.variables == ("photo", "pil")
+
+
+def test_several_images_give_the_first(make, photo):
+    """Of a list of images the first is taken, and that is said."""
+    panel = make(namespace={"photos": [photo, photo]})
+    panel.do.pick_variable("photos")
+    assert "first of 2" in panel.state.notice
+    assert panel.state.source is not None
+
+
+def test_the_seed_of_a_run_is_shown_and_a_typed_one_kept(ran):
+    """A run shows the seed it drew; a typed seed is kept and used."""
+    assert ran.state.seed == str(ran.state.result.request.seed)
+    ran.do.type_seed("12")
+    ran.do.run()
+    assert ran.engine.requests[-1].seed == 12
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [("byte", bytes), ("base64", str), ("url", str), ("image", Image.Image), ("array", np.ndarray)],
+)
+def test_pictures_are_bound_in_every_form(make, photo, form, kind):
+    """All pictures become a list, one selected picture a value."""
+    names = {"photo": photo}
+    panel = make("red", "green", namespace=names)
+    panel.do.pick_variable("photo")
+    panel.do.run()
+    panel.do.bind("both", form)
+    assert [isinstance(each, kind) for each in names["both"]] == [True, True]
+    panel.do.select(1, on=True)
+    panel.do.bind("one", form)
+    assert isinstance(names["one"], kind)
+
+
+@pytest.mark.parametrize("name", ["", "2x", "a b", "class", "_", "print", "a.b"])
+def test_a_name_that_can_not_be_bound_is_refused(ran, name):
+    """What is no name, or one of Python's own, is refused."""
+    with pytest.raises(InvalidRequestError):
+        ran.do.bind(name, "image")
+
+
+def test_a_variable_in_use_is_replaced_on_the_second_click(make, photo):
+    """A name in use is refused once and replaced when it is asked for again."""
+    names = {"photo": photo, "np": np}
+    panel = make("red", namespace=names)
+    panel.do.pick_variable("photo")
+    panel.do.run()
+    with pytest.raises(InvalidRequestError, match="already"):
+        panel.do.bind("np", "image")
+    assert names["np"] is np
+    panel.do.bind("np", "image")
+    assert names["np"] is not np
+
+
+def test_pictures_are_saved_to_files(ran, tmp_path):
+    """The selected picture is saved alone, in the format of the name."""
+    ran.do.select(2, on=True)
+    ran.do.save(str(tmp_path / "out.jpg"))
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.format == "JPEG"
+    assert "out.jpg" in ran.state.notice
+
+
+def test_inserting_needs_an_output_and_adds_up(ran):
+    """Pictures are inserted below a panel that stands by itself, each once."""
+    with pytest.raises(InvalidRequestError, match="last line of a cell"):
+        ran.do.insert()
+    ran.state.can_insert = True
+    ran.do.select(0, on=True)
+    ran.do.insert()
+    ran.do.select(1, on=True)
+    ran.do.insert()
+    assert len(ran.state.inserted) == 2
+    bundle = ran.do.inserted_bundle()
+    assert bundle["text/html"].count("<img") == 2
+    assert bundle["image/png"].startswith(b"\x89PNG")
+
+
+def test_varying_again_makes_a_branch(ran):
+    """A picture of the gallery becomes the source, and its run hangs below in the history."""
+    ran.do.vary(1)
+    ran.do.run()
+    assert ran.state.cards[0].caption.startswith("photo-2-1")
+    assert [node.depth for node in ran.state.nodes] == [0, 1]
+
+
+def test_the_history_can_be_walked_back(ran):
+    """Going back shows a run's pictures with its settings, its seed and its source."""
+    first = ran.state.result
+    ran.do.vary(0)
+    ran.state.n, ran.state.strength = 2, 0.2
+    ran.do.run()
+    ran.do.go_back(0)
+    assert [card.picture.bytes for card in ran.state.cards] == first.bytes
+    assert (ran.state.strength, ran.state.seed) == (0.5, str(first.request.seed))
+    assert ran.state.source.name == "photo"
+    assert ran.state.seed_locked
+
+
+def test_a_run_of_the_magic_is_in_the_history(make, photo):
+    """What was made elsewhere in the notebook is in the tree after the next cell."""
+    panel = make()
+    variations(photo, engine="patch", size="64x64")
+    assert panel.state.nodes == ()
+    panel.do.look_around()
+    assert len(panel.state.nodes) == 1
+
+
+def test_a_png_of_ours_restores_its_settings(tmp_path, photo):
+    """A saved PNG of ours as the source sets engine, size, strength and seed."""
+    from ipy_imgvar.panel.actions import PanelActions
+    from ipy_imgvar.panel.job import Worker
+    from ipy_imgvar.panel.state import PanelState
+
+    made = variations(
+        photo, engine="patch", size="64x96", strength=0.3, seed=5, fit="pad", options={"flip": False}
+    )
+    path = made[0].save(tmp_path / "ours.png")
+    state = PanelState()
+    inline = Worker(lambda work: work())
+    PanelActions(state, {}, None, inline, inline).type_source(str(path))
+    assert (state.engine, state.size, state.strength, state.fit) == ("patch", "64x96", 0.3, "pad")
+    assert (state.seed, state.seed_locked) == ("5", True)
+    assert state.options["flip"] is False
+    assert "restored" in state.notice
+
+
+def test_the_code_repeats_the_run(photo):
+    """The Python call of a run of the offline engine makes the same bytes again."""
+    from ipy_imgvar.panel.actions import PanelActions
+    from ipy_imgvar.panel.job import Worker
+    from ipy_imgvar.panel.state import PanelState
+
+    state = PanelState()
+    inline = lambda: Worker(lambda work: work())  # noqa: E731
+    names = {"photo": photo}
+    actions = PanelActions(state, names, None, inline(), inline())
+    actions.pick_variable("photo")
+    state.size, state.n = "64x64", 2
+    actions.run()
+    exec(state.call.replace("\nvariations(", "\nagain = variations("), names)  # noqa: S102
+    assert names["again"].bytes == state.result.bytes
+
+
+def test_no_key_is_taken_only_names(make, monkeypatch):
+    """A key that is typed instead of a name is neither kept nor repeated."""
+    panel = make(namespace={"my_key": Secret("sk-1"), "text": "sk-2"})
+    with pytest.raises(InvalidRequestError) as caught:
+        panel.do.name_key("sk-secret")
+    assert "sk-secret" not in str(caught.value)
+    assert panel.state.key_name == "OPENAI_API_KEY"
+    assert panel.state.key_origin == "no key"
+    panel.do.name_key("my_key")
+    assert panel.state.key_origin == "key from the variable my_key"
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-3")
+    panel.do.name_key("OPENAI_API_KEY")
+    assert panel.state.key_origin == "key from the environment (OPENAI_API_KEY)"
+
+
+def test_the_offline_engine_refuses_prompt_and_model():
+    """The offline engine's reasons are there for the controls that it disables."""
+    from ipy_imgvar.panel import engines
+
+    with Client("patch") as client:
+        assert set(engines.refusals(client.engine)) == {"prompt", "model"}

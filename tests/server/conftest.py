@@ -1,0 +1,149 @@
+"""Real servers on free ports: in a thread, where a test looks inside, and in a process of their own."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+import ipy_imgvar
+from ipy_imgvar import Client
+from ipy_imgvar.server.app import Service, create_app
+from ipy_imgvar.server.connection import StoppingServer, connections_within
+from ipy_imgvar.server.guard import Policy
+from ipy_imgvar.server.limits import Limits
+
+ROOT = Path(ipy_imgvar.__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch):
+    for name in list(os.environ):
+        if name.upper().startswith("IMGVAR_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+class Running:
+    """A server in a thread of this process."""
+
+    def __init__(self, client, limits, policy):
+        self.service = Service(client, limits, policy)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1", self.socket.getsockname()[1]
+        self.root = f"http://127.0.0.1:{self.address[1]}"
+        self.base = f"{self.root}/v1"
+        config = uvicorn.Config(
+            create_app(self.service),
+            http=connections_within(limits),
+            ws="none",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=limits.idle_timeout_s,
+            h11_max_incomplete_event_size=limits.header_bytes,
+        )
+        self.server = StoppingServer(config, self.service.load)
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
+        self.thread.start()
+        while not self.server.started and self.thread.is_alive():
+            time.sleep(0.005)
+
+    def connect(self):
+        return socket.create_connection(self.address, timeout=20)
+
+    def stop(self):
+        self.service.load.abandon()
+        self.server.should_exit = self.server.force_exit = True
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def start():
+    """Return a function that starts a server in a thread: with an engine, limits and a policy."""
+    with contextlib.ExitStack() as stack:
+
+        def starting(engine="patch", policy=None, **limits):
+            running = Running(Client(engine), Limits(**limits), policy or Policy())
+            stack.callback(running.stop)
+            return running
+
+        yield starting
+
+
+@pytest.fixture
+def server(start):
+    """Return a server in a thread, with the engine patch."""
+    return start()
+
+
+@pytest.fixture
+def http():
+    """Return an HTTP client that waits long enough for a busy machine."""
+    with httpx.Client(timeout=60) as client:
+        yield client
+
+
+class Process:
+    """`python -m ipy_imgvar.server` at a free port."""
+
+    def __init__(self, *options, folder, **environment):
+        self.log = folder / "log"
+        command = [sys.executable, "-m", "ipy_imgvar.server", "--port", "0", *options]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=folder,
+                stderr=log,
+                env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)} | environment,
+            )
+        while not self.log.read_text().endswith("\n") and self.process.poll() is None:
+            time.sleep(0.02)
+        self.base = self.log.read_text().splitlines()[0]
+        self.root = self.base.removesuffix("/v1")
+
+    def stop(self, number=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Return a function that starts a server in a process, from options of the command line."""
+    with contextlib.ExitStack() as stack:
+
+        def launching(*options, **environment):
+            process = Process(*options, folder=tmp_path, **environment)
+            stack.callback(process.process.wait)
+            stack.callback(process.process.kill)
+            return process
+
+        yield launching
+
+
+@pytest.fixture
+def png(photo_path):
+    """Return the photograph as the bytes of a PNG."""
+    return photo_path.read_bytes()
+
+
+def wait_until(condition, seconds=10.0):
+    """Wait for something that happens elsewhere; fail when it does not."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+@pytest.fixture(name="wait_until")
+def _wait_until():
+    """Return the function `wait_until`."""
+    return wait_until

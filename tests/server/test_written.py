@@ -1,0 +1,36 @@
+"""What `wire` writes, it reads: the answers, refusals and events of the server."""
+
+import json
+
+from ipy_imgvar import wire
+
+
+def test_answers_are_read_back():
+    """Pictures, addresses and usage come back as they went in, and what is written is JSON."""
+    items = [wire.Item.of(b"\x00\xffpicture"), wire.Item(url='http://a/"b"')]
+    text = wire.write_answer(items, created=5, facts={"usage": dict(wire.NO_USAGE)})
+    answer = wire.read_answer(text)
+    assert [(each.data, each.url) for each in answer.items] == [
+        (b"\x00\xffpicture", None),
+        (None, 'http://a/"b"'),
+    ]
+    assert answer.usage == wire.NO_USAGE
+    assert json.loads(text)["created"] == 5
+
+
+def test_errors_are_read_back():
+    """A refusal's fields come back."""
+    error = wire.read_error(wire.write_error('no "n"', param="n", code="invalid_value"), "application/json")
+    assert (error.message, error.param, error.code) == ('no "n"', "n", "invalid_value")
+
+
+def test_events_are_read_back():
+    """Events of both kinds come back, and an error ends them."""
+    text = wire.write_event("image_edit.partial_image", wire.Item.of(b"one"), {"partial_image_index": 0})
+    text += wire.write_event("image_edit.completed", wire.Item.of(b"two"), {"usage": {"total_tokens": 3}})
+    text += wire.write_error_event(wire.write_error("broke", kind="server_error"))
+    events = list(wire.read_events(text.decode().splitlines()))
+    assert [each.item.data for each in events[:2]] == [b"one", b"two"]
+    assert [each.is_partial for each in events[:2]] == [True, False]
+    assert events[1].usage == {"total_tokens": 3}
+    assert events[2].error.message == "broke"

@@ -142,6 +142,10 @@ def _spec_of(engine: Engine) -> EngineSpec:
             f"the API key was given as {found.key_source}, and keys are not sent to other processes; set "
             "OPENAI_API_KEY in the environment here and of the executor's workers, or leave executor out"
         )
+    if found.login is not None:
+        raise ConfigurationError(
+            "the API base holds a password, and passwords are not sent to other processes; leave it, or executor, out"
+        )
     return EngineSpec("openai", connection=replace(found, api_key=None))
 
 

@@ -302,7 +302,8 @@ class _Progress:
             text = f"finishing what is under way; {text}"
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
-            self._bar.update(ended - self._shown)
+            if ended > self._shown:
+                self._bar.update(ended - self._shown)
             if time.monotonic() - self._refreshed > _REFRESH_S:  # The time goes on, also while nothing ends.
                 self._refreshed = time.monotonic()
                 self._bar.refresh()

@@ -299,13 +299,17 @@ def test_an_executor_that_breaks_is_said_and_goes_on_later(patch, make_folder, t
 
 
 def test_a_key_does_not_travel(make_folder, tmp_path):
-    """A key that was given as an argument is not sent to other processes; the message says what to do."""
+    """A key that was given as an argument, or a password, is not sent to other processes; the message says so."""
     client = Client("openai", api_key="sk-secret", api_base="http://localhost:1/v1")
     with (
         ProcessPoolExecutor(1) as executor,
         pytest.raises(ConfigurationError, match="OPENAI_API_KEY") as caught,
     ):
         client.map(str(make_folder(1)), out_dir=tmp_path / "out", executor=executor)
+    assert "secret" not in str(caught.value)
+    client = Client("openai", api_base="http://me:secret@localhost:1/v1")
+    with ProcessPoolExecutor(1) as executor, pytest.raises(ConfigurationError, match="password") as caught:
+        client.map(str(make_folder(1, "more")), out_dir=tmp_path / "out", executor=executor)
     assert "secret" not in str(caught.value)
 
 

@@ -80,22 +80,30 @@ class Ledger:
 
     def add(self, record: dict[str, Any]) -> int:
         """Append a record and return its place; of one that the disk has no room for, a number below 0."""
-        line = json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
         place = self.end
-        try:
-            _write_all(self._file, line, place)
-        except OSError:
-            # Half a line would spoil the next one.
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, place)
+        if not self._append(record):
             place = -1 - len(self.unwritten)
             self.unwritten[place] = record
-        else:
-            self.end += len(line)
         self._places[_key(record["item"])] = place
         if time.monotonic() - self._synced > _SYNC_EVERY_S:
             self._sync()
         return place
+
+    def write_late(self) -> int:
+        """Try once more what the disk had no room for, and return how many records are still not in the file."""
+        # Room may have come meanwhile, and a picture without a line would be made, and paid for, again.
+        return sum(not self._append(record) for record in self.unwritten.values())
+
+    def _append(self, record: dict[str, Any]) -> bool:
+        line = json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
+        try:
+            _write_all(self._file, line, self.end)
+        except OSError:
+            with contextlib.suppress(OSError):  # Half a line would spoil the next one.
+                os.ftruncate(self._file, self.end)
+            return False
+        self.end += len(line)
+        return True
 
     def _sync(self) -> None:
         with contextlib.suppress(OSError):  # Some file systems have no such thing.

@@ -158,10 +158,8 @@ def _run_all(pool: Pool, work: _Work, items: Items, progress: _Progress) -> Exce
 def _write_pages(result: BulkResult, ledger: Ledger) -> list[str]:
     """Write the pages, and return what is to be said of a disk that has no room."""
     notes = []
-    if ledger.unwritten:
-        notes.append(
-            f"{len(ledger.unwritten)} items could not be written to {ledger.path}: another run does them again"
-        )
+    if unwritten := ledger.write_late():
+        notes.append(f"{unwritten} items could not be written to {ledger.path}: another run does them again")
     try:
         page.write_pages(result)
     except (OSError, ImageVariationError) as exc:  # Pictures and ledger matter more.
@@ -173,9 +171,7 @@ def _write_pages(result: BulkResult, ledger: Ledger) -> list[str]:
 def _tell(result: BulkResult, notes: list[str], listener: Listener) -> None:
     _log.info("%s", result.summary())
     for line in notes:
-        _log.warning("%s", line)
-        if listener.on_notice is not None:
-            listener.on_notice(line)
+        (listener.on_notice or _log.warning)(line)
 
 
 def _raise_if_stopped(result: BulkResult, pool: Pool, cancel: threading.Event | None) -> None:

@@ -83,5 +83,7 @@ def test_a_full_disk_keeps_records_in_memory(tmp_path):
     assert place < 0
     assert ledger.at(place) == {"item": "b", "status": "done"}
     ledger.add({"item": "c", "status": "done"})
-    ledger.close()
     assert [json.loads(line)["item"] for line in (tmp_path / NAME).read_text().splitlines()] == ["a", "c"]
+    assert ledger.write_late() == 0
+    ledger.close()
+    assert [json.loads(line)["item"] for line in (tmp_path / NAME).read_text().splitlines()] == ["a", "c", "b"]

@@ -1,4 +1,4 @@
-"""`imgvar`: the magic's job in a terminal.
+"""`imgvar`: the magic's job in a terminal, many images at once, and the way to start the server.
 
 Standard output has nothing but the result; what is said beside it goes to standard error. Exit codes: 0, 1 when a
 picture could not be made, 2 for a wrong line, 130 when interrupted.
@@ -35,13 +35,15 @@ _EXAMPLES: Final = (
 _HELP: Final = f"""imgvar makes variations of images.
 
 Commands:
-  create IMAGE... [options]   make variations and save them
+  create IMAGE... [options]           make variations and save them
   bulk DIR|PATTERN... --out-dir OUT   the same of many images; run it again to go on where it stopped
+  serve [options]                     answer OpenAI's images API on this machine
 
 Examples:
 {chr(10).join(f"  {line}" for line in _EXAMPLES)}
+  imgvar serve --port 8765                              then http://127.0.0.1:8765/v1 is a base for any client
 
-`imgvar create --help` lists the options, `imgvar bulk --help` those of many images."""
+`imgvar create --help`, `imgvar bulk --help` and `imgvar serve --help` list the options."""
 _BULK_USAGE: Final = "imgvar bulk DIR|PATTERN... --out-dir OUT [options]"
 _BULK_EXAMPLES: Final = (
     "imgvar bulk photos --out-dir out -n 4                 each image right in a folder, offline",
@@ -99,8 +101,12 @@ def _command(words: list[str]) -> int:
         return _create(rest)
     if command == "bulk":
         return _bulk(rest)
+    if command == "serve":
+        from ipy_imgvar.server import serve
+
+        return serve(rest)
     raise InvalidRequestError(
-        f"there is no command {shown(command)}; allowed: create, bulk; see imgvar --help"
+        f"there is no command {shown(command)}; allowed: create, bulk, serve; see imgvar --help"
     )
 
 

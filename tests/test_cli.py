@@ -94,7 +94,7 @@ def test_an_image_comes_from_standard_input_and_bytes_go_to_standard_output(phot
         (["create", "photo.png", "-n", "2", "-f", "byte"], "-f byte writes one picture"),
         (["create", "photo.png", "-f", "url", "--json"], "--json and -f both print"),
         (["create", "photo.png", "--extra-body", "{x"], "--extra-body is no JSON object"),
-        (["vary", "photo.png"], "there is no command 'vary'; allowed: create"),
+        (["vary", "photo.png"], "there is no command 'vary'; allowed: create, bulk, serve"),
     ],
 )
 def test_a_wrong_line_ends_with_2_and_one_line(here, capfd, words, message):

@@ -1,34 +1,29 @@
 """The one way to a variation: the magic, the panel, the command line, the server and Python all call this client.
 
-It picks the engine, checks the request, collects the pictures as they come, has each written to the store, and times
-the run. It holds no image logic and knows no interface.
+It picks the engine, checks the request and hands both to `run`. It holds no image logic and knows no interface.
 """
 
 from __future__ import annotations
 
-import logging
 import secrets
-from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from ipy_imgvar.engines import make_engine
-from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidRequestError
-from ipy_imgvar.journal import Recorder
+from ipy_imgvar.engines import engine_names, make_engine
+from ipy_imgvar.errors import ConfigurationError, InvalidImageError, InvalidRequestError, shown
+from ipy_imgvar.protocol import Engine
 from ipy_imgvar.request import VariationRequest
-from ipy_imgvar.settings import Secret
+from ipy_imgvar.run import Listener, RunJob, collect
+from ipy_imgvar.settings import Secret, connection
 from ipy_imgvar.source import Source, load_sources
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
-    from ipy_imgvar.protocol import Engine
     from ipy_imgvar.result import Variation, Variations
 
 __all__ = ["Client", "variations"]
-
-_log = logging.getLogger("ipy_imgvar")
 
 #: Where each optional feature stands in a request, and what to do without it.
 _FEATURES: Final = {
@@ -44,18 +39,22 @@ class Client:
     Parameters
     ----------
     engine
-        A name such as "patch", or an `Engine`. None: what the settings call for.
+        A name such as "patch", or an `Engine`. None: "openai" if a key or a base is given here, in `namespace` or in
+        the environment, else "patch".
     api_key, api_base, organization, project
-        Where and as whom a hosted engine asks; None looks in the environment.
+        Where and as whom a hosted engine asks; None looks in `namespace`, then in the environment (see
+        `settings.connection`).
     model
         Default of the requests' `model`.
     timeout, max_retry_count, extra_headers, extra_query, extra_body
         Defaults of the requests' fields of the same name.
+    namespace
+        A notebook's variables; plain Python has none.
 
     Raises
     ------
     ConfigurationError
-        If there is no engine of that name.
+        If there is no engine of that name, or a setting can't work.
 
     Examples
     --------
@@ -78,11 +77,17 @@ class Client:
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, Any] | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        namespace: Mapping[str, Any] | None = None,
     ) -> None:
-        self._api_key = Secret(api_key) if api_key is not None else None
-        self._api_base = api_base
-        self._organization = organization
-        self._project = project
+        # Wrapped before anything can fail: a traceback with variables, as in %xmode Verbose, shows arguments.
+        api_key = None if api_key is None else Secret(api_key)
+        found = connection(
+            api_key=api_key,
+            api_base=api_base,
+            organization=organization,
+            project=project,
+            namespace=namespace,
+        )
         self._defaults = {
             "model": model,
             "timeout": timeout,
@@ -92,9 +97,9 @@ class Client:
             "extra_body": extra_body,
         }
         VariationRequest.from_arguments(**self._defaults)
-        self.engine: Engine = (
-            make_engine(engine or "patch") if engine is None or isinstance(engine, str) else engine
-        )
+        if engine is None:
+            engine = "openai" if found.chosen else "patch"
+        self.engine: Engine = make_engine(engine, found) if isinstance(engine, str) else _checked(engine)
 
     def variations(
         self,
@@ -118,6 +123,8 @@ class Client:
         extra_body: Mapping[str, Any] | None = None,
         on_progress: Callable[[float, str], None] | None = None,
         on_picture: Callable[[Variation], None] | None = None,
+        on_preview: Callable[[bytes], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> Variations:
         """Make `n` variations of each image.
@@ -135,6 +142,10 @@ class Client:
             Called with the share of the whole run that is done, 0..1, and what is being done.
         on_picture
             Called with each picture when it is finished and stored.
+        on_preview
+            Called with each encoded picture of an unfinished state, where the engine has one.
+        on_notice
+            Called before a picture is sent to a server, with a line that names it and the model.
         cancel
             Set it, from any thread, to stop the run.
 
@@ -179,7 +190,8 @@ class Client:
             requests = _with_mask(requests, mask)
         for each in requests:
             self.engine.check(each)
-        return _collect(self.engine, requests, _Job(len(requests), on_progress, cancel), on_picture)
+        listener = Listener(on_progress, on_picture, on_preview, on_notice)
+        return collect(self.engine, requests, RunJob(len(requests), listener, cancel))
 
     def _refuse_unsupported(self, request: VariationRequest, *, mask: Any) -> None:
         asked = {"mask": mask, "prompt": request.prompt, "seed": request.seed}
@@ -226,37 +238,25 @@ def variations(image: Any, **arguments: Any) -> Variations:
     >>> variations(picture, engine="patch", size="64x64", seed=1)
     <Variations: 1 picture by patch>
     """
-    own = {"engine", "api_key", "api_base", "organization", "project"}
+    if arguments.get("api_key") is not None:
+        arguments["api_key"] = Secret(arguments["api_key"])
+    own = {"engine", "api_key", "api_base", "organization", "project", "namespace"}
     with Client(**{name: value for name, value in arguments.items() if name in own}) as client:
         return client.variations(
             image, **{name: value for name, value in arguments.items() if name not in own}
         )
 
 
-class _Job:
-    """The run's progress over all images, and its cancel switch; see `protocol.Job`."""
-
-    def __init__(
-        self, images: int, on_progress: Callable[[float, str], None] | None, cancel: threading.Event | None
-    ) -> None:
-        self._images = images
-        self._on_progress = on_progress
-        self._cancel = cancel
-        self.current = 0
-        self.warnings: list[str] = []
-
-    def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:  # noqa: ARG002
-        if self._on_progress is not None:
-            self._on_progress(min(1.0, (self.current + fraction) / self._images), text)
-        self.check()
-
-    def warn(self, text: str) -> None:
-        if text not in self.warnings:
-            self.warnings.append(text)
-
-    def check(self) -> None:
-        if self._cancel is not None and self._cancel.is_set():
-            raise CancelledError("the run was cancelled")
+def _checked(engine: Any) -> Engine:
+    try:
+        fits = isinstance(engine, Engine) and not isinstance(engine, type)
+    except Exception:  # noqa: BLE001 - a foreign object may raise anything when it is looked at
+        fits = False
+    if fits:
+        return cast("Engine", engine)
+    raise ConfigurationError(
+        f"engine is {shown(engine)}; allowed: {', '.join(engine_names())}, or an object with the methods of an Engine"
+    )
 
 
 def _with_mask(requests: list[VariationRequest], mask: Any) -> list[VariationRequest]:
@@ -266,67 +266,17 @@ def _with_mask(requests: list[VariationRequest], mask: Any) -> list[VariationReq
             f"there are {len(masks)} masks for {len(requests)} images; allowed: one, or one for each",
             field="mask",
         )
+    for each in masks:
+        _decode_mask(each)
     if len(masks) == 1:
         masks *= len(requests)
     return [replace(request, mask=each) for request, each in zip(requests, masks, strict=True)]
 
 
-def _collect(
-    engine: Engine,
-    requests: list[VariationRequest],
-    job: _Job,
-    on_picture: Callable[[Variation], None] | None,
-) -> Variations:
-    """Run every request, and record how it ended whatever happens."""
-    shared = replace(requests[0], image=None, mask=None)
-    recorder = Recorder(shared, engine=engine.name, model=engine.model(shared), warnings=job.warnings)
+def _decode_mask(mask: Source) -> None:
+    """Raise what is wrong with a mask as a mistake of that argument, before anything is made."""
     try:
-        failures = _run_each(engine, requests, job, recorder, on_picture)
-    except CancelledError as exc:
-        exc.partial = recorder.finish("interrupted") or None
+        mask.open()
+    except InvalidImageError as exc:
+        exc.field = "mask"
         raise
-    except BaseException as exc:
-        recorder.finish("interrupted" if isinstance(exc, KeyboardInterrupt) else "failed")
-        raise
-    result = recorder.finish("failed" if failures else "done")
-    if failures:
-        raise _failure(failures, len(requests), result)
-    return result
-
-
-def _run_each(
-    engine: Engine,
-    requests: list[VariationRequest],
-    job: _Job,
-    recorder: Recorder,
-    on_picture: Callable[[Variation], None] | None,
-) -> list[tuple[Source | None, ImageVariationError]]:
-    """Return the images that failed: one that does is no reason to drop the others; a cancelled run is."""
-    failures: list[tuple[Source | None, ImageVariationError]] = []
-    for number, request in enumerate(requests):
-        job.current = number
-        try:
-            # Without `closing`, a traceback that is kept would keep the generator's threads.
-            with closing(engine.generate(request, job)) as pictures:
-                for picture in pictures:
-                    kept = recorder.add(picture)
-                    if on_picture is not None:
-                        on_picture(kept)
-        except CancelledError:
-            raise
-        except ImageVariationError as exc:
-            _log.info("%s failed: %s", request.image, exc)
-            failures.append((request.image, exc))
-    return failures
-
-
-def _failure(
-    failures: list[tuple[Source | None, ImageVariationError]], images: int, partial: Variations
-) -> ImageVariationError:
-    """Return the first failure, with the finished pictures; it names the other images that failed."""
-    _, first = failures[0]
-    first.partial = partial or None
-    if images > 1:
-        others = ", ".join(str(source) for source, _ in failures)
-        first.args = (f"{len(failures)} of {images} images failed ({others}); the first: {first}",)
-    return first

@@ -21,6 +21,7 @@ where they leave an engine or a codec, never further out.
 from __future__ import annotations
 
 import reprlib
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,19 +45,24 @@ __all__ = [
 ]
 
 
+def _printable(char: str) -> str:
+    """Escape a control character or a lone surrogate: a terminal obeys the one and no file takes the other."""
+    return char.encode("unicode_escape").decode() if unicodedata.category(char) in ("Cc", "Cs") else char
+
+
 class ImageVariationError(Exception):
     """Base of every error of this package.
 
     Parameters
     ----------
     message
-        One line for a person; line breaks in it become spaces.
+        One line for a person; line breaks in it become spaces, control characters are escaped.
     partial
         The pictures that were finished before the failure, or None when there are none.
     """
 
     def __init__(self, message: str, *, partial: Variations | None = None) -> None:
-        super().__init__(" ".join(message.splitlines()))
+        super().__init__("".join(map(_printable, " ".join(message.splitlines()))))
         self.partial = partial
 
 

@@ -5,20 +5,32 @@ It knows nothing of any API; the hosted engine and the image input use it alike.
 
 from __future__ import annotations
 
-from typing import Final
+import base64
+from typing import TYPE_CHECKING, Final
 
 import httpx
 
 from ipy_imgvar.errors import ConnectionFailedError, InvalidImageError, RequestTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["MAX_BYTES", "get"]
 
 #: OpenAI's own limit for one image; more than this is no picture a notebook needs.
 MAX_BYTES: Final = 50 * 1024 * 1024
 _TIMEOUT_S: Final = 30.0
+_MAX_REDIRECTS: Final = 10
 
 
-def get(url: str, *, name: str, timeout_s: float = _TIMEOUT_S) -> bytes:
+def get(
+    url: str,
+    *,
+    name: str,
+    timeout_s: float = _TIMEOUT_S,
+    client: httpx.Client | None = None,
+    vet: Callable[[str], None] | None = None,
+) -> bytes:
     """Fetch a picture.
 
     Parameters
@@ -29,28 +41,70 @@ def get(url: str, *, name: str, timeout_s: float = _TIMEOUT_S) -> bytes:
         What to call it in an error message: an address may carry a signature, so it is not shown.
     timeout_s
         Seconds without any byte before it gives up.
+    client
+        Whose connections to use; None opens one for this picture. It must send no headers of its own.
+    vet
+        Called with the address of each redirect before it is followed; raises where it must not be.
 
     Raises
     ------
     InvalidImageError
         If the server answers anything but 200, or sends more than `MAX_BYTES`.
     ConnectionFailedError
-        If the server can't be reached or breaks off; `RequestTimeoutError` if it is silent for `timeout_s`.
+        If the server can't be reached, breaks off or redirects in circles; `RequestTimeoutError` if it is silent for
+        `timeout_s`.
     """
     try:
-        with httpx.stream("GET", url, follow_redirects=True, timeout=timeout_s) as response:
-            if response.status_code != httpx.codes.OK:
-                raise InvalidImageError(
-                    f"{name}: the server answered {response.status_code} {response.reason_phrase}; "
-                    "open the address in a browser, or download the picture and pass its path"
-                )
-            return _read_bounded(response, name)
+        if client is not None:
+            return _get(client, httpx.URL(url), name, timeout_s, vet)
+        with httpx.Client() as own:
+            return _get(own, httpx.URL(url), name, timeout_s, vet)
     except httpx.TimeoutException as exc:
         raise RequestTimeoutError(f"{name}: no answer within {timeout_s:g} s; try again") from exc
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
         if isinstance(exc, InvalidImageError):
             raise
-        raise ConnectionFailedError(f"{name}: can't be fetched ({type(exc).__name__}: {exc})") from exc
+        raise ConnectionFailedError(
+            f"{name}: can't be fetched ({type(exc).__name__}: {exc}); check the address and the connection"
+        ) from exc
+
+
+def _get(
+    client: httpx.Client, url: httpx.URL, name: str, timeout_s: float, vet: Callable[[str], None] | None
+) -> bytes:
+    for _ in range(_MAX_REDIRECTS + 1):
+        response = client.send(_request(client, url, timeout_s), stream=True, follow_redirects=False)
+        try:
+            if not response.has_redirect_location:
+                if response.status_code != httpx.codes.OK:
+                    raise InvalidImageError(
+                        f"{name}: the server answered {response.status_code} {response.reason_phrase}; "
+                        "open the address in a browser, or download the picture and pass its path"
+                    )
+                return _read_bounded(response, name)
+            url = url.join(response.headers["location"])
+        finally:
+            response.close()
+        if vet is not None:
+            vet(str(url))
+    raise InvalidImageError(
+        f"{name}: more than {_MAX_REDIRECTS} redirects; download the picture, pass its path"
+    )
+
+
+def _request(client: httpx.Client, url: httpx.URL, timeout_s: float) -> httpx.Request:
+    """Return a GET whose query and password stay out of httpx's own log, which shows each address."""
+    headers = {}
+    if url.userinfo:
+        token = base64.b64encode(f"{url.username}:{url.password}".encode()).decode("ascii")
+        headers["Authorization"] = f"Basic {token}"
+    return client.build_request(
+        "GET",
+        url.copy_with(query=None, fragment=None, userinfo=b""),
+        headers=headers,
+        timeout=timeout_s,
+        extensions={"target": url.raw_path},
+    )
 
 
 def _read_bounded(response: httpx.Response, name: str) -> bytes:

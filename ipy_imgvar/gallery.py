@@ -19,9 +19,21 @@ from ipy_imgvar.errors import ImageVariationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ipy_imgvar.request import Size
     from ipy_imgvar.result import Variation, Variations
 
-__all__ = ["caption", "contact_sheet", "history_html", "history_text", "html", "image_html", "plain", "text"]
+__all__ = [
+    "caption",
+    "contact_sheet",
+    "history_html",
+    "history_text",
+    "html",
+    "image_html",
+    "picture_html",
+    "plain",
+    "preview_html",
+    "text",
+]
 
 #: Longest side of a picture on the page, by how many there are: a thumbnail is never larger than it is shown.
 _ALONE_PX: Final = 512
@@ -33,7 +45,9 @@ _HISTORY_PX: Final = 64
 _HISTORY_RUNS: Final = 20
 
 
-def html(pictures: Sequence[Variation], *, columns: int | None = None, notes: Sequence[str] = ()) -> str:
+def html(
+    pictures: Sequence[Variation], *, columns: int | None = None, notes: Sequence[str] = (), expected: int = 0
+) -> str:
     """Return a gallery as an HTML fragment that needs no style sheet, script or network.
 
     Parameters
@@ -44,8 +58,10 @@ def html(pictures: Sequence[Variation], *, columns: int | None = None, notes: Se
         How many pictures in a row, or None for as many as fit.
     notes
         Further lines below the pictures.
+    expected
+        How many pictures there will be, where some are still being made: one alone is shown larger.
     """
-    side_px = _ALONE_PX if len(pictures) == 1 else _TOGETHER_PX
+    side_px = _ALONE_PX if max(expected, len(pictures)) == 1 else _TOGETHER_PX
     figures = "".join(_figure(each, side_px) for each in pictures)
     grid = f"display:grid;grid-template-columns:repeat({columns},max-content)"
     layout = grid if columns else "display:flex;flex-wrap:wrap"
@@ -57,7 +73,10 @@ def html(pictures: Sequence[Variation], *, columns: int | None = None, notes: Se
 
 
 def _figure(picture: Variation, side_px: int) -> str:
-    image, width = _image(picture, side_px)
+    try:
+        image, width = _image(picture, side_px)
+    except ImageVariationError as exc:  # Its original was removed; the others are still worth showing.
+        return f'<figure style="margin:0;max-width:{side_px}px">{markup.escape(plain(str(exc)))}</figure>'
     return (
         f'<figure style="margin:0;max-width:{width}px">{image}'
         f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{markup.escape(caption(picture))}</figcaption>'
@@ -65,20 +84,42 @@ def _figure(picture: Variation, side_px: int) -> str:
     )
 
 
+def picture_html(picture: Variation, side_px: int) -> str:
+    """Return an img element of a picture with alternative text, reduced so that no side is longer."""
+    return _image(picture, side_px)[0]
+
+
+def image_html(data: bytes, alt: str, side_px: int) -> str:
+    """Return an img element of an encoded picture, reduced so that no side is longer."""
+    return _element(codec.thumbnail(data, side_px), alt)
+
+
 def _image(picture: Variation, side_px: int) -> tuple[str, int]:
     """Return an img element, and its width in pixels."""
-    return image_html(picture.bytes, f"Variation {picture.index} of {plain(picture.source.name)}", side_px)
+    thumbnail = picture.thumbnail(side_px)
+    return _element(thumbnail, f"Variation {picture.index} of {plain(picture.source.name)}"), thumbnail[2][0]
 
 
-def image_html(data: bytes, alt: str, side_px: int) -> tuple[str, int]:
-    """Return an img element of an encoded picture, reduced so that no side is longer, and its width in pixels."""
-    reduced, mime_type, (width, height) = codec.thumbnail(data, side_px)
-    encoded = base64.b64encode(reduced).decode("ascii")
-    element = (
+def _element(thumbnail: tuple[bytes, str, Size], alt: str) -> str:
+    data, mime_type, (width, height) = thumbnail
+    encoded = base64.b64encode(data).decode("ascii")
+    return (
         f'<img src="data:{mime_type};base64,{encoded}" alt="{markup.escape(alt)}" width="{width}" height="{height}" '
         'style="display:block;max-width:100%;height:auto;margin:0">'
     )
-    return element, width
+
+
+def preview_html(data: bytes) -> str:
+    """Return an unfinished picture as an HTML fragment, or nothing where it can't be decoded."""
+    try:
+        image, mime_type, (width, height) = codec.thumbnail(data, _ALONE_PX)
+    except ImageVariationError:
+        return ""
+    encoded = base64.b64encode(image).decode("ascii")
+    return (
+        f'<img src="data:{mime_type};base64,{encoded}" alt="A first look" width="{width}" height="{height}" '
+        'style="display:block;max-width:100%;height:auto;opacity:.8">'
+    )
 
 
 def caption(picture: Variation) -> str:
@@ -115,13 +156,14 @@ def contact_sheet(pictures: Sequence[Variation]) -> bytes:
     Raises
     ------
     ValueError
-        If there are no pictures.
+        If there are no pictures, or the originals of all were removed.
     """
+    pictures = [each for each in pictures if each.is_there]
     if not pictures:
         raise ValueError("a contact sheet needs at least one picture")
     columns = math.ceil(math.sqrt(len(pictures)))
     side_px = min(_ALONE_PX if columns == 1 else _TOGETHER_PX, _SHEET_PX // columns - _GAP_PX)
-    cells = [codec.reduced(each.bytes, each.name, side_px) for each in pictures]
+    cells = [codec.reduced(each.original, each.name, side_px) for each in pictures]
     # The sheet is saved inside the notebook, so its size matters more than the time it takes.
     return codec.encode_png(cells[0] if len(cells) == 1 else codec.grid(cells, columns, _GAP_PX), level=6)
 

@@ -120,8 +120,8 @@ class Recorder:
         What was asked; only `request.settings()` is written.
     engine, model
         What will make it.
-    warnings
-        A list that the run may go on adding to.
+    warnings, usage
+        What the run may go on adding to.
 
     Notes
     -----
@@ -129,14 +129,22 @@ class Recorder:
     warning says so.
     """
 
-    def __init__(self, request: VariationRequest, *, engine: str, model: str, warnings: list[str]) -> None:
+    def __init__(
+        self,
+        request: VariationRequest,
+        *,
+        engine: str,
+        model: str,
+        warnings: list[str],
+        usage: dict[str, Any],
+    ) -> None:
         self._request = request
         self._facts: dict[str, Any] = {"engine": engine, "model": model}
         self._began = datetime.now(UTC)
         self._clock = time.perf_counter()
         self._pictures: list[Variation] = []
         self._name = new_run_id()
-        self.usage: dict[str, Any] | None = None
+        self.usage = usage
         self.warnings = warnings
         self._run = self._begin()
 
@@ -162,11 +170,16 @@ class Recorder:
             f"the store can't be written ({exc.strerror or exc}): these pictures are in memory only, save them"
         )
 
+    @property
+    def begun(self) -> bool:
+        """Whether a picture was finished."""
+        return bool(self._pictures)
+
     def add(self, picture: Variation) -> Variation:
         """Write a finished picture to the store at once; return it as it is to be used from now on."""
         if self._run is not None:
             try:
-                path = self._run.add(picture.bytes, _extension(picture), _entry(picture))
+                path = self._run.add(picture.original, _extension(picture), _entry(picture))
                 picture = picture.kept_at(path, self._run)
             except OSError as exc:
                 self._give_up(exc)
@@ -178,7 +191,7 @@ class Recorder:
         elapsed = time.perf_counter() - self._clock
         place = store()
         if self._run is not None and place is not None:
-            outcome = {"elapsed": round(elapsed, 3), "usage": self.usage, "warnings": self.warnings}
+            outcome = {"elapsed": round(elapsed, 3), "usage": self.usage or None, "warnings": self.warnings}
             try:
                 self._run.finish(status=status, **outcome)
                 place.make_room(self._run)
@@ -189,7 +202,7 @@ class Recorder:
             **self._facts,
             request=self._request,
             elapsed=elapsed,
-            usage=self.usage,
+            usage=self.usage or None,
             warnings=self.warnings,
             status=status,
             started=self._began,
@@ -209,7 +222,8 @@ def _entry(picture: Variation) -> dict[str, Any]:
     source = picture.source
     return {
         "mime_type": picture.mime_type,
-        "size": list(picture.size),
+        "size": list(picture.original_size),
+        "reduce_to": list(picture.reduce_to) if picture.reduce_to else None,
         "index": picture.index,
         "seed": picture.seed,
         "parameters": picture.parameters,
@@ -258,4 +272,5 @@ def _restore_picture(folder: Path, entry: dict[str, Any]) -> Variation:
         remote_url=entry.get("remote_url"),
         parameters=entry.get("parameters"),
         path=folder / entry["file"],
+        reduce_to=tuple(entry["reduce_to"]) if entry.get("reduce_to") else None,
     )

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from ipy_imgvar.errors import InvalidRequestError, shown
 
@@ -18,11 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "MAGIC_OPTIONS",
     "OPTIONS",
     "Option",
     "Token",
     "help_text",
     "is_option",
+    "named_values",
     "parse",
     "quote",
     "spelling",
@@ -30,7 +34,7 @@ __all__ = [
     "usage",
 ]
 
-Kind = Literal["flag", "value", "choice", "name", "image", "path"]
+Kind = Literal["flag", "value", "choice", "name", "image", "path", "key", "mapping"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +46,25 @@ class Token:
     text
         Without its quotes.
     quoted
-        Some of it was in quotes, so it is text and never an option or a variable's name.
+        Some of it was in quotes or escaped, so it is text and never a variable's name.
     parts
         The pieces it is made of: literal text, and expressions that stood in braces.
+    bare
+        Of a quoted token, what it begins with outside of quotes and braces: `--user=` of `--user="A B"`.
+    bare_end
+        Of a quoted token, whether its last character stands outside of quotes.
     """
 
     text: str
     quoted: bool = False
     parts: tuple[str | Expression, ...] = ()
+    bare: str = ""
+    bare_end: bool = False
+
+    @property
+    def head(self) -> str:
+        """What may be an option's name: the part before any quote."""
+        return self.bare if self.quoted else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +87,7 @@ class Option:
         Its spellings, the usual one first. Dashes, underscores and case make no difference when it is read.
     kind
         How its value is read: a flag has none, a name is never looked up, a choice wins over a variable of that
-        name, an image is any kind of image, a path may have fields.
+        name, an image is any kind of image, a path may have fields, a key is never text, a mapping is a dictionary.
     metavar
         What stands for the value in the help.
     group
@@ -85,6 +100,8 @@ class Option:
         The words that a choice may be.
     repeatable
         It may be given more than once.
+    places
+        Where there is such an option: in the magic, on the command line.
     """
 
     dest: str
@@ -96,9 +113,11 @@ class Option:
     peer: str = ""
     choices: tuple[str, ...] = ()
     repeatable: bool = False
+    places: tuple[str, ...] = ("magic", "cli")
 
 
-_MAKE, _GET, _SHOW = "What is made", "What you get", "What is shown"
+_NOTEBOOK, _TERMINAL = ("magic",), ("cli",)
+_MAKE, _GET, _SHOW, _ASK = "What is made", "What you get", "What is shown", "Where it is asked for"
 
 OPTIONS: Final[tuple[Option, ...]] = (
     Option(
@@ -113,7 +132,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("seed", ("--seed",), "value", "SEED", _MAKE, "a whole number; the same one makes the same pictures again"),
     Option(
         "fit", ("--fit",), "choice", "FIT", _MAKE,
-        "when the shape differs from the size: crop, pad or stretch", choices=("crop", "pad", "stretch"),
+        "for another shape: crop, pad, stretch, or retarget (patch)",
+        choices=("crop", "pad", "stretch", "retarget"),
     ),
     Option(
         "mask", ("--mask",), "image", "IMAGE", _MAKE, "what stays in place: white or opaque, in the image's shape",
@@ -121,37 +141,92 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         "prompt", ("--prompt",), "value", "TEXT", _MAKE, "what to make of it, for an engine that takes one",
     ),
-    Option("engine", ("--engine",), "choice", "NAME", _MAKE, "what makes them: patch (offline)", choices=("patch",)),
+    Option(
+        "engine", ("--engine",), "choice", "NAME", _MAKE,
+        "patch (offline) or openai; left out: openai if a key or base is set", choices=("patch", "openai"),
+    ),
     Option("model", ("--model",), "value", "NAME", _MAKE, "the engine's model; left out: its default"),
     Option(
         "options", ("--option",), "value", "NAME=VALUE", _MAKE,
-        "what only one engine knows; patch: flip=false, tone=false", repeatable=True,
+        "what only one engine knows: flip=false, quality=high", repeatable=True,
     ),
-    Option("user", ("--user",), "value", "ID", _MAKE, "an id of the end user, for servers that take one", "-User"),
+    Option("user", ("--user",), "value", "ID", _ASK, "an id of the end user, for servers that take one", "-User"),
     Option(
-        "timeout", ("--timeout", "--timeout-sec"), "value", "SECONDS", _MAKE,
+        "timeout", ("--timeout", "--timeout-sec"), "value", "SECONDS", _ASK,
         "for one request; patch: one run; 0 is no limit", "-TimeoutSec",
+    ),
+    Option(
+        "api_base", ("--api-base",), "value", "URL", _ASK,
+        "the server, such as http://localhost:8000/v1; default OpenAI", "-ApiBase",
+    ),
+    Option(
+        "api_key", ("--api-key",), "key", "KEY", _ASK,
+        "{expr}, $name or a variable that holds it, or ask; never the key", "-ApiKey", places=_NOTEBOOK,
+    ),
+    Option(
+        "api_key_file", ("--api-key-file",), "value", "PATH", _ASK,
+        "a file that holds the key", "-ApiKey", places=_TERMINAL,
+    ),
+    Option(
+        "organization", ("--organization", "--org-id"), "value", "ID", _ASK,
+        "sent as OpenAI-Organization", "-Organization",
+    ),
+    Option("project", ("--project",), "value", "ID", _ASK, "sent as OpenAI-Project"),
+    Option(
+        "route", ("--route",), "choice", "ROUTE", _ASK, "variations or edits; left out: the one that fits",
+        choices=("variations", "edits"),
+    ),
+    Option("stream", ("--stream",), "flag", "", _ASK, "show first looks while it is made (edits)"),
+    Option(
+        "max_retry_count", ("--max-retry-count", "--retries"), "value", "N", _ASK,
+        "try again up to N times after a 429 or 5xx; default 0", "-MaxRetryCount",
+    ),
+    Option(
+        "extra_headers", ("--extra-headers", "--additional-headers"), "mapping", "DICT", _ASK,
+        "further headers; they win over ours", "-AdditionalHeaders",
+    ),
+    Option(
+        "extra_query", ("--extra-query", "--additional-query"), "mapping", "DICT", _ASK,
+        "further query parameters", "-AdditionalQuery",
+    ),
+    Option(
+        "extra_body", ("--extra-body", "--additional-body"), "mapping", "DICT", _ASK,
+        "further fields; they win over ours", "-AdditionalBody",
     ),
     Option(
         "response_format", ("-f", "--response-format", "--format"), "choice", "FORM", _GET,
         "return url, base64, byte, image or array, not the Variations", "-ResponseFormat",
         choices=("url", "base64", "b64_json", "byte", "bytes", "image", "array"),
     ),
-    Option("out", ("-o", "--out"), "name", "NAME", _GET, "bind what is returned to this variable", "assignment"),
+    Option(
+        "out", ("-o", "--out"), "name", "NAME", _GET,
+        "bind what is returned to this variable", "assignment", places=_NOTEBOOK,
+    ),
     Option(
         "out_file", ("--out-file",), "path", "PATH", _GET,
         "save as png, jpg or webp; {i} in it numbers several, {stem} names the image", "-OutFile",
     ),
-    Option("columns", ("--columns",), "value", "N", _SHOW, "pictures in a row; left out: as many as fit"),
+    Option(
+        "columns", ("--columns",), "value", "N", _SHOW, "pictures in a row; left out: as many as fit", places=_NOTEBOOK,
+    ),
     Option("verbose", ("--verbose",), "flag", "", _SHOW, "say what is asked and what comes back", "-Verbose"),
-    Option("history", ("--history",), "flag", "", _SHOW, "what was made so far, as a table"),
-    Option("panel", ("--panel",), "flag", "", _SHOW, "open the panel, with this image and these settings"),
+    Option("history", ("--history",), "flag", "", _SHOW, "what was made so far, as a table", places=_NOTEBOOK),
+    Option(
+        "panel", ("--panel",), "flag", "", _SHOW, "open the panel, with this image and these settings",
+        places=_NOTEBOOK,
+    ),
+    Option("json", ("--json",), "flag", "", _SHOW, "print a JSON object that describes the pictures", places=_TERMINAL),
     Option("quiet", ("--quiet",), "flag", "", _SHOW, "show nothing, as a ; at the end does; the value stays"),
     Option("help", ("-h", "--help"), "flag", "", _SHOW, "show this", "Get-Help"),
 )  # fmt: skip
 
+#: The options of the magic.
+MAGIC_OPTIONS: Final = tuple(option for option in OPTIONS if "magic" in option.places)
+
 #: PSOpenAI names the image with a parameter; here it has none.
 _IMAGE_SPELLINGS: Final = ("image", "file")
+_HELP_COLUMNS: Final = 100
+_FLAG_COLUMNS: Final = 28
 _NUMBER: Final = re.compile(r"-\.?\d")
 
 
@@ -160,19 +235,20 @@ def _key(spelling: str) -> str:
     return re.sub(r"[-_]", "", spelling).lower()
 
 
-def spelling(written: str, options: Sequence[Option] = OPTIONS) -> Option | None:
+def spelling(written: str, options: Sequence[Option] = MAGIC_OPTIONS) -> Option | None:
     """Return the option that is written so, or None."""
     return next((option for option in options if _key(written) in map(_key, option.flags)), None)
 
 
 def is_option(token: Token) -> bool:
     """Return whether a token is written like an option; a negative number, a quoted word and "-" are not."""
-    return (
-        not token.quoted and token.text[:1] == "-" and len(token.text) > 1 and not _NUMBER.match(token.text)
-    )
+    head = token.head
+    if token.quoted and "=" not in head:
+        return False  # part of a name in quotes, such as -"dash.png"
+    return head[:1] == "-" and len(token.text) > 1 and not _NUMBER.match(head)
 
 
-def parse(tokens: Iterable[Token], options: Sequence[Option] = OPTIONS) -> dict[str, list[Token]]:
+def parse(tokens: Iterable[Token], options: Sequence[Option] = MAGIC_OPTIONS) -> dict[str, list[Token]]:
     """Sort the tokens of a line into images and option values.
 
     Parameters
@@ -252,17 +328,19 @@ def _normalised(tokens: Iterable[Token], options: Sequence[Option]) -> tuple[lis
 
 
 def _after(token: Token, start: int) -> Token:
-    """Return the value of `--option=value`: the token without its first `start` characters, which are literal."""
+    """Return the value of `--option=value`: the token without its first `start` characters, which are bare."""
     head = token.parts[0] if token.parts else token.text
     rest: tuple[str | Expression, ...] = token.parts[1:]
     if isinstance(head, str) and head[start:]:
         rest = (head[start:], *rest)
-    return Token(token.text[start:], quoted=True, parts=rest)
+    return Token(token.text[start:], token.quoted, rest, token.bare[start:], token.bare_end)
 
 
 def _unknown(written: str, spellings: dict[str, Option]) -> InvalidRequestError:
     near = difflib.get_close_matches(_key(written), spellings, n=1, cutoff=0.5)
     hint = f"; did you mean {_spelled(near[0], spellings[near[0]])}?" if near else ""
+    if re.fullmatch(r"-[a-zA-Z]\d+(x\d+)?", written) and written[1].lower() in spellings:
+        hint = f"; write {written[:2]} {written[2:]}"
     return InvalidRequestError(
         f"there is no option {written}{hint}; --help lists them, quotes make it a file name"
     )
@@ -277,21 +355,30 @@ def usage(program: str) -> str:
     return f"{program} IMAGE... [-n N] [-s SIZE] [-f FORM] [--out-file PATH] [more options: --help]"
 
 
-def help_text(program: str, examples: Sequence[str], options: Sequence[Option] = OPTIONS) -> str:
+def _shortened(option: Option) -> str:
+    """Return the spellings and the value of an option, or the first spelling where all are too long for a column."""
+    written = f"{', '.join(option.flags)} {option.metavar}".strip()
+    while len(written) > _FLAG_COLUMNS and ", " in written:
+        written = f"{written.rpartition(', ')[0]} {option.metavar}".strip()
+    return written
+
+
+def help_text(program: str, examples: Sequence[str], options: Sequence[Option] = MAGIC_OPTIONS) -> str:
     """Return the help: usage, options by group, and examples."""
     lines = [
         usage(program),
         "",
         "IMAGE is a path, pattern, URL, variable, $name or {expression}; several are allowed.",
     ]
-    written = [" ".join([", ".join(option.flags), option.metavar]).strip() for option in options]
+    written = [_shortened(option) for option in options]
     width = max(map(len, written)) + 2
     group = ""
     for option, flags in zip(options, written, strict=True):
         if option.group != group:
             group = option.group
             lines += ["", f"{group}:"]
-        lines.append(f"  {flags:<{width}}{option.help}")
+        first, *others = textwrap.wrap(option.help, _HELP_COLUMNS - width - 2)
+        lines += [f"  {flags:<{width}}{first}", *(f"  {'':<{width}}{more}" for more in others)]
     return "\n".join([*lines, "", "Examples:", *(f"  {line}" for line in examples)])
 
 
@@ -322,3 +409,25 @@ def quote(text: str) -> str:
         # Python's own literal says it all, braces and quotes of both kinds included.
         return "{" + repr(text) + "}"
     return f"'{text}'"
+
+
+def named_values(values: Iterable[Any]) -> dict[str, Any]:
+    """Put `NAME=VALUE` texts, and dictionaries, together.
+
+    Raises
+    ------
+    InvalidRequestError
+        For a text without a name and an equals sign.
+    """
+    named: dict[str, Any] = {}
+    for value in values:
+        if isinstance(value, Mapping):
+            named |= value
+            continue
+        name, equals, text = value.partition("=") if isinstance(value, str) else ("", "", "")
+        if not equals or not name.strip():
+            raise InvalidRequestError(
+                f"--option is {shown(value)}; allowed: NAME=VALUE, such as flip=false", field="options"
+            )
+        named[name.strip()] = text.strip()
+    return named

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -44,8 +45,16 @@ def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequen
     ['cat-1.png', 'cat-2.png', 'dog-1.png']
     """
     text = str(pattern)
-    target = Path(text).expanduser()
-    if target.is_dir():
+    if not text.strip() or "\0" in text:
+        received = f"{shown(text)} holds a null character" if text.strip() else "the path to save to is empty"
+        raise InvalidRequestError(
+            f"{received}; name a file; allowed: {', '.join(extensions)}", field="out_file"
+        )
+    try:
+        target = Path(text).expanduser()
+    except RuntimeError as exc:
+        raise InvalidRequestError(f"{text}: {exc}; allowed: a path", field="out_file") from exc
+    if os.path.isdir(target):  # noqa: PTH112 - no name is too long for it
         raise InvalidRequestError(
             f"{text} is a folder; name a file in it: {target / 'variation-{i}.png'}", field="out_file"
         )
@@ -68,6 +77,9 @@ def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequen
 
 
 def _fill(pattern: str, values: Mapping[str, int | str]) -> str:
+    if any(re.search(r"\d{3}", match[2] or "") for match in _FIELD.finditer(pattern)):
+        # No file system takes such a name, and a width of ten digits takes all memory.
+        raise InvalidRequestError(f"{pattern} is too wide; allowed: {{i}} or {{i:03}}", field="out_file")
     try:
         return _FIELD.sub(lambda match: format(values[match[1]], match[2] or ""), pattern)
     except ValueError as exc:

@@ -5,10 +5,10 @@ Values only: no engine is imported here, and nothing of any interface.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.result import Variation
@@ -33,6 +33,12 @@ class Job(Protocol):
         preview
             An encoded picture of the state so far, where the engine has one.
         """
+
+    def announce(self, text: str) -> None:
+        """Tell a person at once where the picture is about to go, before it is sent."""
+
+    def count(self, usage: Mapping[str, Any]) -> None:
+        """Add what a server counted for one request to the result's `usage`."""
 
     def warn(self, text: str) -> None:
         """Add a line to the result's `warnings`: what was done otherwise than asked, or is no use."""

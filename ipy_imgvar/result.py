@@ -7,6 +7,7 @@ it is asked for. How they look in a notebook is `gallery`'s.
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, overload
@@ -54,15 +55,21 @@ class Variation:
         Where a server offers it, or None.
     path
         Its original in the store, or None.
+    reduce_to
+        The (width, height) asked for, where the server could only make a larger picture: the original stays as it
+        is, and what is given out is reduced to fit.
     """
 
     __slots__ = (
         "_data",
         "_lease",
+        "_thumbnail",
         "index",
         "mime_type",
+        "original_size",
         "parameters",
         "path",
+        "reduce_to",
         "remote_url",
         "seed",
         "size",
@@ -81,12 +88,16 @@ class Variation:
         parameters: Mapping[str, Any] | None = None,
         remote_url: str | None = None,
         path: Path | None = None,
+        reduce_to: Size | None = None,
     ) -> None:
         self._data = data
         self._lease: object = None
+        self._thumbnail: tuple[int, tuple[builtins.bytes, str, Size]] | None = None
         self.source = source
         self.mime_type = mime_type
-        self.size = size
+        self.original_size = size
+        self.reduce_to = reduce_to
+        self.size = size if reduce_to is None else _contained(size, reduce_to)
         self.index = index
         self.seed = seed
         self.parameters = dict(parameters or {})
@@ -99,12 +110,13 @@ class Variation:
             None,
             source=self.source,
             mime_type=self.mime_type,
-            size=self.size,
+            size=self.original_size,
             index=self.index,
             seed=self.seed,
             parameters=self.parameters,
             remote_url=self.remote_url,
             path=path,
+            reduce_to=self.reduce_to,
         )
         kept._lease = lease
         return kept
@@ -115,14 +127,29 @@ class Variation:
         return f"{self.source.stem}-{self.index}"
 
     @property
+    def is_there(self) -> bool:
+        """Whether `bytes` can be had: false when the original was removed from the store."""
+        return self._data is not None or (self.path is not None and self.path.is_file())
+
+    @property
     def bytes(self) -> builtins.bytes:
-        """The encoded picture.
+        """The encoded picture, reduced where a smaller one was asked for than the server makes.
 
         Raises
         ------
         ImageVariationError
             If the store no longer has it.
         """
+        data = self.original
+        if self.size == self.original_size:
+            return data
+        from ipy_imgvar import codec
+
+        return codec.shrink(data, self.size)
+
+    @property
+    def original(self) -> builtins.bytes:
+        """The encoded picture byte for byte as it was made or received; see `bytes`."""
         if self._data is not None:
             return self._data
         try:
@@ -148,6 +175,17 @@ class Variation:
         from ipy_imgvar import codec
 
         return codec.open_image(self.bytes, self.name)
+
+    def thumbnail(self, side_px: int) -> tuple[builtins.bytes, str, Size]:
+        """Return the picture reduced for display: see `codec.thumbnail`.
+
+        The last one is kept, since a display that is updated shows the same one many times.
+        """
+        if self._thumbnail is None or self._thumbnail[0] != side_px:
+            from ipy_imgvar import codec
+
+            self._thumbnail = (side_px, codec.thumbnail(self.original, side_px))
+        return self._thumbnail[1]
 
     def to_numpy(self) -> NDArray[np.uint8]:
         """Return the pixels, shape (H, W, 3), or (H, W, 4) where there is transparency; uint8."""
@@ -185,10 +223,16 @@ class Variation:
 
         return gallery.html([self])
 
-    def _repr_png_(self) -> builtins.bytes:
+    def _repr_png_(self) -> builtins.bytes | None:
         from ipy_imgvar import gallery
 
-        return gallery.contact_sheet([self])
+        return gallery.contact_sheet([self]) if self.is_there else None
+
+
+def _contained(size: Size, limit: Size) -> Size:
+    """Return the largest size within a limit that keeps the aspect ratio; never a larger one."""
+    scale = min(1.0, limit[0] / size[0], limit[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 class Variations(Sequence[Variation]):
@@ -323,7 +367,9 @@ class Variations(Sequence[Variation]):
         """
         from ipy_imgvar import codec
 
-        target = Path(where).expanduser()
+        target = Path(where)
+        with contextlib.suppress(RuntimeError):  # There is no such user; the pattern's own check says so.
+            target = target.expanduser()
         if target.is_dir() or not target.suffix:
             pattern = str(target / ("{stem}-{i}" + self._extension()))
         else:
@@ -371,7 +417,7 @@ class Variations(Sequence[Variation]):
     def _repr_png_(self) -> builtins.bytes | None:
         from ipy_imgvar import gallery
 
-        return gallery.contact_sheet(self) if self else None
+        return gallery.contact_sheet(self) if any(each.is_there for each in self) else None
 
 
 _CONVERTERS: Final[Mapping[str, Callable[[Variation], Any]]] = {

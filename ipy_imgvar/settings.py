@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
 
 from ipy_imgvar.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-__all__ = ["STORE_MAX_BYTES", "STORE_OFF", "Secret", "in_environment", "store_max_bytes", "store_root"]
+__all__ = [
+    "OPENAI_BASE",
+    "STORE_MAX_BYTES",
+    "STORE_OFF",
+    "Connection",
+    "Secret",
+    "connection",
+    "store_max_bytes",
+    "store_root",
+]
+
+OPENAI_BASE: Final = "https://api.openai.com/v1"
 
 STORE_MAX_BYTES: Final = 1_000_000_000
 #: What `IPY_IMGVAR_STORE` and `%config` say to keep nothing on disk.
@@ -81,9 +94,133 @@ class Secret:
         raise TypeError("a Secret can't be pickled; pass the name of an environment variable instead")
 
 
-def in_environment(name: str) -> bool:
-    """Return whether an environment variable is set and not blank."""
-    return bool(os.environ.get(name, "").strip())
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where, and as whom, a hosted engine asks.
+
+    Parameters
+    ----------
+    api_key
+        None sends none.
+    api_base
+        With its path, without a slash at the end. It may hold a user and password, so it is left out of the repr.
+    organization, project
+        Sent as `OpenAI-Organization` and `OpenAI-Project`; None sends none.
+    key_source
+        Where the key was found: `argument`, `variable` or `environment`; None without a key.
+    chosen
+        A key or a base was given somewhere, so a hosted engine is meant when none is named.
+    """
+
+    api_key: Secret | None = None
+    api_base: str = field(default=OPENAI_BASE, repr=False)
+    organization: str | None = None
+    project: str | None = None
+    key_source: str | None = None
+    chosen: bool = False
+
+    @property
+    def is_openai(self) -> bool:
+        """Whether the server is OpenAI's own."""
+        host = urlsplit(self.api_base).hostname or ""
+        return host == "api.openai.com" or host.endswith(".api.openai.com")
+
+    @property
+    def server(self) -> str:
+        """The server's name and port, to show: without path, user and password."""
+        return urlsplit(self.api_base).netloc.rpartition("@")[2]
+
+    @property
+    def address(self) -> str:
+        """The base without user and password."""
+        return urlsplit(self.api_base)._replace(netloc=self.server).geturl()
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """The user and password that the base holds, for servers behind a proxy that asks for them."""
+        parts = urlsplit(self.api_base)
+        if parts.username is None:
+            return None
+        return unquote(parts.username), unquote(parts.password or "")
+
+
+def connection(
+    *,
+    api_key: str | Secret | None = None,
+    api_base: str | None = None,
+    organization: str | None = None,
+    project: str | None = None,
+    namespace: Mapping[str, Any] | None = None,
+) -> Connection:
+    """Find out how to reach a hosted engine: from arguments, else notebook variables, else the environment.
+
+    Parameters
+    ----------
+    api_key, api_base, organization, project
+        Arguments; a None was not given.
+    namespace
+        The notebook's variables; `OPENAI_API_KEY`, `OPENAI_API_BASE`, `OPENAI_BASE_URL`, `OPENAI_ORGANIZATION`,
+        `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID` are looked up there and in the environment.
+
+    Raises
+    ------
+    ConfigurationError
+        If the base is no http(s) address, or a value is no text.
+    """
+    places = _Places(namespace or {})
+    key, key_source = places.find(api_key, "OPENAI_API_KEY")
+    key = api_key = None if key is None else Secret(key)
+    base, base_source = places.find(api_base, "OPENAI_API_BASE", "OPENAI_BASE_URL")
+    return Connection(
+        api_key=key,
+        api_base=OPENAI_BASE if base is None else _normal_base(base),
+        organization=places.text(organization, "OPENAI_ORGANIZATION", "OPENAI_ORG_ID"),
+        project=places.text(project, "OPENAI_PROJECT_ID"),
+        key_source=key_source,
+        chosen=key_source is not None or base_source is not None,
+    )
+
+
+class _Places:
+    """The notebook's variables and the environment, in that order."""
+
+    def __init__(self, namespace: Mapping[str, Any]) -> None:
+        self._namespace = namespace
+
+    def find(self, argument: Any, *names: str) -> tuple[Any, str | None]:
+        """Return a value and where it was found; empty texts count as not set."""
+        if argument is not None:
+            return argument, "argument"
+        for place, source in ((self._namespace, "variable"), (os.environ, "environment")):
+            for name in names:
+                value = place.get(name)
+                if value is not None and value != "":
+                    return value, source
+        return None, None
+
+    def text(self, argument: Any, *names: str) -> str | None:
+        value, _ = self.find(argument, *names)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise ConfigurationError(f"{names[0]} is a {type(value).__name__}; allowed: text")
+        return value.strip() or None
+
+
+def _normal_base(base: Any) -> str:
+    text = base.strip().rstrip("/") if isinstance(base, str) else ""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query
+    except ValueError:
+        usable = False
+    if not usable:
+        received = shown(base) if isinstance(base, str) and "@" not in base else f"a {type(base).__name__}"
+        raise ConfigurationError(
+            f"the API base is {received}; allowed: an address such as http://localhost:8000/v1"
+        )
+    # Servers of this kind answer below /v1; people leave it out.
+    return text if parts.path else f"{text}/v1"
 
 
 def store_root() -> Path | None:

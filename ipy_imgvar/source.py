@@ -16,20 +16,32 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-from ipy_imgvar.errors import InvalidImageError, shown
+from ipy_imgvar.errors import ImageVariationError, InvalidImageError, shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Source", "load_sources", "looks_like_image", "missing_file"]
+__all__ = [
+    "IMAGE_KINDS",
+    "IMAGE_SUFFIXES",
+    "Source",
+    "decode_data_url",
+    "load_sources",
+    "looks_like_image",
+    "missing_file",
+]
 
-_ALLOWED = (
+#: What is taken as an image, for messages.
+IMAGE_KINDS = (
     "a path, an http(s) or data: URL, bytes, a binary file object, a PIL image, a numpy array (or anything with "
     "__array__), a matplotlib figure, an IPython Image, a Variation, or a list of these"
 )
 
 #: What a folder is searched for, to name an image in it.
-_USUAL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
+
+#: Whose arrays tell their number of dimensions without computing anything.
+_ARRAY_MODULES = ("numpy", "torch", "jaxlib", "jax", "tensorflow", "cupy", "xarray")
 
 
 class Source:
@@ -160,9 +172,16 @@ def load_sources(value: Any, *, field: str = "image", name: str | None = None) -
     ConnectionFailedError
         If it is a URL that can't be fetched.
     """
+    try:
+        return _load(value, field, name)
+    except RecursionError as exc:
+        raise InvalidImageError(f"{field} is a list that holds itself; pass a flat one", field=field) from exc
+
+
+def _load(value: Any, field: str, name: str | None) -> list[Source]:
     from ipy_imgvar.result import Variations
 
-    if isinstance(value, (list, tuple, Variations)):
+    if issubclass(type(value), (list, tuple, Variations)):
         if not value:
             raise InvalidImageError(
                 f"{field} is an empty {type(value).__name__}; pass at least one image", field=field
@@ -171,13 +190,18 @@ def load_sources(value: Any, *, field: str = "image", name: str | None = None) -
         return [
             source
             for item, its_name in zip(value, names, strict=True)
-            for source in load_sources(item, field=field, name=its_name)
+            for source in _load(item, field, its_name)
         ]
     try:
         return [_load_one(value, name)]
     except InvalidImageError as exc:
         exc.field = field
         raise
+    except ImageVariationError:
+        raise
+    except Exception as exc:  # A foreign object may raise anything when it is looked at.
+        text = f"{name or 'the image'} ({type(value).__name__}) can't be read ({type(exc).__name__}: {exc})"
+        raise InvalidImageError(f"{text}; allowed: {IMAGE_KINDS}", field=field) from exc
 
 
 def looks_like_image(value: Any) -> bool:
@@ -186,15 +210,19 @@ def looks_like_image(value: Any) -> bool:
     Texts are left out: most of them are no paths.
     """
     kind = type(value)
-    modules = ("PIL.", "ipy_imgvar.result", "matplotlib.figure", "IPython.core.display")
-    if kind.__module__.startswith(modules):
+    if kind in (list, tuple):
+        return bool(value) and type(value[0]) not in (list, tuple) and looks_like_image(value[0])
+    module = kind.__module__
+    if not isinstance(module, str):
+        return False
+    if module.startswith(("PIL.", "ipy_imgvar.result", "matplotlib.figure", "IPython.core.display")):
         return kind.__name__ in ("Variation", "Variations", "Figure") or "Image" in kind.__name__
-    if isinstance(value, (list, tuple)):
-        return bool(value) and looks_like_image(value[0])
-    if not hasattr(kind, "__array__"):
-        return isinstance(value, (bytes, bytearray, Path))
-    dimensions = getattr(value, "ndim", 0)
-    return isinstance(dimensions, int) and dimensions in (2, 3) and not kind.__module__.startswith("pandas")
+    # `isinstance` and `hasattr` would run code of the value, such as a proxy's.
+    if not any("__array__" in base.__dict__ for base in kind.__mro__):
+        return issubclass(kind, (bytes, bytearray, Path))
+    if module.partition(".")[0] in _ARRAY_MODULES:
+        return getattr(value, "ndim", 0) in (2, 3)
+    return module.partition(".")[0] != "pandas"
 
 
 def _load_one(value: Any, name: str | None) -> Source:  # noqa: C901, PLR0911
@@ -223,13 +251,15 @@ def _load_one(value: Any, name: str | None) -> Source:  # noqa: C901, PLR0911
         return _from_file(value, name or "file object")
     if hasattr(value, "__array__"):
         return _from_arraylike(value, name)
-    raise InvalidImageError(f"{name or 'the image'} is {shown(value)} ({kind.__name__}); allowed: {_ALLOWED}")
+    raise InvalidImageError(
+        f"{name or 'the image'} is {shown(value)} ({kind.__name__}); allowed: {IMAGE_KINDS}"
+    )
 
 
 def _from_text(text: str) -> Source:
     lowered = text[:8].lower()
     if lowered.startswith("data:"):
-        return Source("data: URL", data=_decode_data_url(text))
+        return Source("data: URL", data=decode_data_url(text))
     if lowered.startswith(("http://", "https://")):
         from ipy_imgvar import fetch
 
@@ -240,10 +270,12 @@ def _from_text(text: str) -> Source:
             raise InvalidImageError(
                 f"the address is not valid ({exc}); allowed: http(s)://host/path"
             ) from exc
-        name = PurePosixPath(unquote(parts.path)).name or parts.hostname or "the URL"
+        if not parts.hostname:
+            raise InvalidImageError("the address names no host; allowed: http(s)://host/path")
+        name = PurePosixPath(unquote(parts.path)).name or parts.hostname
         return Source(name, data=fetch.get(text, name=name))
     if not text or "\0" in text:
-        raise InvalidImageError(f"the image is {shown(text)}; allowed: {_ALLOWED}")
+        raise InvalidImageError(f"the image is {shown(text)}; allowed: {IMAGE_KINDS}")
     return _from_path(Path(text))
 
 
@@ -251,11 +283,13 @@ def _from_path(path: Path) -> Source:
     try:
         path = path.expanduser()
         if path.is_dir():
-            names = sorted(each.name for each in path.iterdir() if each.suffix.lower() in _USUAL_SUFFIXES)
+            names = sorted(each.name for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
             inside = names[0] if names else "cat.png"
             raise InvalidImageError(f"{path} is a folder; name an image in it, such as {path / inside}")
         if not path.exists():
             raise missing_file(path)
+        if not path.is_file():  # Reading a device such as /dev/zero, or a pipe, may never end.
+            raise InvalidImageError(f"{path} is a device or pipe; allowed: a file, or open(path, 'rb')")
     except (OSError, RuntimeError) as exc:  # A name too long for the file system, or "~nobody".
         reason = getattr(exc, "strerror", None) or exc
         raise InvalidImageError(f"{shown(str(path))} can't be opened ({reason}); check the path") from exc
@@ -274,7 +308,8 @@ def missing_file(path: Path) -> InvalidImageError:
     return InvalidImageError(f"there is no file {path}{hint}")
 
 
-def _decode_data_url(text: str) -> bytes:
+def decode_data_url(text: str) -> bytes:
+    """Return the bytes that a data: URL holds; raise `InvalidImageError` where it can't be decoded."""
     header, comma, payload = text.partition(",")
     if not comma:
         raise InvalidImageError("the data: URL has no comma; allowed: data:image/png;base64,...")

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
     from ipy_imgvar.protocol import Engine
+    from ipy_imgvar.settings import Connection
 
 __all__ = ["ENTRY_POINT_GROUP", "engine_names", "make_engine"]
 
 ENTRY_POINT_GROUP: Final = "ipy_imgvar.engines"
 
-_OURS: Final = {"patch": "ipy_imgvar.engines.patch.engine:PatchEngine"}
+_OURS: Final = {
+    "patch": "ipy_imgvar.engines.patch.engine:PatchEngine",
+    "openai": "ipy_imgvar.engines.openai.engine:OpenAIEngine",
+}
 
 
 def engine_names() -> list[str]:
@@ -29,15 +33,15 @@ def engine_names() -> list[str]:
     return [*_OURS, *sorted(others - set(_OURS))]
 
 
-def make_engine(name: str, **settings: Any) -> Engine:
+def make_engine(name: str, connection: Connection) -> Engine:
     """Return a new engine by name.
 
     Parameters
     ----------
     name
         One of `engine_names()`.
-    **settings
-        Passed to the engine's factory.
+    connection
+        Passed to the hosted engine; others have no use for it.
 
     Raises
     ------
@@ -49,7 +53,7 @@ def make_engine(name: str, **settings: Any) -> Engine:
         factory = getattr(import_module(module), attribute)
     else:
         factory = _installed(name)
-    engine: Engine = factory(**settings)
+    engine: Engine = factory(connection) if name == "openai" else factory()
     return engine
 
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipy_imgvar.errors import InvalidRequestError, shown
 from ipy_imgvar.magic.grammar import split, whole_line
 from ipy_imgvar.magic.values import Names, images_of, value_of
-from ipy_imgvar.options import OPTIONS, Option, Token, parse, usage
+from ipy_imgvar.options import MAGIC_OPTIONS, Option, Token, named_values, parse, usage
 from ipy_imgvar.request import whole_number
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ipy_imgvar.source import Source
 
 __all__ = ["Call", "Display", "read_call"]
 
-_OPTIONS: Final[Mapping[str, Option]] = {option.dest: option for option in OPTIONS}
+_OPTIONS: Final[Mapping[str, Option]] = {option.dest: option for option in MAGIC_OPTIONS}
 _MAX_COLUMNS: Final = 10
+_WITH_HISTORY: Final = ("history", "quiet")
+_CONNECTION: Final = ("api_key", "api_base", "organization", "project")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Call:
         Those of `Client.variations`, in any spelling that it takes.
     engine
         An engine's name, an `Engine`, or None.
+    connection
+        The arguments of `Client` that say where and as whom to ask; only those that were given.
     form
         The response format as it was given, or None for the `Variations`.
     out
@@ -60,6 +66,7 @@ class Call:
     images: list[Source]
     arguments: dict[str, Any]
     engine: Any = None
+    connection: dict[str, Any] = field(default_factory=dict)
     form: Any = None
     out: str | None = None
     out_file: Any = None
@@ -71,7 +78,7 @@ class Call:
         Raises
         ------
         InvalidRequestError
-            If `out_file` is no path, or can't name all pictures.
+            If `out_file` is no path, can't name all pictures, or can't be written: to find out after the run is late.
         """
         if self.out_file is None:
             return []
@@ -83,7 +90,10 @@ class Call:
                 f"out-file is {shown(self.out_file)}; allowed: a path", field="out_file"
             )
         stems = [source.stem for source in self.images for _ in range(n)]
-        return expand_pattern(self.out_file, stems, tuple(EXTENSIONS))
+        targets = expand_pattern(self.out_file, stems, tuple(EXTENSIONS))
+        for target in targets:
+            _check_writable(target)
+        return targets
 
 
 def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, Any]) -> Call:
@@ -114,8 +124,21 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
         columns=_columns(values.pop("columns", None)),
     )
     if "history" in found:
+        others = [
+            dest
+            for dest, tokens in found.items()
+            if dest not in _WITH_HISTORY and (tokens or dest != "image")
+        ]
+        others += ["a body"] if cell and cell.strip() else []
+        if others:
+            raise InvalidRequestError(
+                f"--history shows what was made and makes nothing; received with it: {', '.join(others)}; "
+                "allowed: --quiet; write the rest as a line of its own",
+                field="history",
+            )
         return Call(action="history", images=[], arguments={}, display=display)
     given = set(found) - {"image"}
+    _route_to_options(values, stream="stream" in found)
     images = [source for token in found["image"] for source in images_of(token, names)]
     if cell is not None:
         images, values["prompt"] = _with_body(cell, images, values.get("prompt"), names)
@@ -128,6 +151,25 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
     return _checked(values, given, images, display)
 
 
+def _check_writable(target: Path) -> None:
+    """Raise `InvalidRequestError` if a file can't be written here; a folder that does not exist is made later."""
+    wrong = ""
+    try:
+        folder = next((each for each in target.parents if each.exists()), Path())
+        if target.is_dir():
+            wrong = "it is a folder"
+        elif not folder.is_dir():
+            wrong = f"{folder} is a file, not a folder"
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            wrong = f"no permission for the folder {folder}"
+    except (OSError, ValueError) as exc:  # Too long for the file system, a null byte.
+        wrong = getattr(exc, "strerror", None) or str(exc)
+    if wrong:
+        raise InvalidRequestError(
+            f"{shown(str(target))} can't be written ({wrong}); choose another path", field="out_file"
+        )
+
+
 def _values(found: Mapping[str, list[Token]], names: Names) -> dict[str, Any]:
     """Return what the options of a line mean, by `dest`."""
     values: dict[str, Any] = {}
@@ -137,26 +179,17 @@ def _values(found: Mapping[str, list[Token]], names: Names) -> dict[str, Any]:
         if _OPTIONS[dest].kind == "image":
             values[dest] = [source for token in tokens for source in images_of(token, names)]
         elif _OPTIONS[dest].repeatable:
-            values[dest] = _named(value_of(token, _OPTIONS[dest], names) for token in tokens)
+            values[dest] = named_values(value_of(token, _OPTIONS[dest], names) for token in tokens)
         else:
             values[dest] = value_of(tokens[-1], _OPTIONS[dest], names)
     return values
 
 
-def _named(values: Any) -> dict[str, Any]:
-    """Put NAME=VALUE texts, and dictionaries, together."""
-    named: dict[str, Any] = {}
-    for value in values:
-        if isinstance(value, Mapping):
-            named |= value
-            continue
-        name, equals, text = str(value).partition("=")
-        if not equals or not name.strip():
-            raise InvalidRequestError(
-                f"--option is {shown(value)}; allowed: NAME=VALUE, such as flip=false", field="options"
-            )
-        named[name.strip()] = text.strip()
-    return named
+def _route_to_options(values: dict[str, Any], *, stream: bool) -> None:
+    """Put the two options that have a spelling of their own to what only one engine knows."""
+    own = {"route": values.pop("route", None), "stream": "true" if stream else None}
+    if chosen := {name: value for name, value in own.items() if value is not None}:
+        values["options"] = {**values.get("options", {}), **chosen}
 
 
 def _checked(values: dict[str, Any], given: set[str], images: list[Source], display: Display) -> Call:
@@ -167,18 +200,34 @@ def _checked(values: dict[str, Any], given: set[str], images: list[Source], disp
     if "out_file" in given:
         values.pop("response_format", None)  # a configured default gives way to what the line says
     out = values.pop("out", None)
-    if out is not None and (not out.isidentifier() or keyword.iskeyword(out) or not out.strip("_")):
+    if "out" in given and not _is_variable_name(out):
         raise InvalidRequestError(
             f"--out is {shown(out)}; allowed: the name of a variable, such as pictures", field="out"
         )
+    engine = values.pop("engine", None)
+    if isinstance(engine, str) and not engine.strip():
+        raise InvalidRequestError(
+            "engine is empty; allowed: a name; leave it out for the default", field="engine"
+        )
     return Call(
         images=images,
-        engine=values.pop("engine", None),
+        engine=engine,
+        connection={name: values.pop(name) for name in _CONNECTION if name in values},
         form=values.pop("response_format", None),
         out=out,
         out_file=values.pop("out_file", None),
         arguments=values,
         display=display,
+    )
+
+
+def _is_variable_name(value: Any) -> bool:
+    # A name of underscores alone is IPython's: binding it would freeze it.
+    return (
+        isinstance(value, str)
+        and value.isidentifier()
+        and not keyword.iskeyword(value)
+        and bool(value.strip("_"))
     )
 
 
@@ -191,13 +240,14 @@ def _with_body(cell: str, images: list[Source], prompt: Any, names: Names) -> tu
     lines = [line.strip() for line in cell.splitlines()]
     if not images:
         tokens = [whole_line(line) for line in lines if line and not line.startswith("#")]
+        _refuse_quotes(tokens)
         return [source for token in tokens for source in images_of(token, names)], prompt
     body = cell.strip()
     if body and prompt is not None:
         raise InvalidRequestError(
             "the prompt is given twice, by --prompt and in the cell's body; keep one", field="prompt"
         )
-    if files := [line for line in lines if line and len(line) < 256 and Path(line).is_file()]:  # noqa: PLR2004
+    if files := [line for line in lines if line and os.path.isfile(line)]:  # noqa: PTH113 - no name is too long for it
         raise InvalidRequestError(
             f"the body names the file {files[0]} beside an image in the line; a body is a prompt there; "
             "list all images in the body, or all in the line",
@@ -206,12 +256,24 @@ def _with_body(cell: str, images: list[Source], prompt: Any, names: Names) -> tu
     return images, body or prompt
 
 
+def _refuse_quotes(tokens: list[Token]) -> None:
+    """Raise for a line of a body in quotes, which a whole line does not need, unless a file is called so."""
+    for token in tokens:
+        text = token.text
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and not os.path.isfile(text):  # noqa: PTH113
+            raise InvalidRequestError(
+                f"{shown(text)} is in quotes; in a body a whole line is one image, so leave them out: {text[1:-1]}",
+                field="image",
+            )
+
+
 def _without_semicolon(tokens: list[Token]) -> tuple[list[Token], bool]:
     """Drop the `;` that silences a cell: IPython leaves it in the magic's line."""
-    if not tokens or tokens[-1].quoted or not tokens[-1].text.endswith(";"):
+    if not tokens or not tokens[-1].text.endswith(";") or (tokens[-1].quoted and not tokens[-1].bare_end):
         return tokens, False
     *others, end = tokens
     text = end.text.rstrip(";")
     last_part = str(end.parts[-1]).rstrip(";")
     parts = (*end.parts[:-1], last_part) if last_part else end.parts[:-1]
-    return ([*others, Token(text, parts=parts)] if text else others), True
+    # What stays of a quoted token is its quoted part, so an empty one is a value still.
+    return ([*others, replace(end, text=text, parts=parts)] if text or end.quoted else others), True

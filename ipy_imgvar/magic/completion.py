@@ -11,8 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.magic.grammar import split
 from ipy_imgvar.magic.values import Names
-from ipy_imgvar.options import OPTIONS, Option, spelling
+from ipy_imgvar.options import MAGIC_OPTIONS, Option, parse, spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Completion", "candidates"]
 
 _MAGIC: Final = re.compile(r"(?:^|=)\s*(%%?)imagevariation(?=\s)")
-#: The word before the cursor: a quote opens one that may hold spaces.
-_WORD: Final = re.compile(r"""(?:"[^"]*|'[^']*|\\.|[^\s"'])*$""")
+_QUOTES: Final = ("'", '"')
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 #: A folder with more entries than this is not read to the end, so that Tab answers at once.
 _MAX_ENTRIES: Final = 2000
@@ -56,13 +57,16 @@ class Completion:
     def _match(self, context: CompletionContext) -> SimpleMatcherResult:
         from IPython.core.completer import SimpleCompletion
 
+        names = Names(self._shell.user_ns)
         before = _before_cursor(context)
-        found = None if before is None else candidates(before, Names(self._shell.user_ns))
+        found = None
+        if before is not None:
+            found = candidates(before[0], names, in_body=before[1])
         if found is None:
             return {"completions": [], "suppress": False}
         word, texts = found
         return {
-            "completions": [SimpleCompletion(text) for text in texts],
+            "completions": [SimpleCompletion(text, type=_kind(text, names)) for text in texts],
             "matched_fragment": word,
             # IPython would add every name and file that begins alike.
             "suppress": True,
@@ -70,53 +74,103 @@ class Completion:
         }
 
 
-def _before_cursor(context: CompletionContext) -> str | None:
-    """Return what stands between the magic's name and the cursor; of a cell's body, the line's part before it."""
-    lines = context.full_text.split("\n")[: context.cursor_line + 1]
+def _kind(text: str, names: Names) -> str:
+    """Return what a front end writes beside an offer."""
+    if text[:1] == "-":
+        return "option"
+    if text.removeprefix("$") in names:
+        return "instance"
+    return "path" if "." in text or "/" in text else "value"
+
+
+def _before_cursor(context: CompletionContext) -> tuple[str, bool] | None:
+    """Return what stands before the cursor, and whether it is a line of a cell's body."""
+    text = context.full_text.lstrip("\n")  # IPython drops empty lines before a cell magic
+    skipped = context.full_text[: len(context.full_text) - len(text)].count("\n")
+    lines = text.split("\n")[: context.cursor_line - skipped + 1]
+    if not lines or context.cursor_line < skipped:
+        return None
     line = lines[-1][: context.cursor_position]
-    if match := _MAGIC.search(line):
-        return line[match.end() :]
-    if len(lines) > 1 and lines[0].lstrip().startswith("%%imagevariation"):
-        return " " + line
+    in_cell = len(lines) > 1 and lines[0].lstrip().startswith("%%")
+    if not in_cell and (match := _MAGIC.search(line)):
+        return line[match.end() :], False
+    if in_cell and (match := _MAGIC.match(lines[0])) and match[1] == "%%":
+        # Beside an image in the line, the body is a prompt, of which nothing is known.
+        return None if _names_image(lines[0][match.end() :]) else (line, True)
     return None
 
 
-def candidates(before: str, names: Names) -> tuple[str, list[str]] | None:
+def _names_image(line: str) -> bool:
+    try:
+        return bool(parse(split(line))["image"])
+    except InvalidRequestError:
+        return False
+
+
+def candidates(before: str, names: Names, *, in_body: bool = False) -> tuple[str, list[str]] | None:
     """Return the word that is being written, and what it may become.
 
     Parameters
     ----------
     before
-        The magic's line up to the cursor.
+        The magic's line up to the cursor, or that part of a line of its body.
     names
         The variables that can be seen.
+    in_body
+        A whole line is one image there, unquoted.
 
     Returns
     -------
     tuple of str and list of str, or None
         None leaves it to IPython, as in an expression.
     """
-    match = _WORD.search(before)
-    word = match[0] if match else ""
-    words = before[: len(before) - len(word)].split()
-    if before.rfind("{") > before.rfind("}"):
-        return None
-    option = spelling(words[-1]) if words and words[-1].startswith("-") else None
-    if option is not None and option.kind != "flag":
-        return word, list(_values(option, word, names))
-    if word.startswith("-") and "=" in word:
-        written, _, rest = word.partition("=")
+    if in_body:
+        word = before.lstrip()
+        in_braces = word.rfind("{") > word.rfind("}")
+        return None if in_braces or word[:1] == "#" else (word, list(_images(word, names, whole_line=True)))
+    words = _words(before)
+    word = words.pop()
+    commented = any(each[:1] == "#" for each in (*words, word))
+    if commented or (word[:1] not in _QUOTES and word.rfind("{") > word.rfind("}")):
+        return (word, []) if commented else None
+    option = spelling(words[-1]) if words and words[-1][:1] == "-" else None
+    if word[:1] == "-" and "=" in word and (option is None or option.kind == "flag"):
+        written, _, word = word.partition("=")
         option = spelling(written)
-        return (rest, list(_values(option, rest, names))) if option else None
-    if word.startswith("-"):
-        return word, _flags(word, words)
-    return word, list(_images(word, names))
+        return (word, list(_values(option, word, names))) if option else None
+    if option is not None and option.kind != "flag":
+        found = list(_values(option, word, names))
+    elif word[:1] == "-":
+        found = _flags(word, words)
+    else:
+        found = list(_images(word, names))
+    return word, found
+
+
+def _words(before: str) -> list[str]:
+    """Split as the grammar does, but keep quotes and backslashes; the last word is the one before the cursor."""
+    words, quote, escaped, depth = [""], "", False, 0
+    for char in before:
+        if char.isspace() and not quote and not escaped and not depth:
+            if words[-1]:
+                words.append("")
+            continue
+        words[-1] += char
+        if escaped:
+            escaped = False
+        elif char == "\\":
+            escaped = not quote
+        elif char in _QUOTES and quote in ("", char):
+            quote = "" if quote else char
+        elif char in "{}" and not quote:
+            depth = max(0, depth + (1 if char == "{" else -1))
+    return words
 
 
 def _flags(word: str, words: list[str]) -> list[str]:
     """Return the options that begin so and are not there yet."""
     used = {option.dest for each in words if each.startswith("-") and (option := spelling(each))}
-    free = [option for option in OPTIONS if option.repeatable or option.dest not in used]
+    free = [option for option in MAGIC_OPTIONS if option.repeatable or option.dest not in used]
     return [flag for option in free for flag in option.flags if flag.startswith(word)]
 
 
@@ -131,19 +185,19 @@ def _values(option: Option, word: str, names: Names) -> Iterator[str]:
         yield from _files(word, suffixes=())
 
 
-def _images(word: str, names: Names) -> Iterator[str]:
+def _images(word: str, names: Names, *, whole_line: bool = False) -> Iterator[str]:
     """Yield variables that hold images, then folders and image files, as they must be written."""
     if word.startswith("$"):
         yield from (f"${name}" for name in names.holding_images() if name.startswith(word[1:]))
         return
-    if word[:1] not in ("'", '"'):
+    if word[:1] not in _QUOTES:
         yield from (name for name in names.holding_images() if name.startswith(word))
-    yield from _files(word, suffixes=_SUFFIXES)
+    yield from _files(word, suffixes=_SUFFIXES, whole_line=whole_line)
 
 
-def _files(word: str, *, suffixes: tuple[str, ...]) -> Iterator[str]:
-    quote = word[:1] if word[:1] in ("'", '"') else ""
-    plain = word[len(quote) :] if quote else re.sub(r"\\([\s'\"])", r"\1", word)
+def _files(word: str, *, suffixes: tuple[str, ...], whole_line: bool = False) -> Iterator[str]:
+    quote = "" if whole_line else word[:1] if word[:1] in _QUOTES else ""
+    plain = word[len(quote) :] if quote or whole_line else re.sub(r"\\([\s'\"])", r"\1", word)
     head, tail = os.path.split(plain)
     folder = Path(head or ".").expanduser()
     try:
@@ -159,4 +213,14 @@ def _files(word: str, *, suffixes: tuple[str, ...]) -> Iterator[str]:
         if (name.startswith(".") and not tail) or not (is_folder or name.lower().endswith(suffixes or "")):
             continue
         text = f"{plain[: len(plain) - len(tail)]}{name}" + ("/" if is_folder else "")
-        yield quote + text if quote else re.sub(r"([\s'\"])", r"\\\1", text)
+        yield text if whole_line else _as_written(text, quote)
+
+
+def _as_written(text: str, quote: str) -> str:
+    """Write a path so that the grammar reads it back."""
+    text = text.replace("{", "{{").replace("}", "}}")
+    if quote:
+        return quote + text.replace(quote, "\\" + quote)
+    escaped = re.sub(r"([\s'\"])", r"\\\1", text)
+    # A word that begins so would be an option, a variable or a comment.
+    return f"./{escaped}" if escaped[:1] in ("-", "$", "#") else escaped

@@ -46,9 +46,12 @@ class RunDisplay:
         Where to show it.
     wanted
         What the line says of it.
+    expected
+        How many pictures were asked for, so that the first ones are shown as large as they stay.
     """
 
-    def __init__(self, shell: InteractiveShell, wanted: Display) -> None:
+    def __init__(self, shell: InteractiveShell, wanted: Display, expected: int) -> None:
+        self._expected = expected
         self._shell = shell
         self._quiet = wanted.quiet
         self._columns = wanted.columns
@@ -82,6 +85,26 @@ class RunDisplay:
             sys.stderr.write(f"\r{line}")
             sys.stderr.flush()
 
+    def notice(self, text: str) -> None:
+        """Show at once where a picture is about to go."""
+        if self._quiet:
+            return
+        if is_rich(self._shell):
+            self._publish(
+                {"text/plain": text, "text/html": self._finished() + f"<div>{markup.escape(text)}</div>"}
+            )
+        else:
+            self._shell_line(text)
+
+    def preview(self, data: bytes) -> None:
+        """Show an unfinished picture, where the front end shows pictures."""
+        if self._quiet or not is_rich(self._shell):
+            return
+        from ipy_imgvar import gallery
+
+        look = gallery.preview_html(data)
+        self._publish({"text/plain": "a first look", "text/html": self._finished() + look})
+
     def picture(self, picture: Variation) -> None:
         """Keep a finished picture, to be shown beside the progress."""
         self._pictures.append(picture)
@@ -89,6 +112,17 @@ class RunDisplay:
 
     def result(self, pictures: Variations, notes: Sequence[str] = ()) -> None:
         """Show what was made, and notes in a line each, in place of the progress."""
+        self._show(pictures, notes, with_sheet=True)
+
+    def stopped(self) -> None:
+        """Show what was finished before an error or an interrupt; the exception says the rest."""
+        if self._pictures or self._handle is not None:
+            count = len(self._pictures)
+            note = f"{count} picture{' was' if count == 1 else 's were'} finished"
+            # Whoever interrupts wants the prompt back: the sheet takes longer than all the rest.
+            self._show(Variations(self._pictures), [note], with_sheet=False)
+
+    def _show(self, pictures: Variations, notes: Sequence[str], *, with_sheet: bool) -> None:
         self._wipe()
         if self._quiet:
             return
@@ -96,27 +130,30 @@ class RunDisplay:
 
         bundle: dict[str, Any] = {"text/plain": gallery.text(pictures, notes=notes)}
         if is_rich(self._shell) and pictures:
-            bundle["text/html"] = gallery.html(pictures, columns=self._columns, notes=notes)
-            bundle["image/png"] = gallery.contact_sheet(pictures)
+            bundle["text/html"] = self._gallery(pictures, notes)
+            if with_sheet:
+                bundle["image/png"] = gallery.contact_sheet(pictures)
         self._publish(bundle)
 
-    def stopped(self) -> None:
-        """Show what was finished before an error or an interrupt; the exception says the rest."""
-        if self._pictures or self._handle is not None:
-            count = len(self._pictures)
-            self.result(
-                Variations(self._pictures), [f"stopped after {count} picture{'' if count == 1 else 's'}"]
-            )
-
-    def _progress_bundle(self, line: str, fraction: float, text: str) -> dict[str, Any]:
+    def _gallery(self, pictures: Sequence[Variation], notes: Sequence[str] = ()) -> str:
         from ipy_imgvar import gallery
 
+        return gallery.html(pictures, columns=self._columns, notes=notes, expected=self._expected)
+
+    def _progress_bundle(self, line: str, fraction: float, text: str) -> dict[str, Any]:
         bar = (
             f'<progress value="{fraction:.3f}" max="1" aria-label="progress" style="width:16em"></progress> '
             f"{fraction:.0%} {markup.escape(text)}"
         )
-        finished = gallery.html(self._pictures, columns=self._columns) if self._pictures else ""
-        return {"text/plain": line, "text/html": finished + f"<div>{bar}</div>"}
+        return {"text/plain": line, "text/html": self._finished() + f"<div>{bar}</div>"}
+
+    def _finished(self) -> str:
+        return self._gallery(self._pictures) if self._pictures else ""
+
+    def _shell_line(self, text: str) -> None:
+        self._wipe()
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
     def _publish(self, bundle: dict[str, Any]) -> None:
         from IPython.display import display
@@ -168,45 +205,33 @@ class Echo:
 
     The magic has shown the pictures by itself, since IPython shows a value only where it ends a cell; there, the same
     value must not appear again, and bytes or base64 of a picture must never be printed. One repeat is swallowed: the
-    same object, as the result of the same cell.
+    same object, as the result of the same cell. It is `_` and `Out[n]` nevertheless.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
-        assert shell.display_formatter is not None  # noqa: S101 - every shell that runs cells has one
-        self._formatter = shell.display_formatter.ipython_display_formatter
         self._value: Any = None
-        self._cell: int | None = None
-        self._replaced: dict[type, Any] = {}
         shell.events.register("post_run_cell", self._forget)
 
     def swallow(self, value: Any) -> None:
         """Let the display hook show nothing when `value` turns out to be this cell's result."""
-        self._forget()
-        if value is None:
-            return
-        kind = type(value)
-        self._value, self._cell = value, self._shell.execution_count
-        self._replaced[kind] = self._formatter.for_type(kind, self._print)
+        self._value = value
+        # IPython sets this hook for each cell and puts the earlier one back after it, so ours ends with the cell.
+        if sys.displayhook is self._shell.displayhook:
+            sys.displayhook = self._show
 
-    def _print(self, value: Any) -> None:
-        earlier = self._replaced.get(type(value))
-        if value is self._value and self._shell.execution_count == self._cell:
-            self._value = None
-        elif earlier is not None:
-            earlier(value)
-        else:
-            # IPython goes on to the formatters that it would have used.
-            raise NotImplementedError
+    def _show(self, value: Any) -> None:
+        hook = self._shell.displayhook
+        if value is None or value is not self._value:
+            hook(value)
+            return
+        # A formatter could hide the value too, but a terminal would still write the prompt "Out[n]:" before it.
+        self._value = None
+        hook.check_for_underscore()  # type: ignore[no-untyped-call]
+        hook.update_user_ns(value)  # type: ignore[no-untyped-call]
+        hook.fill_exec_result(value)  # type: ignore[no-untyped-call]
 
     def _forget(self, *_: Any) -> None:
-        for kind, earlier in self._replaced.items():
-            if self._formatter.type_printers.get(kind) == self._print:
-                if earlier is None:
-                    self._formatter.pop(kind)
-                else:
-                    self._formatter.for_type(kind, earlier)
-        self._replaced.clear()
         self._value = None
 
     def close(self) -> None:

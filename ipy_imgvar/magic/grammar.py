@@ -7,6 +7,7 @@ both split `{table["a b"]}` in two.
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["split", "whole_line"]
 
 _QUOTES: Final = "\"'"
+#: Lines that name one of these are not quoted in a message.
+_PRIVATE: Final = re.compile(r"(?i)key|secret|token|password|authorization|headers|query|body")
 
 
 def split(line: str) -> list[Token]:
@@ -61,9 +64,14 @@ class _Reader:
         if self._at == len(line) or line[self._at] == "#":
             return None
         start, quote, quoted = self._at, "", False
+        bare: int | None = None
+        bare_end = False
         pieces: list[str | Expression] = []
         while self._at < len(line) and (quote or not line[self._at].isspace()):
             char, following = line[self._at], line[self._at + 1 : self._at + 2]
+            if bare is None and char in "\"'{}":
+                bare = self._at - start
+            bare_end = False
             if char == "\\" and following and (following in _QUOTES or (following.isspace() and not quote)):
                 pieces.append(following)
                 self._at += 2
@@ -78,12 +86,18 @@ class _Reader:
             else:
                 pieces.append(char)
                 self._at += 1
+                bare_end = not quote
         if quote:
             raise InvalidRequestError(
-                f"the quote {quote} in {shown(line[start:])} is never closed; close it, "
+                f"the quote {quote} in {self._shown_from(start)} is never closed; close it, "
                 f"or write \\{quote} for a literal one"
             )
-        return Token("".join(map(_written, pieces)), quoted, tuple(_joined(pieces)))
+        text = "".join(map(_written, pieces))
+        return Token(text, quoted, tuple(_joined(pieces)), line[start:][:bare] if quoted else "", bare_end)
+
+    def _shown_from(self, start: int) -> str:
+        """Show the rest of the line in a message, unless it may hold a key."""
+        return "a value that may be a key" if _PRIVATE.search(self._line) else shown(self._line[start:])
 
     def _expression(self) -> Expression:
         """Read up to the first closing brace that leaves a whole Python expression."""
@@ -96,7 +110,7 @@ class _Reader:
                 return expression
             end = line.find("}", end + 1)
         problem = "holds no Python expression" if "}" in line[start:] else "has no closing }"
-        raise InvalidRequestError(f"{shown(line[start:])} {problem}; write {{{{ for a literal brace")
+        raise InvalidRequestError(f"{self._shown_from(start)} {problem}; write {{{{ for a literal brace")
 
 
 def _as_expression(text: str) -> Expression | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import re
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from ipy_imgvar.client import Client
+
 __all__ = ["EXAMPLES", "ImageVariationMagics"]
 
 EXAMPLES: Final = (
@@ -35,10 +38,10 @@ EXAMPLES: Final = (
     "x = %imagevariation {array} --seed 7                of an array, repeatable, as a value",
     "%imagevariation cat.png -f byte -o data             bytes, bound to a variable",
     "%imagevariation cat.png -n 4 --out-file out/{stem}-{i}.png",
-    "%imagevariation --panel cat.png                     the panel, to do it by hand",
 )
+_KEY_IN_LINE: Final = re.compile(r"(?i)-api-?_?key(?:\s+|=)[\"']?([^\s\"'{}$]{6,})")
 #: Traits that are fields of a request, which knows what they may be.
-_REQUEST_TRAITS: Final = ("n", "size", "strength", "fit", "timeout")
+_REQUEST_TRAITS: Final = ("n", "size", "strength", "fit", "timeout", "max_retry_count")
 _TEXT_TRAITS: Final = ("user", "model", "response_format")
 #: What a line with --panel can set there.
 PANEL_SETTINGS: Final = ("n", "size", "strength", "fit", "seed", "prompt", "model", "options")
@@ -57,11 +60,14 @@ class ImageVariationMagics(Magics):
         default_value="medium",
         help="How far from the source: subtle, medium, strong or 0 to 1.",
     ).tag(config=True)
-    fit = Unicode("crop", help="When the shape differs from the size: crop, pad or stretch.").tag(config=True)
+    fit = Unicode("crop", help="When the shape differs from the size: crop, pad, stretch or retarget.").tag(
+        config=True
+    )
     engine = Unicode("", help="The engine's name; empty for what the settings call for.").tag(config=True)
     model = Unicode("", help="The engine's model; empty for its default.").tag(config=True)
     user = Unicode("", help="An id of the end user; empty sends none.").tag(config=True)
     timeout = Float(0.0, help="Seconds for one request; 0 is no limit.").tag(config=True)
+    max_retry_count = Int(0, help="Tries again after a 429 or 5xx, 0 to 100.").tag(config=True)
     response_format = Unicode("", help="url, base64, byte, image or array; empty for the Variations.").tag(
         config=True
     )
@@ -75,12 +81,19 @@ class ImageVariationMagics(Magics):
         self._shell = shell
         self._echo = Echo(shell)
         self._completion = Completion(shell)
+        # Known before one is set: a refused value gives way to the earlier one, and to 0 or "" if there is none yet.
+        with suppress(ConfigurationError):
+            _ = (self.store, self.store_bytes)
+        self._moved = False
+        self._clients: dict[Any, Client] = {}
 
     def close(self) -> None:
         """Undo what was registered with the shell, and what was configured."""
         self._echo.close()
         self._completion.close()
-        if self.store != self._default_store() or self.store_bytes != self._default_store_bytes():
+        for client in self._clients.values():
+            client.close()
+        if self._moved:
             move_store(settings.store_root(), settings.store_max_bytes())
 
     @default("store")
@@ -103,6 +116,7 @@ class ImageVariationMagics(Magics):
     @observe("store", "store_bytes")
     def _move_store(self, _: Any) -> None:
         off = self.store.lower() == settings.STORE_OFF
+        self._moved = True
         move_store(None if off else Path(self.store).expanduser().absolute(), self.store_bytes)
 
     @no_var_expand
@@ -116,8 +130,11 @@ class ImageVariationMagics(Magics):
         try:
             value = self._do(read_call(line, cell, names, self._defaults()))
         except (InvalidRequestError, ConfigurationError) as exc:
+            if exc.partial:  # Some pictures were made, so it is not the line alone that is wrong.
+                _show_as_one_line(exc)
+                raise
             # A subclass of UsageError would be shown with its traceback: IPython compares the type by identity.
-            raise UsageError(str(exc)) from None
+            raise UsageError(_without_key(str(exc), line)) from None
         except (ImageVariationError, KeyboardInterrupt) as exc:
             _show_as_one_line(exc)
             raise
@@ -152,7 +169,11 @@ class ImageVariationMagics(Magics):
         from ipy_imgvar.panel.view import VariationPanel
 
         settings = {name: value for name, value in call.arguments.items() if name in PANEL_SETTINGS}
-        panel = VariationPanel(call.images or None, shell=self._shell, engine=call.engine, **settings)
+        # A line that says how to reach a server, or holds an engine, fixes both for this panel.
+        fixed = call.connection or (call.engine is not None and not isinstance(call.engine, str))
+        client = self._client(call) if fixed else None
+        settings["engine"] = None if fixed else call.engine
+        panel = VariationPanel(call.images or None, client, shell=self._shell, **settings)
         if not call.display.quiet:
             display(panel)  # type: ignore[no-untyped-call]
         if call.out is not None:
@@ -160,12 +181,11 @@ class ImageVariationMagics(Magics):
         return panel
 
     def _run(self, call: Call) -> Any:
-        from ipy_imgvar.client import Client
-
         form = None if call.form is None else form_of(call.form)
         n = VariationRequest.from_arguments(**{**call.arguments, "mask": None}).n
         targets = call.targets(n)
-        with Client(call.engine) as client, RunDisplay(self._shell, call.display) as display:
+        client = self._client(call)
+        with RunDisplay(self._shell, call.display, n * len(call.images)) as display:
             try:
                 pictures = client.variations(
                     call.images,
@@ -173,6 +193,8 @@ class ImageVariationMagics(Magics):
                     response_format=form if form in RESPONSE_FORMATS else None,
                     on_progress=display.progress,
                     on_picture=display.picture,
+                    on_preview=display.preview,
+                    on_notice=display.notice,
                 )
                 if targets:
                     pictures.save_as(targets)
@@ -185,6 +207,19 @@ class ImageVariationMagics(Magics):
         if call.out is not None:
             self._shell.user_ns[call.out] = value
         return value
+
+    def _client(self, call: Call) -> Client:
+        """Return a client for the settings that a line names, the same one for the same settings."""
+        from ipy_imgvar.client import Client
+        from ipy_imgvar.settings import connection
+
+        if call.engine is not None and not isinstance(call.engine, str):
+            return Client(call.engine)
+        found = connection(**call.connection, namespace=self._shell.user_ns)
+        setting = (call.engine, found)
+        if setting not in self._clients:
+            self._clients[setting] = Client(call.engine, **call.connection, namespace=self._shell.user_ns)
+        return self._clients[setting]
 
 
 def _check_default(name: str, value: Any) -> None:
@@ -201,6 +236,13 @@ def _check_default(name: str, value: Any) -> None:
         whole_number(name, value, 0, 2**63)
     elif name == "store" and not value.strip():
         raise InvalidRequestError(f"store is empty; allowed: a folder, or {settings.STORE_OFF}", field=name)
+
+
+def _without_key(message: str, line: str) -> str:
+    """Mask what stands where a key should in a line: a message may quote the line."""
+    for match in _KEY_IN_LINE.finditer(line):
+        message = message.replace(match[1], "********")
+    return message
 
 
 def _show_as_one_line(exc: BaseException) -> None:

@@ -5,6 +5,7 @@ Where two readings exist, none is guessed: the message names a spelling for each
 
 from __future__ import annotations
 
+import getpass
 import glob
 import os
 import re
@@ -14,9 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.journal import history, last
-from ipy_imgvar.options import Expression, Option, Token
+from ipy_imgvar.options import Expression, Option, Token, spelling
 from ipy_imgvar.outfile import FIELDS
-from ipy_imgvar.source import Source, load_sources, looks_like_image, missing_file
+from ipy_imgvar.settings import Secret
+from ipy_imgvar.source import (
+    IMAGE_KINDS,
+    IMAGE_SUFFIXES,
+    Source,
+    load_sources,
+    looks_like_image,
+    missing_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +33,11 @@ if TYPE_CHECKING:
 __all__ = ["Names", "images_of", "value_of"]
 
 _VARIABLE: Final = re.compile(r"\$([^\W\d]\w*)")
-_INDEXED: Final = re.compile(r"([^\W\d]\w*)[.\[]")
+_INDEXED: Final = re.compile(r"(\$?)([^\W\d]\w*)([.\[(])")
+_SCHEME: Final = re.compile(r"(?i)[a-z][a-z0-9+.-]+://|file:")
+_DASHES: Final = "\u2010\u2011\u2012\u2013\u2014\u2212"
+_DASHES_AT_START: Final = re.compile(f"[{_DASHES}-]+")
+_CURLY: Final = "\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
 _MAX_NAMED: Final = 6
 _URL: Final = re.compile(r"(?i)(https?|data):")
 
@@ -66,7 +79,7 @@ class Names:
         expression
             What stood in braces.
         private
-            Keep the message of an exception back: it may quote a key.
+            Keep the expression and the message of an exception back: each may quote a key.
 
         Raises
         ------
@@ -79,8 +92,13 @@ class Names:
             value = eval(expression.code, self._globals, visible)  # noqa: S307 - the user's own code
             return format(value, expression.spec) if expression.spec else value
         except Exception as exc:  # Whatever the user's expression raises is a mistake in the line.
-            reason = type(exc).__name__ if private else f"{type(exc).__name__}: {exc}"
-            raise InvalidRequestError(f"{{{expression.code}}} can't be evaluated ({reason})") from exc
+            if private:
+                raise InvalidRequestError(
+                    f"the expression can't be evaluated ({type(exc).__name__})"
+                ) from None
+            raise InvalidRequestError(
+                f"{{{expression.code}}} can't be evaluated ({type(exc).__name__}: {exc})"
+            ) from exc
 
 
 def value_of(token: Token, option: Option, names: Names) -> Any:
@@ -91,28 +109,61 @@ def value_of(token: Token, option: Option, names: Names) -> Any:
     InvalidRequestError
         If a variable is missing or an expression fails.
     """
-    if option.kind == "name":
-        return token.text
+    if option.kind == "key":
+        return _key_of(token, names)
     reserved = FIELDS if option.kind == "path" else ()
-    found, value = _object_of(token, names, reserved)
+    found, value = _object_of(token, names, reserved, private=option.kind == "mapping")
     if found:
         return value
+    if option.kind == "name":
+        return _formatted(token, names)
     if not token.quoted and token.text in names and token.text.lower() not in option.choices:
         return names[token.text]
     return _formatted(token, names, reserved)
 
 
-def _object_of(token: Token, names: Names, reserved: tuple[str, ...] = ()) -> tuple[bool, Any]:
+def _key_of(token: Token, names: Names) -> str | Secret:
+    """Return the key that a token leads to; text is refused, since the notebook has saved it with the line."""
+    found, value = _object_of(token, names, private=True)
+    if not found and not token.quoted and token.text in names:
+        found, value = True, names[token.text]
+    if not found and token.text == "ask":
+        return Secret(_asked("API key: "))
+    if not found:
+        raise InvalidRequestError(
+            "--api-key was given as text, which is saved with the notebook: rotate that key; allowed: a variable that "
+            "holds it, {expression}, or ask",
+            field="api_key",
+        )
+    if not isinstance(value, (str, Secret)):
+        raise InvalidRequestError(
+            f"--api-key leads to a {type(value).__name__}; allowed: a str or Secret", field="api_key"
+        )
+    return Secret(value)
+
+
+def _asked(prompt: str) -> str:
+    try:
+        return getpass.getpass(prompt)
+    except Exception as exc:  # A front end without input raises its own kind of error.
+        raise InvalidRequestError(f"the key can't be asked for here ({exc}); put it into a variable") from exc
+
+
+def _object_of(
+    token: Token, names: Names, reserved: tuple[str, ...] = (), *, private: bool = False
+) -> tuple[bool, Any]:
     """Return whether the token is wholly `{expr}` or `$name`, and that object."""
     if len(token.parts) != 1:
         return False, None
     part = token.parts[0]
     if isinstance(part, Expression):
-        return (False, None) if part.code in reserved else (True, names.evaluate(part))
+        return (False, None) if part.code in reserved else (True, names.evaluate(part, private=private))
     match = _VARIABLE.fullmatch(part)
     if match is None:
         return False, None
     if match[1] not in names:
+        if private:
+            raise InvalidRequestError("there is no variable of the name after the $; define it first")
         raise InvalidRequestError(
             f"there is no variable {match[1]}; define it first, or write ./{part} for a file"
         )
@@ -141,7 +192,7 @@ def images_of(token: Token, names: Names) -> list[Source]:
     """
     found, value = _object_of(token, names)
     if found:
-        return _images_in(value, token.text.strip("${}"), names)
+        return _images_in(value, token.text.strip("${} ") or "{}", names)
     text = _formatted(token, names)
     if not token.quoted and text.isidentifier() and text in names:
         if Path(text).exists():
@@ -158,7 +209,7 @@ def _images_in(value: Any, name: str, names: Names) -> list[Source]:
         return load_sources(value, name=name)
     except InvalidImageError as exc:
         near = names.holding_images()
-        if isinstance(value, (str, os.PathLike)) or looks_like_image(value) or not near:
+        if not str(exc).endswith(IMAGE_KINDS) or not near:
             raise
         holds = f"{name} is {shown(value)} ({type(value).__name__}), which is no image"
         raise InvalidImageError(f"{holds}; variables that hold one: {', '.join(near[:_MAX_NAMED])}") from exc
@@ -174,7 +225,8 @@ def _paths_of(text: str, names: Names) -> list[str]:
             return [expanded]
         matches = sorted(glob.glob(expanded, recursive=True)) if glob.has_magic(expanded) else []  # noqa: PTH207
     except (OSError, ValueError, re.error) as exc:  # Too long for the file system, a null byte.
-        raise InvalidImageError(f"{shown(text)} can't be a file name ({exc})") from exc
+        reason = getattr(exc, "strerror", None) or exc  # The whole text of an OSError has the name in it.
+        raise InvalidImageError(f"{shown(text)} can't be a file name ({reason})") from exc
     if matches:
         return matches
     raise _nothing_found(text, names)
@@ -182,8 +234,18 @@ def _paths_of(text: str, names: Names) -> list[str]:
 
 def _nothing_found(text: str, names: Names) -> ImageVariationError:
     indexed = _INDEXED.match(text)
-    if indexed and indexed[1] in names:
-        return InvalidImageError(f"there is no file {text}; for the Python expression write {{{text}}}")
+    if indexed and (indexed[2] in names or indexed[2] in ("last", "history")):
+        if not text.lower().endswith(IMAGE_SUFFIXES):
+            return InvalidImageError(
+                f"there is no file {text}; for the Python expression write {{{text.removeprefix('$')}}}"
+            )
+        if indexed[1]:
+            rest = text[indexed.end(2) :]
+            return InvalidImageError(
+                f"there is no file {text}; for the variable's text in a longer name write {{{indexed[2]}}}{rest}"
+            )
+    if hint := _misspelt(text):
+        return InvalidImageError(f"there is no file {text}; {hint}")
     if glob.has_magic(text):
         return InvalidImageError(f"no file matches {text}; looked in {Path.cwd()}")
     if text.isidentifier():
@@ -191,3 +253,26 @@ def _nothing_found(text: str, names: Names) -> ImageVariationError:
             f"there is no variable and no file {text}; define it first, or give the file's name with its extension"
         )
     return missing_file(Path(text))
+
+
+def _misspelt(text: str) -> str:
+    """Return what to write instead of a word that is meant otherwise, or "" where nothing is known."""
+    hint = ""
+    if (scheme := _SCHEME.match(text)) is not None:
+        hint = f"{scheme[0]} addresses can't be read; allowed: http://, https://, data: or a path"
+    elif text[:1] == "[":
+        hint = "for a Python list write it in braces: {[first, second]}"
+    elif text[:1] in _DASHES:
+        name = _DASHES_AT_START.sub("", text)
+        hint = f"an option begins with a plain - or --: {'-' if len(name) == 1 else '--'}{name}"
+    elif text[:1] in _CURLY or text[-1:] in _CURLY:
+        hint = f"curly quotes don't group; write it in plain ones: '{text.strip(_CURLY)}'"
+    elif text[:1] == "-" and spelling(re.split(r"[\s=]", text)[0]) is not None:
+        hint = "options stand in the first line, and outside of quotes"
+    elif text == "?":
+        hint = "for the options write --help"
+    else:
+        name, _, value = text.partition("=")
+        if (option := spelling(name)) is not None:
+            hint = f"for the option write {option.flags[-1]} {value}".strip()
+    return hint

@@ -77,11 +77,23 @@ class Kernel:
                 output = SimpleNamespace(kind=kind, **content, display_id=display_id, earlier=[])
                 outputs.append(output)
                 by_display[display_id] = output
-        reply = self.client.get_shell_msg(timeout=timeout)
+        # Replies to the questions that were asked while the kernel started may still be on their way.
+        while (reply := self.client.get_shell_msg(timeout=timeout))["parent_header"].get(
+            "msg_id"
+        ) != message_id:
+            pass
         return SimpleNamespace(outputs=outputs, status=reply["content"]["status"], reply=reply["content"])
 
     def run(self, cell):
         return self.collect(self.send(cell))
+
+    def complete(self, code, cursor=None):
+        """Return the words that the kernel offers, and the range that they replace."""
+        message_id = self.client.complete(code, len(code) if cursor is None else cursor)
+        while (reply := self.client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != message_id:
+            pass
+        content = reply["content"]
+        return content["matches"], content["cursor_start"], content["cursor_end"]
 
     def value(self, expression):
         """Return the repr of an expression in the kernel."""

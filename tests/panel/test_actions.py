@@ -314,10 +314,10 @@ def test_no_key_is_taken_only_names(make, monkeypatch):
     assert panel.state.key_name == "OPENAI_API_KEY"
     assert panel.state.key_origin == "no key"
     panel.do.name_key("my_key")
-    assert panel.state.key_origin == "key from the variable my_key"
+    assert panel.state.key_origin == "key from the variable my_key, for api.openai.com"
     monkeypatch.setenv("OPENAI_API_KEY", "sk-3")
     panel.do.name_key("OPENAI_API_KEY")
-    assert panel.state.key_origin == "key from the environment (OPENAI_API_KEY)"
+    assert panel.state.key_origin == "key from the environment (OPENAI_API_KEY), for api.openai.com"
 
 
 def test_the_offline_engine_refuses_prompt_and_model():

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .field import Field
+from .keep import box_mean
 from .novelty import new_share
-from .patches import RADIUS, grid, vectors
+from .patches import PATCH, RADIUS, grid, vectors
 from .resize import resize
 from .search import nearest_complete
 from .vote import vote
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from .pyramid import Level
     from .workers import Workers
 
-__all__ = ["Arrangement", "coherence", "descend", "force", "force_field", "initial"]
+__all__ = ["Arrangement", "best", "descend", "force", "force_field", "initial"]
 
 _ITERATIONS = 6
 _SETTLED = 0.005
+_NOVELTY = 1.0
+_TOUCHES = 1e-6
+_SIBLINGS_APART = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +79,8 @@ def descend(
 
 def initial(layout: Layout, level: Level) -> Arrangement:
     """Return the layout itself as an arrangement, where no level is small enough for an exact search."""
-    rows, cols = layout.origin(level.output)
-    inner = slice(RADIUS, -RADIUS)
-    height, width = level.source
-    field = Field.from_positions(
-        (rows[inner, inner] * height).astype(np.int32) - RADIUS,
-        (cols[inner, inner] * width).astype(np.int32) - RADIUS,
-        level.output,
-        level.source,
-    )
-    return Arrangement(vote(level.packed, field, level.image.shape[2]), field, 0.0)
+    field = _straight(layout, level)
+    return Arrangement(vote(level.packed, field, level.channels), field, 0.0)
 
 
 def _settle(
@@ -98,32 +94,53 @@ def _settle(
 ) -> Arrangement:
     """Match and vote at one level until few patches change."""
     forced = layout.forced(level)
-    scale = level.image.shape[2] * 49
-    places_asked, places_known = _places(layout, level, knobs, scale)
-    before: NDArray[np.intp] | None = None
+    field = force_field(_straight(layout, level), forced)
     force(image, level, forced)
+    groups = _groups(layout, level, forced)
+    if not groups:
+        return Arrangement(image, field, 0.0)
+    scale = level.channels * PATCH * PATCH
+    places_asked, places_known = _places(layout, level, knobs, scale)
+    index = field.flat()
     for turn in range(1 if sharp else _ITERATIONS):
         workers.check()
         known = level.sharp_patches if turn or sharp else level.soft_patches
-        match = nearest_complete(
-            np.concatenate([vectors(image), places_asked], axis=1),
-            np.concatenate([known, places_known], axis=1),
-            scale,
-            workers,
-        )
-        field = force_field(Field.from_flat(match.index, level.output, level.source), forced)
-        image = vote(level.packed, field, level.image.shape[2])
+        asked = np.concatenate([vectors(image), places_asked], axis=1)
+        known = np.concatenate([known, places_known], axis=1)
+        before = index.copy()
+        cost = 0.0
+        for free, allowed in groups:
+            match = nearest_complete(asked[free], known[allowed], scale, workers)
+            index[free] = allowed[match.index]
+            cost += float(match.distance.mean() + match.missing.mean()) * len(free) / len(index)
+        field = force_field(Field.from_flat(index, level.output, level.sheet), forced)
+        image = vote(level.packed, field, level.channels)
         force(image, level, forced)
-        if before is not None and np.mean(before != match.index) < _SETTLED:
+        if np.mean(before != index) < _SETTLED:
             break
-        before = match.index
-    return Arrangement(image, field, float(match.distance.mean() + match.missing.mean()))
+    return Arrangement(image, field, cost)
+
+
+def _groups(
+    layout: Layout, level: Level, forced: NDArray[np.int32]
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Return the free output patches, far from and touching a subject, each with the sheet patches they may show."""
+    inner = slice(RADIUS, -RADIUS)
+    kept = (forced >= 0).astype(np.float32)
+    free = forced[inner, inner] < 0
+    touching = box_mean(kept, RADIUS)[inner, inner] > _TOUCHES
+    view = layout.ground.view
+    groups = [
+        (np.flatnonzero(free & ~touching), level.ground[view]),
+        (np.flatnonzero(free & touching), level.outline[view]),
+    ]
+    return [group for group in groups if len(group[0])]
 
 
 def force(image: NDArray[np.float32], level: Level, forced: NDArray[np.int32]) -> None:
     """Put the pieces' source pixels into the image, in place."""
     kept = forced >= 0
-    image[kept] = level.image.reshape(-1, image.shape[2])[forced[kept]]
+    image[kept] = level.pixels[forced[kept]]
 
 
 def force_field(field: Field, forced: NDArray[np.int32]) -> Field:
@@ -139,6 +156,19 @@ def force_field(field: Field, forced: NDArray[np.int32]) -> Field:
     return Field.from_positions(new_rows, new_cols, field.output, field.source)
 
 
+def _straight(layout: Layout, level: Level) -> Field:
+    """Return the field that shows the ground where the layout puts it."""
+    rows, cols = layout.origin(level.output)
+    inner = slice(RADIUS, -RADIUS)
+    height, width = level.size
+    return Field.from_positions(
+        (rows[inner, inner] * height).astype(np.int32) - RADIUS,
+        (cols[inner, inner] * width).astype(np.int32) + layout.ground.view * width - RADIUS,
+        level.output,
+        level.sheet,
+    )
+
+
 def _places(
     layout: Layout, level: Level, knobs: Knobs, scale: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -147,25 +177,50 @@ def _places(
     rows, cols = layout.origin(level.output)
     inner = slice(RADIUS, -RADIUS)
     asked = np.stack([rows[inner, inner], cols[inner, inner]], axis=-1).reshape(-1, 2)
-    height, width = level.source
-    down, across = grid(level.source)
+    height, width = level.size
+    down, across = grid(level.sheet)
     known = np.empty((down, across, 2), np.float32)
     known[..., 0] = ((np.arange(down) + RADIUS + 0.5) / height)[:, None]
-    known[..., 1] = (np.arange(across) + RADIUS + 0.5) / width
+    known[..., 1] = (np.arange(across) + RADIUS + 0.5) / width % 1
     return asked * weights, known.reshape(-1, 2) * weights
 
 
-def coherence(
-    arrangement: Arrangement, source: Level, knobs: Knobs, siblings: list[NDArray[np.float32]]
-) -> float:
-    """Return the score by which candidates are chosen; lower is better.
+def _apart(image: NDArray[np.float32], sibling: NDArray[np.float32], aim: float) -> float:
+    """Return how far two siblings are apart, 1 or more where far enough both in place and as arrangements."""
+    if image.shape != sibling.shape:
+        sibling = resize(sibling, image.shape[:2])
+    return min(new_share(image, sibling) / aim, float(np.abs(image - sibling).mean()) / _SIBLINGS_APART)
 
-    The cost is taken relative to the source's own contrast, so that one weight suits all pictures.
+
+def best(
+    candidates: list[Arrangement],
+    source: NDArray[np.float32],
+    siblings: list[NDArray[np.float32]],
+    aim: float,
+) -> int:
+    """Return the index of the candidate to carry on.
+
+    A candidate loses for costing more than the cheapest, and for being nearer than `aim` to the source or to a
+    sibling. Beyond the aim more novelty earns nothing, so that the cost decides among those that are new enough.
+
+    Parameters
+    ----------
+    candidates : list of Arrangement
+        All at one level.
+    source : ndarray of shape (H, W, C), float32
+        The source at that level.
+    siblings : list of ndarray of shape (h, w, C), float32
+        What was chosen for the pictures before.
+    aim : float
+        The new share wanted, 0..1.
     """
-    contrast = float(source.image.var()) + 1e-4
-    score = arrangement.cost / contrast
-    aims = [(source.image, knobs.share)] + [(sibling, knobs.share * 0.7) for sibling in siblings]
-    for reference, aim in aims:
-        if aim > 0:
-            score += 0.3 * max(0.0, 1 - new_share(arrangement.image, reference) / aim)
-    return score
+    lowest = min(candidate.cost for candidate in candidates) + 1e-6
+    scores = []
+    for candidate in candidates:
+        score = candidate.cost / lowest
+        if aim:
+            score += _NOVELTY * max(0.0, 1 - new_share(candidate.image, source) / aim)
+            apart = [_apart(candidate.image, sibling, aim) for sibling in siblings]
+            score += _NOVELTY * max(0.0, 1 - min(apart, default=1.0))
+        scores.append(score)
+    return int(np.argmin(scores))

@@ -56,6 +56,11 @@ class PatchEngine:
                 f"model is {shown(request.model)}; the engine patch has only {_MODEL}; leave it out",
                 field="model",
             )
+        if request.fit == "retarget" and request.mask is not None:
+            raise InvalidRequestError(
+                "a mask keeps pixels in place, and fit=retarget moves them; choose one of the two",
+                field="fit",
+            )
         _options(request)
 
     def model(self, request: VariationRequest) -> str:  # noqa: ARG002 - the protocol's signature
@@ -67,18 +72,20 @@ class PatchEngine:
         if request.image is None or request.seed is None:
             raise InvalidRequestError("the engine patch needs an image and a seed", field="image")
         check = _with_deadline(job.check, request.timeout)
-        pixels, keep = _prepare(request)
+        pixels, keep, shape = _prepare(request)
         if is_flat(pixels):
             job.warn(
                 f"{request.image.name} is one flat colour: there is nothing to rearrange, only its tone changes"
             )
-        elif pixels.shape[0] < request.size[1] and pixels.shape[1] < request.size[0]:
-            made = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        elif shape[0] < request.size[1] and shape[1] < request.size[0]:
+            made = f"{shape[1]}x{shape[0]}"
             job.warn(f"{request.image.name} has {made} pixels to offer: made at that size, then enlarged")
+        if keep is not None and keep.all():
+            job.warn("the mask keeps every pixel: the pictures are the source")
         parameters = _parameters(request)
         pictures = synthesise(
             pixels,
-            shape=(pixels.shape[0], pixels.shape[1]),
+            shape=shape,
             n=request.n,
             strength=request.strength,
             seed=request.seed,
@@ -154,16 +161,23 @@ def _parameters(request: VariationRequest) -> dict[str, Any]:
     }
 
 
-def _prepare(request: VariationRequest) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """Return the source as float32 (H, W, C) in 0..1, premultiplied where C is 4, and the pixels to keep in place.
+def _prepare(
+    request: VariationRequest,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None, tuple[int, int]]:
+    """Return the source's pixels, those to keep in place, and the shape to make.
 
-    The picture is made at the source's own resolution where that is below `size`: patches of an enlarged picture
-    hold no more detail and cost more.
+    The pixels are float32 (H, W, C) in 0..1, premultiplied where C is 4; the others are bool (H, W). The picture
+    is made at the source's own resolution where that is below `size`: patches of an enlarged picture hold no more
+    detail and cost more.
     """
     assert request.image is not None  # noqa: S101 - `generate` has refused it
     # A mask belongs to the whole image, so that must not be decoded at a reduced scale.
     image = request.image.open(at_least_px=None if request.mask else max(request.size))
-    fitted = codec.fit_image(image, request.size, request.fit)
+    if request.fit == "retarget":
+        fitted, (width, height) = codec.retarget_image(image, request.size)
+    else:
+        fitted = codec.fit_image(image, request.size, request.fit)
+        width, height = fitted.size
     if fitted.mode == "RGBA" and fitted.getchannel("A").getextrema() == (255, 255):
         fitted = fitted.convert("RGB")
     pixels = np.asarray(fitted, dtype=np.float32) / np.float32(255)
@@ -175,7 +189,7 @@ def _prepare(request: VariationRequest) -> tuple[NDArray[np.float32], NDArray[np
     if request.mask is not None:
         kept = codec.from_array(codec.kept_pixels(request.mask.open(), image.size), "the mask")
         keep = np.asarray(codec.fit_image(kept, request.size, request.fit, exact_colours=True)) > 0
-    return pixels, keep
+    return pixels, keep, (height, width)
 
 
 def _finished(picture: NDArray[np.uint8], request: VariationRequest) -> Image:

@@ -72,6 +72,13 @@ class Field:
         across += np.arange(cols, dtype=np.int32)
         return Field.from_positions(down, across, output, source)
 
+    def flat(self) -> NDArray[np.intp]:
+        """Return the flat source patch of every output patch, in row order."""
+        rows, cols = self.rows.shape
+        down = self.rows + np.arange(rows)[:, None]
+        index = down * grid(self.source)[1] + self.cols + np.arange(cols)
+        return index.reshape(-1).astype(np.intp)
+
     def pixels(self) -> NDArray[np.int32]:
         """Return, for every output pixel, the flat source pixel that the patch centred on it shows there."""
         height, width = self.output

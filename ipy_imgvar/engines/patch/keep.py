@@ -1,7 +1,8 @@
 """Find what must stay whole: the unusual parts of a picture, as separate subjects.
 
-A patch is unusual when nothing far from it looks alike. Repetitive ground (grass, water, sky) can be put
-together anew without anyone noticing; a face cannot.
+A patch is unusual when nothing far from it looks alike. Repetitive ground (grass, water, sky) can be put together
+anew without anyone noticing; a face cannot. Patches blur the outline, so each pixel then takes the mean rank of the
+pixels of its colour: the sky beside a tower is as ordinary as the sky far from it.
 """
 
 from __future__ import annotations
@@ -10,22 +11,79 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .patches import PATCH, RADIUS, vectors
+from .field import dilate
+from .patches import PATCH, RADIUS, basis, grid, vectors
 from .resize import resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["subjects", "uniqueness"]
+__all__ = ["box_mean", "subjects", "uniqueness"]
 
+_COMPARED_PX = 64
 _MAP_PX = 40
-_MAP_PATCHES = 1_800
+_TOP = 0.75
+_RECURS = 0.1
+_UNIQUE = 0.36
+_RECURRING_COVER = 0.5
 _CENTRE = 0.33
-_SMALLEST = 0.015
+_SMALLEST = 0.006
+_COLOUR = 0.07
+_REACH = 0.7
+_CLOSED = 3
+_BELONGS = 0.45
+_CENTRED = 0.4
+_FAR = np.float32(1e6)
 
 
-def uniqueness(source: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return how unusual each part of a picture is, at about 40 px on the short side.
+def subjects(source: NDArray[np.float32], cover: float) -> list[NDArray[np.float32]]:
+    """Return the separate subjects of a picture, the largest first.
+
+    Parameters
+    ----------
+    source : ndarray of shape (H, W, C), float32, 0..1
+    cover : float
+        The largest share of the picture that subjects may take.
+
+    Returns
+    -------
+    list of ndarray of shape (h, w), float32
+        1 inside the subject, 0 outside, at about 40 px; empty where the picture is one texture.
+    """
+    ranks, small, single = uniqueness(source)
+    if not single:
+        return []
+    shares = _by_colour(ranks, small) * ranks**_CENTRED
+    mask = _outlined(shares, cover * max(single, _RECURRING_COVER))
+    mask = _whole(mask, _by_colour(mask.astype(np.float32), small))
+    labels = components(mask)
+    found = [labels == label for label in np.unique(labels[labels > 0])]
+    found = [one.astype(np.float32) for one in found if one.sum() >= _SMALLEST * one.size]
+    return sorted(found, key=lambda one: -float(one.sum()))
+
+
+def _outlined(shares: NDArray[np.float32], cover: float) -> NDArray[np.bool_]:
+    """Mark the highest values with closed outlines and a margin, so that at most about `cover` is marked."""
+    top = cover
+    while True:
+        mask = shares >= max(_otsu(shares), float(np.quantile(shares, 1 - top)))
+        closed = ~dilate(~dilate(mask, _CLOSED), _CLOSED)
+        mask = dilate(_filled(mask | closed), 1)
+        if mask.mean() <= cover or top < cover / 4:
+            return mask
+        top *= 0.8
+
+
+def _whole(mask: NDArray[np.bool_], belongs: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Add to the mask the adjoining parts whose colour lies mostly inside it: the rest of a coat, of a tower."""
+    labels = components(mask | (belongs > _BELONGS))
+    return _filled(np.isin(labels, labels[mask]) & (labels > 0))
+
+
+def uniqueness(source: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """Return how unusual each part of a picture is.
+
+    Patches are compared at about 64 px on the short side: at that scale a face outweighs a plain coat.
 
     Parameters
     ----------
@@ -33,60 +91,43 @@ def uniqueness(source: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Returns
     -------
-    ndarray of shape (h, w), float32
-        Ranks, 0 (most ordinary) to 1; all 0 where the picture is too small to judge.
+    ranks : ndarray of shape (h, w), float32
+        0 (most ordinary) to 1, at about 40 px; all 0 where the picture is too small to judge.
+    small : ndarray of shape (h, w, C), float32
+        The picture at that size.
+    single : float
+        0 where even the most unusual part recurs elsewhere (a wall, a field of stars), 1 where it is unlike all else.
     """
-    height, width = source.shape[:2]
-    scale = min(1.0, _MAP_PX / min(height, width), (_MAP_PATCHES / (height * width)) ** 0.5)
-    shape = max(1, round(height * scale)), max(1, round(width * scale))
+    fine = resize(source, _fitted(source, _COMPARED_PX))
+    small = resize(fine, _fitted(source, _MAP_PX))
+    shape = small.shape[:2]
     if min(shape) < 2 * PATCH:
-        return np.zeros(shape, np.float32)
-    small = resize(source, shape)
-    rows, cols = shape[0] - PATCH + 1, shape[1] - PATCH + 1
-    patches = vectors(small)
-    norms = np.einsum("pf,pf->p", patches, patches)
-    distances = norms[:, None] + norms - 2 * (patches @ patches.T)
-    grid_distances = distances.reshape(rows, cols, rows, cols)
-    for row in range(rows):
-        grid_distances[row, :, max(0, row - PATCH) : row + PATCH + 1] += _near(cols)[:, None]
-    lows = distances.min(axis=1)
-    lows[lows > norms.max() * 4 + 1e3] = 0
-    unusual = np.sqrt(np.maximum(lows, 0)).reshape(rows, cols)
-    unusual = np.pad(unusual, RADIUS, mode="edge")
-    unusual = _box(_box(unusual, 3), 3) * _centred(shape)
+        return np.zeros(shape, np.float32), small, 0.0
+    lonely, contrast = _lonely(fine)
+    lows = box_mean(box_mean(np.pad(np.sqrt(lonely), RADIUS, mode="edge"), 4), 4)
+    unusual = resize(lows[..., None], shape)[..., 0] * _centred(shape)
     if np.ptp(unusual) < 1e-4:  # noqa: PLR2004 - a picture of one texture has no subject
-        return np.zeros(shape, np.float32)
-    ranks = unusual.reshape(-1).argsort().argsort().reshape(shape)
-    return (ranks / (ranks.size - 1)).astype(np.float32)
+        return np.zeros(shape, np.float32), small, 0.0
+    ranks = unusual.reshape(-1).argsort(kind="stable").argsort(kind="stable").reshape(shape)
+    top = lows[RADIUS:-RADIUS, RADIUS:-RADIUS] > np.quantile(lows, _TOP)
+    recurring = float(lonely[top].sum() / (contrast[top].sum() + 1e-6))
+    single = float(np.clip((recurring - _RECURS) / (_UNIQUE - _RECURS), 0, 1))
+    return (ranks / (ranks.size - 1)).astype(np.float32), small, single
 
 
-def subjects(ranks: NDArray[np.float32], quantile: float) -> list[NDArray[np.bool_]]:
-    """Split the part above a quantile into connected subjects, the largest first.
-
-    Specks under 1.5 % of the picture are left to the ground.
-
-    Parameters
-    ----------
-    ranks : ndarray of shape (h, w), float32, 0..1
-    quantile : float
-
-    Returns
-    -------
-    list of ndarray of shape (h, w), bool
-    """
-    labels = _components(ranks > quantile)
-    found = [labels == label for label in np.unique(labels[labels > 0])]
-    found = [mask for mask in found if mask.sum() >= _SMALLEST * mask.size]
-    return sorted(found, key=lambda mask: -int(mask.sum()))
+def box_mean(values: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
+    """Return the mean over a square of side 2 * radius + 1 about each element; borders are repeated."""
+    for axis in (0, 1):
+        size = values.shape[axis]
+        edge = [(0, 0), (0, 0)]
+        edge[axis] = (radius + 1, radius)
+        total = np.cumsum(np.pad(values, edge, mode="edge"), axis=axis, dtype=np.float64)
+        high = np.take(total, np.arange(size) + 2 * radius + 1, axis=axis)
+        values = ((high - np.take(total, np.arange(size), axis=axis)) / (2 * radius + 1)).astype(np.float32)
+    return values
 
 
-def _near(cols: int) -> NDArray[np.float32]:
-    """Return a large penalty for columns at most 7 px apart, shape (cols, cols)."""
-    apart = np.abs(np.subtract.outer(np.arange(cols), np.arange(cols)))
-    return np.where(apart <= PATCH, np.float32(1e6), np.float32(0))
-
-
-def _components(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+def components(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Label the 4-connected regions of a small mask by spreading the largest index until nothing changes."""
     labels = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
     while True:
@@ -100,18 +141,65 @@ def _components(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         labels = spread
 
 
+def _fitted(source: NDArray[np.float32], short_px: int) -> tuple[int, int]:
+    """Return the shape of the source reduced to a short side, or further where it is a long strip."""
+    height, width = source.shape[:2]
+    scale = min(1.0, short_px / min(height, width), short_px * (1.2 / (height * width)) ** 0.5)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _lonely(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return each patch's squared distance to the nearest one over 7 px away (0 if none is), and its own contrast."""
+    rows, cols = grid(image.shape[:2])
+    patches = vectors(image)
+    contrast = patches.reshape(len(patches), -1, PATCH * PATCH).var(axis=2).sum(axis=1) * PATCH * PATCH
+    patches = patches @ basis(image, np.random.default_rng(0))
+    norms = np.einsum("pf,pf->p", patches, patches)
+    doubled = patches.T * -2
+    apart = np.abs(np.subtract.outer(np.arange(cols), np.arange(cols)))
+    near = np.where(apart <= PATCH, _FAR, np.float32(0))[:, None]
+    lows = np.empty((rows, cols), np.float32)
+    for row in range(rows):
+        asked = slice(row * cols, (row + 1) * cols)
+        distances = (patches[asked] @ doubled + norms).reshape(cols, rows, cols)
+        distances[:, max(0, row - PATCH) : row + PATCH + 1] += near
+        lows[row] = distances.reshape(cols, -1).min(axis=1) + norms[asked]
+    lows[lows > _FAR / 2] = 0
+    return np.maximum(lows, 0), contrast.reshape(rows, cols)
+
+
+def _by_colour(ranks: NDArray[np.float32], small: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean rank of the pixels that are near each pixel in colour and, loosely, in place."""
+    height, width, channels = small.shape
+    places = np.stack(np.mgrid[:height, :width], axis=-1) / (min(height, width) * _REACH)
+    features = np.concatenate([small / (_COLOUR * np.sqrt(channels)), places], axis=2)
+    features = features.reshape(height * width, -1).astype(np.float32)
+    norms = np.einsum("pf,pf->p", features, features)
+    weights = features @ features.T - norms[:, None] / 2
+    weights -= norms / 2
+    np.exp(weights, out=weights)
+    means: NDArray[np.float32] = (weights @ ranks.reshape(-1)) / weights.sum(axis=1)
+    return means.reshape(height, width)
+
+
+def _otsu(values: NDArray[np.float32]) -> float:
+    """Return the threshold that separates two classes best (Otsu 1979)."""
+    ordered = np.sort(values.reshape(-1)).astype(np.float64)
+    size = ordered.size
+    low = np.arange(1, size)
+    total = np.cumsum(ordered)
+    apart = total[:-1] / low - (total[-1] - total[:-1]) / (size - low)
+    return float(ordered[1 + (low * (size - low) * apart**2).argmax()])
+
+
+def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the mask without holes: what does not reach the border through the outside is inside."""
+    labels = components(~mask)
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    return mask | ~np.isin(labels, border) & (labels > 0)
+
+
 def _centred(shape: tuple[int, int]) -> NDArray[np.float32]:
     down, across = ((np.arange(size) + 0.5) / size - 0.5 for size in shape)
     weight = np.exp(-0.5 * (down[:, None] ** 2 + across**2) / _CENTRE**2)
     return weight.astype(np.float32)
-
-
-def _box(values: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
-    for axis in (0, 1):
-        size = values.shape[axis]
-        edge = [(0, 0), (0, 0)]
-        edge[axis] = (radius + 1, radius)
-        total = np.cumsum(np.pad(values, edge, mode="edge"), axis=axis, dtype=np.float64)
-        high = np.take(total, np.arange(size) + 2 * radius + 1, axis=axis)
-        values = ((high - np.take(total, np.arange(size), axis=axis)) / (2 * radius + 1)).astype(np.float32)
-    return values

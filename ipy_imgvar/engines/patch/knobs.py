@@ -9,17 +9,18 @@ import numpy as np
 __all__ = ["Knobs", "knobs"]
 
 _TABLE: dict[str, tuple[tuple[float, float], ...]] = {
-    "keep_quantile": ((0, 0.1), (0.3, 0.35), (0.6, 0.6), (0.8, 0.8), (1, 0.85)),
-    "fade": ((0, 0.1), (0.25, 0.3), (0.6, 0.75), (1, 1.0)),
-    "noise": ((0, 0.1), (0.5, 0.4), (1, 0.6)),
+    "cover": ((0, 0.55), (0.3, 0.5), (0.5, 0.36), (0.85, 0.3), (1, 0.28)),
+    "fade": ((0, 0.1), (0.25, 0.3), (0.5, 0.5), (1, 0.8)),
+    "noise": ((0, 0.1), (0.5, 0.25), (1, 0.5)),
     "prior_rows": ((0, 0.4), (0.5, 0.2), (0.8, 0.12), (1, 0.08)),
     "prior_cols": ((0, 0.2), (0.5, 0.03), (0.8, 0.01), (1, 0.005)),
     "warp": ((0, 0.02), (0.5, 0.03), (1, 0.05)),
     "shift_rows": ((0, 0.01), (0.5, 0.03), (1, 0.06)),
-    "shift_cols": ((0, 0.02), (0.3, 0.07), (1, 0.2)),
-    "part": ((0, 0.0), (0.3, 0.0), (0.5, 0.6), (0.8, 1.0)),
-    "share": ((0, 0.0), (0.3, 0.04), (0.5, 0.16), (0.85, 0.32), (1, 0.4)),
-    "candidates": ((0, 1), (0.3, 2), (0.4, 6), (1, 8)),
+    "shift_cols": ((0, 0.02), (0.3, 0.07), (0.5, 0.16), (1, 0.35)),
+    "part": ((0, 0.0), (0.3, 0.0), (0.5, 1.0)),
+    "share": ((0, 0.0), (0.3, 0.05), (0.5, 0.3), (0.85, 0.5), (1, 0.5)),
+    "coarsest": ((0, 18), (0.3, 18), (0.5, 28), (1, 30)),
+    "candidates": ((0, 1), (0.3, 2), (0.4, 14), (1, 14)),
 }
 
 
@@ -29,8 +30,8 @@ class Knobs:
 
     Attributes
     ----------
-    keep_quantile : float
-        The share of the picture, least unusual first, that is not a subject.
+    cover : float
+        The largest share of the picture that is kept whole.
     fade : float
         How far the start is mixed towards the mean colour, 0..1.
     noise : float
@@ -49,7 +50,7 @@ class Knobs:
         Arrangements tried per picture.
     """
 
-    keep_quantile: float
+    cover: float
     fade: float
     noise: float
     prior_rows: float
@@ -60,6 +61,7 @@ class Knobs:
     part: float
     share: float
     candidates: int
+    coarsest: int
 
 
 def knobs(strength: float) -> Knobs:
@@ -69,4 +71,5 @@ def knobs(strength: float) -> Knobs:
         for name, points in _TABLE.items()
     }
     candidates = round(values.pop("candidates"))
-    return Knobs(**values, candidates=candidates)
+    coarsest = round(values.pop("coarsest"))
+    return Knobs(**values, candidates=candidates, coarsest=coarsest)

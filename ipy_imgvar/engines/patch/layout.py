@@ -1,13 +1,18 @@
-"""Where things go: the subjects' places, and where the ground between them starts from."""
+"""Where things go: the subjects' places, and where the ground between them starts from.
+
+This is what makes a picture new. A subject moves against the ground and against the other subjects; the ground is
+turned around like a cylinder, so that what leaves on one side comes back on the other and nothing is mirrored at a
+border.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .keep import _box
+from .keep import box_mean
 from .resize import resize
 
 if TYPE_CHECKING:
@@ -16,26 +21,36 @@ if TYPE_CHECKING:
     from .knobs import Knobs
     from .pyramid import Level
 
-__all__ = ["Layout", "Piece", "draw"]
+__all__ = ["Layout", "Place", "draw"]
 
-_HALF = 0.5
+_CUT = 0.04
+"""How far a subject that the source's border cuts off may move away from it, as a share of the side."""
+
+_OUT = 0.12
+"""How far such a subject may move across it."""
+
+_TRIES = 8
+_MIRRORED = 0.5
+_BOLDNESS = (0.3, 1.7)
+_TURNED_FROM = 0.5
+"""How far apart subjects and ground must be to be mirrored one without the other."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of the source that is shown whole.
+class Place:
+    """Where something goes.
 
     Attributes
     ----------
-    mask : ndarray of shape (h, w), float32
-        1 where the source belongs to it, at any resolution.
     rows, cols : float
-        How far it moves, in source heights and widths.
+        How far it moves within its view, in heights and widths of the source.
+    view : int
+        Which view of the source it is taken from: 0 as it is, 1 mirrored.
     """
 
-    mask: NDArray[np.float32]
     rows: float
     cols: float
+    view: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,39 +59,43 @@ class Layout:
 
     Attributes
     ----------
-    pieces : tuple of Piece
-    rows, cols : float
-        How far the ground moves, in heights and widths; columns wrap around.
+    places : tuple of Place
+        Of each subject, in the order of `Level.subjects`.
+    ground : Place
+        Of all the rest; columns wrap around.
+    fade : float
+        How far the ground is mixed towards the mean colour, 0..1.
     bend : ndarray of shape (5, 5, 2), float32
         Smooth displacement of the ground, in heights and widths.
     noise : ndarray of shape (H, W, C), float32
         Added to the start, at the coarsest output's shape.
     """
 
-    pieces: tuple[Piece, ...]
-    rows: float
-    cols: float
+    places: tuple[Place, ...]
+    ground: Place
+    fade: float
     bend: NDArray[np.float32]
     noise: NDArray[np.float32]
 
     def forced(self, level: Level) -> NDArray[np.int32]:
-        """Return which source pixel a piece puts at each output pixel of a level.
+        """Return which source pixel a subject puts at each output pixel of a level.
 
         Returns
         -------
         ndarray of shape level.output, int32
-            Flat source pixels; -1 where no piece lies.
+            Flat pixels of the sheet; -1 where no subject lies.
         """
-        height, width = level.source
+        height, width = level.size
         rows, cols = level.output
         result = np.full(level.output, -1, np.int32)
-        for piece in self.pieces:
-            mask = resize(piece.mask[..., None], level.source)[..., 0] > _HALF
-            row, col = np.nonzero(mask)
-            new_row = row + round(piece.rows * height + (rows - height) / 2)
-            new_col = col + round(piece.cols * width + (cols - width) / 2)
+        for region, place in zip(level.regions, self.places, strict=True):
+            row, col = np.nonzero(region[:, ::-1] if place.view else region)
+            new_row = row + round(place.rows * height + (rows - height) / 2)
+            new_col = col + round(place.cols * width + (cols - width) / 2)
             inside = (new_row >= 0) & (new_row < rows) & (new_col >= 0) & (new_col < cols)
-            result[new_row[inside], new_col[inside]] = (row * width + col)[inside]
+            result[new_row[inside], new_col[inside]] = (row * level.sheet[1] + place.view * width + col)[
+                inside
+            ]
         return result
 
     def origin(self, shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -84,38 +103,28 @@ class Layout:
         bend = resize(self.bend, shape)
         down = (np.arange(shape[0], dtype=np.float32) + 0.5) / shape[0]
         across = (np.arange(shape[1], dtype=np.float32) + 0.5) / shape[1]
-        rows = np.clip(down[:, None] - self.rows + bend[..., 0], 0, 1)
-        cols = (across - self.cols + bend[..., 1]) % 1
+        rows = np.clip(down[:, None] - self.ground.rows + bend[..., 0], 0, 1)
+        cols = (across - self.ground.cols + bend[..., 1]) % 1
         return rows.astype(np.float32), cols.astype(np.float32)
 
-    def start(self, level: Level, fade: float) -> NDArray[np.float32]:
+    def start(self, level: Level) -> NDArray[np.float32]:
         """Return the picture that the coarsest level begins with, shape (*level.output, C)."""
-        ground = _without(level.image, self.forced_mask(level))
+        moved = np.zeros(level.size, bool)
+        for region, place in zip(level.regions, self.places, strict=True):
+            if place != self.ground:
+                moved |= region
         rows, cols = self.origin(level.output)
-        height, width = level.source
+        height, width = level.size
         row = np.minimum((rows * height).astype(np.intp), height - 1)
         col = np.minimum((cols * width).astype(np.intp), width - 1)
-        image = ground[row, col]
-        image += np.float32(fade) * (level.image.mean(axis=(0, 1)) - image)
+        ground = _without(level.image, moved)
+        image = (ground[:, ::-1] if self.ground.view else ground)[row, col]
+        image += np.float32(self.fade) * (level.image.mean(axis=(0, 1)) - image)
         image += self.noise
         return image
 
-    def forced_mask(self, level: Level) -> NDArray[np.bool_]:
-        """Mark the source pixels of a level that belong to a piece which moves against the ground."""
-        mask = np.zeros(level.source, bool)
-        for piece in self.pieces:
-            if abs(piece.rows - self.rows) + abs(piece.cols - self.cols) > 0.03:  # noqa: PLR2004
-                mask |= resize(piece.mask[..., None], level.source)[..., 0] > _HALF
-        return mask
 
-
-def draw(
-    rng: np.random.Generator,
-    knobs: Knobs,
-    level: Level,
-    masks: list[NDArray[np.bool_]],
-    sign: int,
-) -> Layout:
+def draw(rng: np.random.Generator, knobs: Knobs, level: Level, sign: int) -> Layout:
     """Draw one arrangement at random.
 
     Parameters
@@ -124,54 +133,92 @@ def draw(
     knobs : Knobs
     level : Level
         The coarsest.
-    masks : list of ndarray of shape (h, w), bool
-        The subjects, each of which becomes a piece.
     sign : int
         1 or -1: the side to which the whole moves.
     """
-    whole_cols = sign * knobs.shift_cols * rng.uniform(0.4, 1)
-    whole_rows = knobs.shift_rows * rng.uniform(-1, 1)
-    apart = knobs.part * rng.uniform(0.3, 1, 2 + 2 * len(masks))
-    pieces = []
-    for number, mask in enumerate(masks):
-        side = rng.choice([-1, 1])
-        cols = whole_cols + side * 0.15 * apart[2 + 2 * number]
-        rows = whole_rows + rng.uniform(-0.04, 0.04) * knobs.part
-        cols, rows = _within(mask, cols, rows)
-        pieces.append(Piece(mask.astype(np.float32), rows, cols))
-    ground = whole_cols - sign * 0.5 * apart[0]
+    whole = Place(knobs.shift_rows * rng.uniform(-1, 1), sign * knobs.shift_cols * rng.uniform(0.4, 1))
+    ground = whole
+    if knobs.part:
+        view = _view(rng, level)
+        whole = replace(whole, view=view)
+        ground = Place(whole.rows, whole.cols - sign * knobs.part * rng.uniform(0.1, 0.6), view)
+        if knobs.part >= _TURNED_FROM:
+            whole = replace(whole, view=_view(rng, level))
+    places = _places(rng, knobs, level, whole)
     bend = rng.normal(0, knobs.warp, (5, 5, 2)).astype(np.float32)
-    noise = rng.normal(0, knobs.noise / 2, (*level.output, level.image.shape[2])).astype(np.float32)
-    return Layout(tuple(pieces), whole_rows, ground, bend, noise)
+    boldness = rng.uniform(*_BOLDNESS) if knobs.part else 1.0
+    noise = rng.normal(0, knobs.noise / 2 * boldness, (*level.output, level.channels)).astype(np.float32)
+    return Layout(tuple(places), ground, min(1.0, knobs.fade * boldness), bend, noise)
 
 
-def _within(mask: NDArray[np.bool_], cols: float, rows: float) -> tuple[float, float]:
-    """Limit a subject's move so that it neither leaves the picture nor shows where it was cut off."""
+def _view(rng: np.random.Generator, level: Level) -> int:
+    return int(rng.random() < _MIRRORED) if level.views > 1 else 0
 
-    def limit(axis: int, move: float) -> float:
-        places = np.flatnonzero(mask.any(axis=1 - axis))
-        size = mask.shape[axis]
-        before, after = places[0] / size, (size - 1 - places[-1]) / size
-        low = -before - 0.04 if places[0] > 0 else -0.04
-        high = after + 0.04 if places[-1] < size - 1 else 0.04
+
+def _places(rng: np.random.Generator, knobs: Knobs, level: Level, whole: Place) -> list[Place]:
+    """Place the subjects one by one, largest first, where none covers another."""
+    places: list[Place] = []
+    taken = np.zeros(level.subjects[0].shape, bool) if level.subjects else np.zeros((1, 1), bool)
+    for number, mask in enumerate(level.subjects):
+        for trial in range(_TRIES + 1):
+            reach = knobs.part * (1 - trial / _TRIES)
+            place = whole
+            if number:
+                place = Place(
+                    whole.rows + rng.uniform(-0.12, 0.12) * reach,
+                    whole.cols + rng.uniform(-0.5, 0.5) * reach,
+                    whole.view,
+                )
+            place = _within(mask, place)
+            shown = _moved(mask, place)
+            if not (shown & taken).any() or trial == _TRIES:
+                break
+        taken |= shown
+        places.append(place)
+    return places
+
+
+def _moved(mask: NDArray[np.float32], place: Place) -> NDArray[np.bool_]:
+    """Mark what a subject covers when it is in its place."""
+    height, width = mask.shape
+    row, col = np.nonzero(mask[:, ::-1] if place.view else mask)
+    row, col = row + round(place.rows * height), col + round(place.cols * width)
+    inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
+    shown = np.zeros(mask.shape, bool)
+    shown[row[inside], col[inside]] = True
+    return shown
+
+
+def _within(mask: NDArray[np.float32], place: Place) -> Place:
+    """Limit a subject's move so that it neither leaves the picture nor shows where the border cut it off."""
+
+    def limit(line: NDArray[np.bool_], move: float) -> float:
+        inside = np.flatnonzero(line)
+        before, after = inside[0] / len(line), (len(line) - 1 - inside[-1]) / len(line)
+        low = -before if before else -_OUT if after else -_CUT
+        high = after or (_OUT if before else _CUT)
         return float(np.clip(move, low, high))
 
-    return limit(1, cols), limit(0, rows)
+    down, across = np.asarray(mask.any(axis=1)), np.asarray(mask.any(axis=0))
+    return replace(
+        place,
+        rows=limit(down, place.rows),
+        cols=limit(across[::-1] if place.view else across, place.cols),
+    )
 
 
 def _without(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Fill the masked pixels with a blend of what surrounds them."""
-    if not mask.any() or mask.all():
-        return image.copy()
-    open_ = (~mask).astype(np.float32)
+    """Fill the masked pixels with a blend of what surrounds them, in ever larger squares."""
     filled = image.copy()
-    weight = open_
-    layers = [image[..., channel] * open_ for channel in range(image.shape[2])]
+    if mask.all():
+        return filled
+    weight = (~mask).astype(np.float32)
+    layers = [image[..., channel] * weight for channel in range(image.shape[2])]
     missing = mask.copy()
     while missing.any():
-        weight = _box(weight, 2)
-        layers = [_box(layer, 2) for layer in layers]
-        ready = missing & (weight > 1e-3)  # noqa: PLR2004
+        weight = box_mean(weight, 2)
+        layers = [box_mean(layer, 2) for layer in layers]
+        ready = missing & (weight > 1e-3)  # noqa: PLR2004 - enough to divide by
         for channel, layer in enumerate(layers):
             filled[..., channel][ready] = layer[ready] / weight[ready]
         missing &= ~ready

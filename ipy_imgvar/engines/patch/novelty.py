@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from .resize import resize
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["new_share"]
 
 _INNER = 0.8
+_ZOOMS = (1.0, 0.9, 0.8)
 
 
 def new_share(image: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    """Return 1 minus the best correlation of the reference's inner 80 % with the image, moved or mirrored.
+    """Return 1 minus the best correlation of the reference's inner 80 % with the image.
+
+    All shifts, three zooms from 0.8 to 1, and mirroring are tried.
 
     Parameters
     ----------
@@ -29,15 +34,25 @@ def new_share(image: NDArray[np.float32], reference: NDArray[np.float32]) -> flo
         0 where the image is the reference moved; 1 where nothing is left of it.
     """
     grey, known = image[..., :3].mean(axis=2), reference[..., :3].mean(axis=2)
-    height, width = (
-        max(1, min(round(_INNER * size), limit)) for size, limit in zip(known.shape, grey.shape, strict=True)
+    rows, cols = (max(1, round(_INNER * size)) for size in known.shape)
+    top, left = (known.shape[0] - rows) // 2, (known.shape[1] - cols) // 2
+    inner = known[top : top + rows, left : left + cols]
+    return 1 - max(_best(grey, _zoomed(inner, grey.shape, zoom)) for zoom in _ZOOMS)
+
+
+def _zoomed(inner: NDArray[np.float32], limit: tuple[int, int], zoom: float) -> NDArray[np.float32]:
+    rows, cols = (
+        max(1, min(round(zoom * size), most)) for size, most in zip(inner.shape, limit, strict=True)
     )
-    top, left = (known.shape[0] - height) // 2, (known.shape[1] - width) // 2
-    inner = known[top : top + height, left : left + width]
-    windows = sliding_window_view(grey, (height, width)).reshape(-1, height * width)
+    return resize(inner[..., None], (rows, cols))[..., 0]
+
+
+def _best(image: NDArray[np.float32], template: NDArray[np.float32]) -> float:
+    """Return the best correlation of a template, or its mirror image, over all its places in the image."""
+    windows = sliding_window_view(image, template.shape).reshape(-1, template.size)
     windows = windows - windows.mean(axis=1, keepdims=True)
     norms = np.sqrt(np.einsum("wp,wp->w", windows, windows))
-    templates = np.stack([inner.reshape(-1), inner[:, ::-1].reshape(-1)])
-    templates = templates - templates.mean(axis=1, keepdims=True)
-    scale = norms[:, None] * np.sqrt(np.einsum("tp,tp->t", templates, templates))
-    return float(1 - (windows @ templates.T / np.maximum(scale, 1e-6)).max())
+    both = np.stack([template.reshape(-1), template[:, ::-1].reshape(-1)])
+    both -= both.mean(axis=1, keepdims=True)
+    scale = norms[:, None] * np.sqrt(np.einsum("tp,tp->t", both, both))
+    return float((windows @ both.T / np.maximum(scale, 1e-6)).max())

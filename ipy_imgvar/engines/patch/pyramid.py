@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .patches import PATCH, basis, grid, project, vectors
+from .field import dilate
+from .keep import box_mean
+from .patches import PATCH, RADIUS, basis, grid, project, vectors
 from .resize import resize
 from .vote import pack
 
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Level", "pyramid"]
 
-COARSEST = 18
-"""Short side, in pixels, at or below which no further level is made."""
-
+_HALF = 0.5
+_MARGIN = 0.04
+_SCARCE = 0.08
+_FAR = 1e3
 _QUARTERING_BELOW = 90
 
 
@@ -29,43 +32,122 @@ _QUARTERING_BELOW = 90
 class Level:
     """One scale of the source, and the shape of the output there.
 
+    What patches are taken from is the *sheet*: the views of the source side by side, first the source itself, then,
+    where mirroring is allowed, its mirror image. So a subject can be mirrored against its ground, and one
+    displacement still says where a patch comes from.
+
     Attributes
     ----------
     image : ndarray of shape (H, W, C), float32, 0..1
     output : tuple of int
         Shape of the output at this scale.
+    subjects : tuple of ndarray of shape (h, w), float32
+        What is kept whole, 1 inside, at any one resolution.
+    views : int
+        1, or 2 with the mirror image.
     """
 
     image: NDArray[np.float32]
     output: tuple[int, int]
+    subjects: tuple[NDArray[np.float32], ...] = ()
+    views: int = 1
 
     @property
-    def source(self) -> tuple[int, int]:
-        """Shape of the source at this scale, in pixels."""
+    def size(self) -> tuple[int, int]:
+        """Shape of one view, in pixels."""
         return self.image.shape[0], self.image.shape[1]
+
+    @property
+    def sheet(self) -> tuple[int, int]:
+        """Shape of all views side by side, in pixels."""
+        return self.image.shape[0], self.image.shape[1] * self.views
+
+    @property
+    def channels(self) -> int:
+        """How many values a pixel has."""
+        return self.image.shape[2]
 
     @property
     def pairs(self) -> int:
         """How many comparisons it takes to compare every patch of the output with every one of the source."""
-        asked, known = grid(self.output), grid(self.source)
+        asked, known = grid(self.output), grid(self.size)
         return asked[0] * asked[1] * known[0] * known[1]
 
     @cached_property
+    def regions(self) -> list[NDArray[np.bool_]]:
+        """The subjects at this level, each of shape (H, W)."""
+        return [resize(mask[..., None], self.size)[..., 0] > _HALF for mask in self.subjects]
+
+    @cached_property
+    def ground(self) -> list[NDArray[np.intp]]:
+        """For each view, the flat sheet indices of the patches that ground far from any subject may show.
+
+        They keep away from the subjects' outlines, where leftovers of a subject lie: a rim of hair, the tip of a
+        mast. Where that leaves next to nothing, all patches are ground.
+        """
+        away = self._covered(_MARGIN) == 0
+        if away.mean() < _SCARCE:
+            away = np.ones_like(away)
+        return [
+            self._marked([away if view == ground else None for view in range(self.views)])
+            for ground in range(self.views)
+        ]
+
+    @cached_property
+    def outline(self) -> list[NDArray[np.intp]]:
+        """For each view, the same for ground that touches a subject.
+
+        The outlines of all views are added, since a subject may come from another view than the ground it is on.
+        """
+        outside = self._covered(0) < _HALF
+        if not outside.any():
+            outside = np.ones_like(outside)
+        edge = outside & (self._covered(0) > 0)
+        return [
+            self._marked([outside if view == ground else edge for view in range(self.views)])
+            for ground in range(self.views)
+        ]
+
+    def _covered(self, margin: float) -> NDArray[np.float32]:
+        """Return the share of each patch of a view that lies in a subject grown by a share of the short side."""
+        covered = np.zeros(self.size, np.float32)
+        for region in self.regions:
+            covered[dilate(region, round(margin * min(self.size)))] = 1
+        inner = slice(RADIUS, -RADIUS)
+        return np.maximum(box_mean(covered, RADIUS)[inner, inner] - np.float32(1e-6), 0)
+
+    def _marked(self, views: list[NDArray[np.bool_] | None]) -> NDArray[np.intp]:
+        """Return the flat sheet indices of the patches marked in each view (given unmirrored)."""
+        rows, across = grid(self.sheet)
+        marks = np.zeros((rows, across), bool)
+        for view, part in enumerate(views):
+            if part is not None:
+                left = view * self.size[1]
+                marks[:, left : left + part.shape[1]] = part[:, ::-1] if view else part
+        return np.flatnonzero(marks)
+
+    @cached_property
     def packed(self) -> NDArray[np.uint64]:
-        """The pixels as words for voting, shape (H * W,)."""
-        return pack(self.image)
+        """The sheet's pixels as words for voting, flat."""
+        words = pack(self.image)
+        return self._side_by_side(words.reshape(self.size)).reshape(-1)
+
+    @cached_property
+    def pixels(self) -> NDArray[np.float32]:
+        """The sheet's pixels, shape (H * W * views, C)."""
+        return self._side_by_side(self.image).reshape(-1, self.channels)
 
     @cached_property
     def sharp_patches(self) -> NDArray[np.float32]:
-        """The patches to match what has been voted, shape (patches, 49 * C)."""
-        return vectors(self.image)
+        """The sheet's patches to match what has been voted, shape (patches, 49 * C)."""
+        return vectors(self._side_by_side(self.image))
 
     @cached_property
     def soft_patches(self) -> NDArray[np.float32]:
         """The patches to match what was enlarged from a coarser level (Granot et al. 2022, section 3.2)."""
-        height, width = self.source
+        height, width = self.size
         small = resize(self.image, (max(PATCH, round(height * 0.75)), max(PATCH, round(width * 0.75))))
-        return vectors(resize(small, self.source))
+        return vectors(self._side_by_side(resize(small, self.size)))
 
     @cached_property
     def directions(self) -> NDArray[np.float32]:
@@ -73,15 +155,28 @@ class Level:
         return basis(self.image, np.random.default_rng(0))
 
     def features(self, workers: Workers) -> NDArray[np.float32]:
-        """Return the features of all source patches, shape (patches, F); computed once."""
+        """Return the features of all patches of the sheet, shape (patches, F); computed once."""
         if self._features is None:
-            self._features = project(self.image, self.directions, workers)
+            self._features = project(self._side_by_side(self.image), self.directions, workers)
+            across = grid(self.sheet)[1]
+            for junction in range(self.size[1], self.sheet[1], self.size[1]):
+                columns = slice(junction - PATCH + 1, junction)
+                self._features.reshape(-1, across, self._features.shape[1])[:, columns] = _FAR
         return self._features
+
+    def _side_by_side(self, image: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([image, image[:, ::-1]], axis=1) if self.views > 1 else image
 
     _features: NDArray[np.float32] | None = None
 
 
-def pyramid(source: NDArray[np.float32], shape: tuple[int, int]) -> list[Level]:
+def pyramid(
+    source: NDArray[np.float32],
+    shape: tuple[int, int],
+    subjects: tuple[NDArray[np.float32], ...] = (),
+    coarsest: int = 18,
+    views: int = 1,
+) -> list[Level]:
     """Return the levels, coarsest first.
 
     The scale halves from the full size until the short side is at most 90, then shrinks by 0.75 until it is
@@ -92,16 +187,18 @@ def pyramid(source: NDArray[np.float32], shape: tuple[int, int]) -> list[Level]:
     source : ndarray of shape (H, W, C), float32, 0..1
     shape : tuple of int
         (rows, columns) of the output at full scale.
+    subjects : tuple of ndarray of shape (h, w), float32
+        What is kept whole.
     """
     height, width = source.shape[:2]
     short = min(height, width, *shape)
-    levels = [Level(source, shape)]
+    levels = [Level(source, shape, subjects, views)]
     image, scale = source, 1.0
     while True:
         scale *= 0.5 if short * scale > _QUARTERING_BELOW else 0.75
         output = round(shape[0] * scale), round(shape[1] * scale)
         smaller = round(height * scale), round(width * scale)
-        if short * scale / 0.75 <= COARSEST or min(*output, *smaller) < 2 * PATCH:
+        if short * scale / 0.75 <= coarsest or min(*output, *smaller) < 2 * PATCH:
             return levels[::-1]
         image = resize(image, smaller)
-        levels.append(Level(image, output))
+        levels.append(Level(image, output, subjects, views))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["dense", "fine"]
 
 _ROUNDS = 3
+_BLEND = 1
 _CHUNK = 8_192
 
 
@@ -37,9 +38,9 @@ def dense(
     ndarray of shape (*level.output, C), float32, 0..1
         What it shows.
     """
-    channels = level.image.shape[2]
+    channels = level.channels
     forced = layout.forced(level)
-    field = force_field(field.enlarged(level.output, level.source), forced)
+    field = force_field(field.enlarged(level.output, level.sheet), forced)
     known = level.features(workers)
     free = forced[RADIUS:-RADIUS, RADIUS:-RADIUS].reshape(-1) < 0
     movable = np.flatnonzero(free)
@@ -66,7 +67,7 @@ def fine(
     ndarray of shape level.output, uint64
         Packed pixels: votes near seams, copies elsewhere.
     """
-    field = field.enlarged(level.output, level.source)
+    field = field.enlarged(level.output, level.sheet)
     words = _show(field, level, workers)
     if repair:
         movable = np.flatnonzero(dilate(field.seams(), 2))
@@ -79,9 +80,9 @@ def fine(
 
 def _show(field: Field, level: Level, workers: Workers) -> NDArray[np.uint64]:
     words = copy(level.packed, field, workers)
-    near = dilate(np.pad(field.seams(), RADIUS, mode="edge"), RADIUS)
+    near = dilate(np.pad(field.seams(), RADIUS, mode="edge"), _BLEND)
     pixels = np.flatnonzero(near)
-    words.reshape(-1)[pixels] = vote_at(level.packed, field, pixels, 2, workers)
+    words.reshape(-1)[pixels] = vote_at(level.packed, field, pixels, _BLEND, workers)
     return words
 
 
@@ -89,7 +90,7 @@ def _features_at(
     words: NDArray[np.uint64], patches: NDArray[np.intp], level: Level, workers: Workers
 ) -> NDArray[np.float32]:
     """Return the features of some patches of a packed image, shape (len(patches), F)."""
-    channels = level.image.shape[2]
+    channels = level.channels
     windows = sliding_window_view(words, (PATCH, PATCH))
     cols = grid(level.output)[1]
     features = np.empty((len(patches), level.directions.shape[1]), np.float32)
@@ -111,7 +112,7 @@ def _features_at(
 
 def _jumps(rng: np.random.Generator, count: int, level: Level, tries: int) -> list[NDArray[np.int32]]:
     """Draw the random search's displacements, within radii that shrink from half the larger side."""
-    radius = max(level.source) / 2
+    radius = max(level.size) / 2
     jumps = []
     for _ in range(tries):
         jumps.append((rng.random((2, count), np.float32) * (2 * radius) - radius).astype(np.int32))

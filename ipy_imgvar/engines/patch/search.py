@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Match", "nearest_complete", "patch_match"]
 
-ALPHA = 0.005
+ALPHA = 0.03
 """The completeness constant of Granot et al. 2022, equation 3; smaller shows more of the source."""
 
 _CHUNK_ROWS = 512
+_LEAP = 0.7
+"""How much nearer a patch found at random must be: each leap is a new seam."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +158,14 @@ class _Round:
         row = np.clip(self.at_row + down, 0, self.shape[0] - 1)
         col = np.clip(self.at_col + across, 0, self.shape[1] - 1)
         neighbour = row * self.shape[1] + col
-        self._try(self.all_rows[neighbour], self.all_cols[neighbour])
+        self._try(self.all_rows[neighbour], self.all_cols[neighbour], 1.0)
 
     def jump(self, jump: NDArray[np.int32]) -> None:
         rows = np.clip(self.at_row + self.rows + jump[0], 0, self.limit[0] - 1) - self.at_row
         cols = np.clip(self.at_col + self.cols + jump[1], 0, self.limit[1] - 1) - self.at_col
-        self._try(rows.astype(np.int32), cols.astype(np.int32))
+        self._try(rows.astype(np.int32), cols.astype(np.int32), _LEAP)
 
-    def _try(self, rows: NDArray[np.int32], cols: NDArray[np.int32]) -> None:
+    def _try(self, rows: NDArray[np.int32], cols: NDArray[np.int32], worth: float) -> None:
         source_row = self.at_row + rows
         source_col = self.at_col + cols
         fits = (rows != self.rows) | (cols != self.cols)
@@ -172,7 +174,7 @@ class _Round:
         pick = np.flatnonzero(fits)
         index = source_row[pick] * self.limit[1] + source_col[pick]
         distance = _squared(self.asked[pick], self.known[index])
-        better = distance < self.distance[pick]
+        better = distance < self.distance[pick] * np.float32(worth)
         pick = pick[better]
         self.distance[pick] = distance[better]
         self.rows[pick] = rows[pick]

@@ -14,15 +14,16 @@ It cannot invent content, pose or style. Reading requests and writing files is `
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arrange import Arrangement, coherence, descend, initial
+from .arrange import Arrangement, best, descend, initial
 from .blas import single_threaded_blas
-from .keep import subjects, uniqueness
+from .keep import subjects
 from .knobs import knobs
-from .layout import Layout, Piece, draw
+from .layout import Layout, Place, draw
 from .patches import PATCH, grid
 from .pyramid import Level, pyramid
 from .refine import dense, fine
@@ -41,14 +42,12 @@ __all__ = ["is_flat", "synthesise"]
 _FLAT = 1.5 / 255
 _TINY = 9
 _FLIP_FROM = 0.3
-_FLIP_SHARE = 0.35
-_NO_SUBJECTS_FROM = 0.97
 _REFRAME_EVERY = 3
-_REFRAME_BELOW = 0.75
+_REFRAME_BELOW = 0.4
 _RGBA = 4
 _ZOOM = (0.82, 0.95)
 _DENSE_PATCHES = 130 * 200
-_REPAIR_PIXELS = 700 * 700
+_REPAIR_PIXELS = 300 * 400
 _EXACT_PAIRS = 2_500**2
 _CANDIDATE_PAIRS = 800**2
 
@@ -121,6 +120,7 @@ def synthesise(
         run = _Run(
             source,
             shape=shape,
+            flip=flip,
             strength=strength,
             seed=seed,
             keep=keep,
@@ -130,7 +130,7 @@ def synthesise(
         )
         for number in range(n):
             workers.check()
-            yield run.picture(number, flip=flip, tone=tone)
+            yield run.picture(number, tone=tone)
             run.report(number + 1, 0, f"{number + 1} of {n}")
 
 
@@ -142,6 +142,7 @@ class _Run:
         source: NDArray[np.float32],
         *,
         shape: tuple[int, int],
+        flip: bool,
         strength: float,
         seed: int,
         keep: NDArray[np.bool_] | None,
@@ -152,30 +153,28 @@ class _Run:
         self.source, self.shape, self.strength, self.seed = source, shape, strength, seed
         self.keep, self.workers, self.progress, self.n = keep, workers, progress, n
         self.knobs = knobs(strength)
+        if shape != source.shape[:2]:
+            self.knobs = replace(self.knobs, part=0.0, coarsest=18)
         self.rigid = is_flat(source) or min(*source.shape[:2], *shape) < _TINY
         self.siblings: list[NDArray[np.float32]] = []
         if not self.rigid:
-            self.levels = pyramid(source, shape)
-            self.masks = self._masks()
+            self.subjects = self._subjects()
+            self.views = 2 if flip and keep is None and strength >= _FLIP_FROM else 1
+            self.levels = self._pyramid(source)
 
-    def _masks(self) -> list[NDArray[np.bool_]]:
-        if self.keep is not None or self.strength >= _NO_SUBJECTS_FROM:
-            return []
-        return subjects(uniqueness(self.source), self.knobs.keep_quantile)
+    def _subjects(self) -> tuple[NDArray[np.float32], ...]:
+        if self.keep is not None:
+            return (self.keep.astype(np.float32),)
+        return tuple(subjects(self.source, self.knobs.cover))
 
-    def picture(self, number: int, *, flip: bool, tone: bool) -> NDArray[np.uint8]:
+    def picture(self, number: int, *, tone: bool) -> NDArray[np.uint8]:
         """Make picture `number`."""
         rng = np.random.default_rng([self.seed, number])
-        mirrored = (
-            bool(rng.random() < _FLIP_SHARE) and flip and self.strength >= _FLIP_FROM and self.keep is None
-        )
         light = draw_tone(rng, self.strength)
         image = self._crop(rng) if self.rigid else self._synthesised(rng, number)
         result = self._finished(image)
         if tone and self.keep is None:
             result = light.apply(result)
-        if mirrored:
-            result = np.ascontiguousarray(result[:, ::-1])
         return result
 
     def report(self, number: int, part: float, text: str) -> None:
@@ -220,10 +219,13 @@ class _Run:
                     image = unpack(words, self.source.shape[2])
         return image
 
+    def _pyramid(self, source: NDArray[np.float32]) -> list[Level]:
+        return pyramid(source, self.shape, self.subjects, self.knobs.coarsest, self.views)
+
     def _reframed(self, zoom: float) -> list[Level]:
         height, width = self.source.shape[:2]
         smaller = max(PATCH, round(height * zoom)), max(PATCH, round(width * zoom))
-        return pyramid(np.clip(resize(self.source, smaller), 0, 1), self.shape)
+        return self._pyramid(np.clip(resize(self.source, smaller), 0, 1))
 
     def _arranged(
         self, levels: list[Level], rng: np.random.Generator, number: int
@@ -234,17 +236,14 @@ class _Run:
         if not exact:
             layout = self._layout(rng, levels[0], 1)
             return initial(layout, levels[0]), layout, 0
-        best: tuple[float, Layout, Arrangement] | None = None
+        layouts, candidates = [], []
         for trial in range(self.knobs.candidates):
             self.report(number, 0.2 * trial / self.knobs.candidates, "arrangement")
-            layout = self._layout(rng, levels[0], 1 if (number + trial) % 2 else -1)
-            start = layout.start(levels[0], self.knobs.fade)
-            found = descend(start, layout, tried, self.knobs, self.workers)
-            score = coherence(found, tried[-1], self.knobs, self.siblings)
-            if best is None or score < best[0]:
-                best = score, layout, found
-        assert best is not None  # noqa: S101 - there is always a candidate
-        _, layout, found = best
+            layouts.append(self._layout(rng, levels[0], 1 if (number + trial) % 2 else -1))
+            start = layouts[-1].start(levels[0])
+            candidates.append(descend(start, layouts[-1], tried, self.knobs, self.workers))
+        chosen = best(candidates, tried[-1].image, self.siblings, self.knobs.share)
+        layout, found = layouts[chosen], candidates[chosen]
         self.siblings.append(found.image)
         self.report(number, 0.2, "arrangement")
         if len(exact) > len(tried):
@@ -252,16 +251,8 @@ class _Run:
         return found, layout, len(exact)
 
     def _layout(self, rng: np.random.Generator, level: Level, sign: int) -> Layout:
-        layout = draw(rng, self.knobs, level, self.masks, sign)
-        if self.keep is not None:
-            return Layout(
-                (Piece(self.keep.astype(np.float32), 0.0, 0.0),),
-                layout.rows,
-                layout.cols,
-                layout.bend,
-                layout.noise,
-            )
-        return layout
+        layout = draw(rng, self.knobs, level, sign)
+        return layout if self.keep is None else replace(layout, places=(Place(0.0, 0.0),))
 
     def _finished(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
         if self.keep is not None:

@@ -97,7 +97,7 @@ def copy(packed: NDArray[np.uint64], field: Field, workers: Workers) -> NDArray[
 
 
 def vote_at(
-    packed: NDArray[np.uint64], field: Field, pixels: NDArray[np.intp], step: int, workers: Workers
+    packed: NDArray[np.uint64], field: Field, pixels: NDArray[np.intp], reach: int, workers: Workers
 ) -> NDArray[np.uint64]:
     """Average the covering patches at some output pixels only.
 
@@ -108,8 +108,8 @@ def vote_at(
     field : Field
     pixels : ndarray of shape (M,), intp
         Flat output pixels.
-    step : int
-        1 asks all 49 patches, 2 every second one down and across (16), 3 every third (9).
+    reach : int
+        How far from a patch's centre its pixels count, 0 to 3: 3 asks all 49 covering patches.
     workers : Workers
 
     Returns
@@ -121,7 +121,7 @@ def vote_at(
     stride = field.source[1]
     width = field.output[1]
     words = np.empty(len(pixels), np.uint64)
-    offsets = range(0, PATCH, step)
+    offsets = range(RADIUS - reach, RADIUS + reach + 1)
     share = np.uint64(len(offsets) ** 2)
 
     def run(start: int) -> None:

@@ -1,0 +1,311 @@
+"""`imgvar`: the magic's job in a terminal.
+
+Standard output has nothing but the result; what is said beside it goes to standard error. Exit codes: 0, 1 when a
+picture could not be made, 2 for a wrong line, 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError, shown
+from ipy_imgvar.options import OPTIONS, Option, Token, help_text, named_values, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ipy_imgvar.result import Variations
+    from ipy_imgvar.source import Source
+
+__all__ = ["main"]
+
+_OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
+_EXAMPLES: Final = (
+    "imgvar create cat.png -n 4                            cat-1.png ... cat-4.png, offline",
+    "imgvar create photos/*.jpg --out-file out/{stem}-{i}.png",
+    "imgvar create cat.png -f base64 | base64 -d > new.png",
+    "cat cat.png | imgvar create - --seed 7 --json         an image from standard input",
+    "imgvar create cat.png --api-base http://localhost:8000/v1 --model my-model",
+)
+_HELP: Final = f"""imgvar makes variations of images.
+
+Commands:
+  create IMAGE... [options]   make variations and save them
+
+Examples:
+{chr(10).join(f"  {line}" for line in _EXAMPLES)}
+
+`imgvar create --help` lists the options."""
+
+#: What only a notebook has, and what to use here.
+_NOTEBOOK_ONLY: Final[Mapping[str, str]] = {
+    "out": "there is no variable to bind here; --out-file saves, -f prints",
+    "api_key": "a command line is seen by others; use OPENAI_API_KEY or --api-key-file",
+}
+_TEXT_FORMS: Final = ("url", "base64")
+_CONNECTION: Final = ("api_base", "organization", "project")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    Parameters
+    ----------
+    argv
+        The words after `imgvar`; None takes the process's.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _command(words)
+    except (InvalidRequestError, ConfigurationError) as exc:
+        _say(str(exc))
+        return _USAGE
+    except ImageVariationError as exc:
+        _say(str(exc))
+        return _FAILED
+    except KeyboardInterrupt:
+        _say(
+            "interrupted; what was finished is in the store: python -c 'import ipy_imgvar; print(ipy_imgvar.last())'"
+        )
+        return _INTERRUPTED
+
+
+def _command(words: list[str]) -> int:
+    command, *rest = words or ["--help"]
+    if command in ("-h", "--help", "help"):
+        _result(_HELP)
+        return _OK
+    if command == "create":
+        return _create(rest)
+    raise InvalidRequestError(f"there is no command {shown(command)}; allowed: create; see imgvar --help")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"imgvar: {text}\n")
+
+
+def _result(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _options() -> list[Option]:
+    return [option for option in OPTIONS if "cli" in option.places]
+
+
+def _create(words: list[str]) -> int:
+    found = parse([Token(word, parts=(word,)) for word in words], [*_options(), *_refused()])
+    if "help" in found:
+        _result(help_text("imgvar create", _EXAMPLES, _options()))
+        return _OK
+    for dest, advice in _NOTEBOOK_ONLY.items():
+        if dest in found:
+            raise InvalidRequestError(advice, field=dest)
+    values = _values(found)
+    images = [source for token in found["image"] for source in _images(token.text)]
+    if not images:
+        raise InvalidRequestError(
+            "no image was given; usage: imgvar create IMAGE... [options]", field="image"
+        )
+    if "verbose" in found:
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        logging.getLogger("ipy_imgvar").setLevel(logging.DEBUG)
+    return _run(images, values, quiet="quiet" in found, as_json="json" in found)
+
+
+def _refused() -> list[Option]:
+    """Options of the notebook that get an answer of their own, rather than "there is no such option"."""
+    return [option for option in OPTIONS if option.dest in _NOTEBOOK_ONLY]
+
+
+def _values(found: Mapping[str, list[Token]]) -> dict[str, Any]:
+    kinds = {option.dest: option for option in OPTIONS}
+    values: dict[str, Any] = {}
+    for dest, tokens in found.items():
+        if dest == "image" or kinds[dest].kind == "flag":
+            continue
+        texts = [token.text for token in tokens]
+        if kinds[dest].kind == "mapping":
+            values[dest] = _mapping(kinds[dest].flags[0], texts[-1])
+        elif kinds[dest].kind == "image":
+            values[dest] = _images(texts[-1])
+        else:
+            values[dest] = named_values(texts) if kinds[dest].repeatable else texts[-1]
+    own = {"route": values.pop("route", None), "stream": "true" if "stream" in found else None}
+    if chosen := {name: value for name, value in own.items() if value is not None}:
+        values["options"] = {**values.get("options", {}), **chosen}
+    return values
+
+
+def _mapping(flag: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        # The text is not shown: headers and bodies may hold keys.
+        raise InvalidRequestError(f'{flag} is no JSON object; allowed: {{"name": "value"}}') from None
+
+
+def _images(text: str) -> list[Source]:
+    from ipy_imgvar.source import Source, load_sources
+
+    if text == "-":
+        return [Source("stdin", data=sys.stdin.buffer.read())]
+    if text[:1] in ("{", "$") and not Path(text).exists():
+        raise InvalidRequestError(
+            f"{shown(text)} is an expression of a notebook; here, give a path or a URL", field="image"
+        )
+    return load_sources(text)
+
+
+def _run(images: list[Source], values: dict[str, Any], *, quiet: bool, as_json: bool) -> int:
+    from ipy_imgvar.client import Client
+    from ipy_imgvar.request import VariationRequest
+    from ipy_imgvar.result import form_of
+
+    form = None if "response_format" not in values else form_of(values.pop("response_format"))
+    pattern = values.pop("out_file", None)
+    _check_result(form, pattern, as_json=as_json)
+    connection: dict[str, Any] = {name: values.pop(name) for name in _CONNECTION if name in values}
+    if "api_key_file" in values:
+        connection["api_key"] = _key_in(values.pop("api_key_file"))
+    engine = values.pop("engine", None)
+    n = VariationRequest.from_arguments(**{**values, "mask": None}).n
+    if form == "byte" and (len(images) > 1 or n > 1):
+        raise InvalidRequestError(
+            "-f byte writes one picture; ask for one, or use -f base64", field="response_format"
+        )
+    targets = _targets(pattern, images, n)
+    failure = None
+    with Client(engine, **connection) as client:
+        try:
+            pictures = client.variations(
+                images,
+                **values,
+                response_format=form if form in ("url", "base64", "byte") else None,
+                on_progress=_progress(quiet=quiet),
+                on_notice=None if quiet else _say,
+            )
+        except ImageVariationError as exc:
+            if exc.partial is None:
+                raise
+            failure, pictures = exc, exc.partial
+    _wipe(quiet=quiet)
+    for line in pictures.warnings:
+        _say(line)
+    _deliver(pictures, form, targets if failure is None else None, pattern, as_json=as_json)
+    if failure is None:
+        return _OK
+    _say(str(failure))
+    return _FAILED
+
+
+def _check_result(form: str | None, pattern: str | None, *, as_json: bool) -> None:
+    if form is not None and pattern is not None:
+        raise InvalidRequestError("--out-file saves and -f prints; give one of them", field="out_file")
+    if form is not None and as_json:
+        raise InvalidRequestError("--json and -f both print; give one of them", field="response_format")
+    if form in ("image", "array"):
+        raise InvalidRequestError(
+            f"response_format {form} is for a notebook; allowed here: url, base64, byte",
+            field="response_format",
+        )
+
+
+def _targets(pattern: str | None, images: list[Source], n: int) -> list[Path] | None:
+    if pattern is None:
+        return None
+    from ipy_imgvar.codec import EXTENSIONS
+    from ipy_imgvar.outfile import expand_pattern
+
+    return expand_pattern(pattern, [source.stem for source in images for _ in range(n)], tuple(EXTENSIONS))
+
+
+def _key_in(path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"the key file {path} can't be read ({exc})") from exc
+
+
+def _progress(*, quiet: bool) -> Callable[[float, str], None] | None:
+    if quiet or not sys.stderr.isatty():
+        return None
+
+    def show(fraction: float, text: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{fraction:4.0%} {text}")
+        sys.stderr.flush()
+
+    return show
+
+
+def _wipe(*, quiet: bool) -> None:
+    if not quiet and sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+
+
+def _deliver(
+    pictures: Variations, form: str | None, targets: list[Path] | None, pattern: str | None, *, as_json: bool
+) -> None:
+    """Print the pictures, or save them and print where."""
+    from ipy_imgvar.result import converted
+
+    if form == "byte":
+        sys.stdout.buffer.write(pictures[0].bytes)
+        sys.stdout.flush()
+        return
+    if form in _TEXT_FORMS:
+        _result("\n".join(converted(pictures, form, single=False)))
+        return
+    if targets is not None and len(targets) == len(pictures):
+        paths = pictures.save_as(targets)
+    elif pattern is not None:
+        paths = pictures.save(pattern)
+    else:
+        paths = pictures.save_as(_free_names(pictures))
+    if as_json:
+        _result(json.dumps(_described(pictures, paths), ensure_ascii=False, indent=1))
+    else:
+        _result("\n".join(map(str, paths)))
+
+
+def _free_names(pictures: Variations) -> list[Path]:
+    """Return `<stem>-<number>` for each picture in this folder, passing over files that exist."""
+    from ipy_imgvar.codec import extension_of
+
+    paths: list[Path] = []
+    for each in pictures:
+        number = each.index
+        suffix = extension_of(each.mime_type)
+        while (path := Path(f"{each.source.stem}-{number}{suffix}")) in paths or path.exists():
+            number += 1
+        paths.append(path)
+    return paths
+
+
+def _described(pictures: Variations, paths: list[Path]) -> dict[str, Any]:
+    return {
+        "engine": pictures.engine,
+        "model": pictures.model,
+        "elapsed": round(pictures.elapsed, 3),
+        "usage": pictures.usage,
+        "warnings": pictures.warnings,
+        "pictures": [
+            {
+                "path": str(path),
+                "source": each.source.name,
+                "size": list(each.size),
+                "mime_type": each.mime_type,
+                "seed": each.seed,
+                "parameters": each.parameters,
+            }
+            for each, path in zip(pictures, paths, strict=True)
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

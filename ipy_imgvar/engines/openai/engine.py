@@ -1,0 +1,452 @@
+"""The `openai` engine: one request for all pictures of an image, and everything that can happen to its answer.
+
+What is posted is decided in `plan`, read in `wire`, and mapped to errors in `faults`. Here are the connection, the
+retries, and the order of things: a picture is handed over before the next one is decoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import random
+import re
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from ipy_imgvar import wire
+from ipy_imgvar.engines.openai.faults import Mask, bare, of_connection, of_status
+from ipy_imgvar.engines.openai.models import farewell
+from ipy_imgvar.engines.openai.network import make_client, watched
+from ipy_imgvar.engines.openai.pictures import to_variation
+from ipy_imgvar.engines.openai.plan import check, choose_model, make_plan
+from ipy_imgvar.engines.openai.retry import delay_s, should_retry
+from ipy_imgvar.errors import (
+    APIStatusError,
+    BadResponseError,
+    CancelledError,
+    ConfigurationError,
+    ConnectionFailedError,
+    EngineError,
+    ImageVariationError,
+    InvalidRequestError,
+    RequestTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from ipy_imgvar.engines.openai.plan import Plan
+    from ipy_imgvar.protocol import Feature, Job
+    from ipy_imgvar.request import VariationRequest
+    from ipy_imgvar.result import Variation
+    from ipy_imgvar.settings import Connection
+
+__all__ = ["OpenAIEngine"]
+
+_log = logging.getLogger("ipy_imgvar")
+_OK: Final = 200
+_WAIT_STEP_S: Final = 0.05
+#: 50 MB is the most that an image may have; as base64 it is a third longer.
+_MOST_FOR_ONE: Final = 70_000_000
+_MOST_OF_A_REFUSAL: Final = 1 << 20
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class OpenAIEngine:
+    """Asks a server that speaks OpenAI's images API.
+
+    Parameters
+    ----------
+    connection
+        Where and as whom.
+    transport
+        Used instead of the network, for faults that no server produces on demand.
+    """
+
+    name = "openai"
+    supports: frozenset[Feature] = frozenset({"mask", "prompt"})
+
+    def __init__(self, connection: Connection, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.connection = connection
+        self._transport = transport
+        self._client: httpx.Client | None = None
+        self._lock = threading.Lock()
+        self._urls: dict[str, httpx.URL] = {}
+
+    def __repr__(self) -> str:
+        return f"<OpenAIEngine: {self.connection.server}>"
+
+    def check(self, request: VariationRequest) -> None:
+        """Refuse what the route can't do, and OpenAI without a key; see `protocol.Engine`."""
+        check(request, is_openai=self.connection.is_openai)
+        if self.connection.is_openai and self.connection.api_key is None:
+            raise ConfigurationError(
+                "there is no API key; set OPENAI_API_KEY in the environment or the notebook, say --api-key ask, or "
+                "--engine patch for the offline engine"
+            )
+
+    def model(self, request: VariationRequest) -> str:
+        """Return the model that will be named, or that the server chooses; see `protocol.Engine`."""
+        return choose_model(request, is_openai=self.connection.is_openai) or "the server's default"
+
+    def generate(self, request: VariationRequest, job: Job) -> Generator[Variation]:
+        """Post the request and yield each picture of the answer; see `protocol.Engine`."""
+        if request.image is None:
+            raise InvalidRequestError("the engine openai needs an image", field="image")
+        plan = make_plan(request, is_openai=self.connection.is_openai)
+        for note in plan.notes:
+            job.warn(note)
+        model = plan.body.get("model")
+        destination = f"{self.connection.server} ({plan.route}, model {model or self.model(request)})"
+        job.announce(f"{request.image.name} goes to {destination}")
+        watch = _Watch(job, request.timeout, destination)
+        client = self._connections()
+        problems: list[EngineError] = []
+        index = 0
+        with watched(watch.check):
+            for index, item in enumerate(self._post(request, plan, job, watch), start=1):
+                try:
+                    picture = to_variation(item, request, plan, self.connection, index=index, client=client)
+                except EngineError as exc:  # One that can't be read is no reason to lose the others.
+                    problems.append(exc)
+                    continue
+                yield picture
+        if problems:
+            raise problems[0]
+        if index < request.n:
+            job.warn(f"{request.n} pictures were asked for, the server sent {index}")
+        if line := farewell(model if isinstance(model, str) else None):
+            job.warn(line)
+
+    def close(self) -> None:
+        """Close the connections; the next run would open new ones."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _connections(self) -> httpx.Client:
+        if self._client is None:
+            with self._lock:
+                self._client = self._client or make_client(self._transport)
+        return self._client
+
+    def _post(self, request: VariationRequest, plan: Plan, job: Job, watch: _Watch) -> Iterator[wire.Item]:
+        """Post until there is an answer or no try is left; yield its items."""
+        mask = Mask(self.connection, request)
+        message = _encoded(plan)
+        attempt = 0
+        while True:
+            watch.restart()
+            _log.debug("POST %s/images/%s: %s", self.connection.server, plan.route, _fields(plan, request))
+            with _Exchange(self._connections(), self._request(request, plan, message), mask) as response:
+                if response.status_code == _OK:
+                    yield from self._items(response, plan, job, mask, request)
+                    return
+                error = _refusal(response, mask)
+            _log.debug("%s answered %d: %s", self.connection.server, response.status_code, error.message)
+            if attempt >= request.max_retry_count or not should_retry(
+                response.status_code, response.headers, f"{error.message} {error.code}"
+            ):
+                raise self._error(response, error, plan)
+            pause_s = delay_s(response.headers, attempt, random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+            attempt += 1
+            reason = f"{self.connection.server} answered {response.status_code}"
+            _wait(pause_s, f"{reason}; try {attempt + 1} of {request.max_retry_count + 1}", job)
+
+    def _request(self, request: VariationRequest, plan: Plan, message: _Message) -> httpx.Request:
+        url = self._urls.get(plan.route)
+        if url is None:
+            url = self._urls[plan.route] = httpx.URL(f"{self.connection.address}/images/{plan.route}")
+        # Before the deadline of the whole: where nothing was sent, nothing can have been charged.
+        connect_s = request.timeout - min(0.2, request.timeout / 2)
+        extensions: dict[str, Any] = {"timeout": {"connect": connect_s or None}}
+        if request.extra_query:
+            # Beside the address, since httpx logs each address and what is added may hold a key.
+            extensions["target"] = url.copy_merge_params(dict(request.extra_query)).raw_path
+        # Not the client's `build_request`: merging its settings takes as long as sending.
+        headers = self._headers(request, message.content_type)
+        return httpx.Request("POST", url, headers=headers, content=message.body, extensions=extensions)
+
+    def _headers(self, request: VariationRequest, content_type: str) -> _Sealed:
+        """Return what is sent beside the body; what the caller adds replaces ours, in any case of letters."""
+        connection = self.connection
+        ours = _Sealed(
+            {
+                "Accept": "application/json, text/event-stream",
+                "Accept-Encoding": "gzip, deflate",
+                "User-Agent": "ipy-imgvar",
+                "Content-Type": content_type,
+                "Authorization": _authorization(connection),
+                "OpenAI-Organization": connection.organization,
+                "OpenAI-Project": connection.project,
+            }
+        )
+        added = {name.lower() for name in request.extra_headers}
+        sent = _Sealed((name, value) for name, value in ours.items() if value and name.lower() not in added)
+        sent.update(request.extra_headers)
+        if bad := [name for name in sent if not _HEADER_NAME.fullmatch(name)]:
+            raise ConfigurationError(
+                f"{len(bad)} header has a name that can't be sent; allowed: letters, digits and hyphens"
+            )
+        if bad := [name for name in sent if not _can_be_sent(sent[name])]:
+            raise ConfigurationError(
+                f"the header {bad[0]} holds what a header can't carry; allowed: plain text of ASCII characters"
+            )
+        return _Sealed((name, value.strip()) for name, value in sent.items())
+
+    def _items(
+        self, response: httpx.Response, plan: Plan, job: Job, mask: Mask, request: VariationRequest
+    ) -> Iterator[wire.Item]:
+        kind = response.headers.get("content-type", "")
+        most = request.n * _MOST_FOR_ONE + (1 << 20)
+        if "text/event-stream" in kind:
+            yield from self._streamed(response, most, job, mask)
+            return
+        body = yield from _read_or_salvage(response, most, mask)
+        try:
+            answer = wire.read_answer(body)
+        except ValueError as exc:
+            said = wire.read_error(bytes(body[:20_000]), kind).message
+            problem = mask(f"{exc} ({said[:100]})" if said else str(exc))
+            raise self._unreadable(plan, problem, is_empty=not body) from bare(exc)
+        if answer.usage is not None:
+            job.count(answer.usage)
+        yield from answer.items
+
+    def _unreadable(self, plan: Plan, problem: str, *, is_empty: bool) -> EngineError:
+        server = self.connection.server
+        if plan.route == "variations" and is_empty:
+            return of_status(
+                _OK, wire.ErrorBody(), route=plan.route, model=None, server=server, request_id=None
+            )
+        return BadResponseError(f"{server} answered 200, but {problem}; the server may have charged for it")
+
+    def _streamed(self, response: httpx.Response, most: int, job: Job, mask: Mask) -> Iterator[wire.Item]:
+        server = self.connection.server
+        finished = 0
+        for event in wire.read_events(_chunks(response, most, mask)):
+            if event.error is not None:
+                raise APIStatusError(
+                    f"{server} stopped the stream: {mask(event.error.message) or 'it gave no reason'}",
+                    status=response.status_code,
+                    code=event.error.code and mask(event.error.code),
+                    param=event.error.param and mask(event.error.param),
+                    request_id=response.headers.get("x-request-id"),
+                )
+            if event.item is not None and event.is_partial:
+                _show(event.item, job)
+            elif event.item is not None:
+                finished += 1
+                yield event.item
+            if event.usage is not None:
+                job.count(event.usage)
+        if not finished:
+            raise BadResponseError(
+                f"the stream of {server} ended without a picture; the server may have charged for it"
+            )
+
+    def _error(self, response: httpx.Response, error: wire.ErrorBody, plan: Plan) -> EngineError:
+        server = self.connection.server
+        if response.has_redirect_location:
+            return APIStatusError(
+                f"{server} answered {response.status_code}: it redirects to {_place(response)}, where the key is not "
+                "sent; give that server as --api-base",
+                status=response.status_code,
+            )
+        model = plan.body.get("model")
+        return of_status(
+            response.status_code,
+            error,
+            route=plan.route,
+            model=model if isinstance(model, str) else None,
+            server=server,
+            request_id=response.headers.get("x-request-id"),
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Message:
+    """What is posted; a traceback with variables must not show it, so it has no repr of its own."""
+
+    content_type: str
+    body: bytes
+
+
+class _Sealed(dict[str, Any]):
+    """Headers whose values no repr shows."""
+
+    def __repr__(self) -> str:
+        return f"<headers: {', '.join(self)}>"
+
+
+def _can_be_sent(value: object) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable()
+
+
+class _Exchange:
+    """A request and its answer, open as long as the block; what goes wrong leaves as one of our errors."""
+
+    def __init__(self, client: httpx.Client, outgoing: httpx.Request, mask: Mask) -> None:
+        self._client = client
+        self._outgoing = outgoing
+        self._mask = mask
+        self._response: httpx.Response | None = None
+
+    def __enter__(self) -> httpx.Response:
+        with _mapped(self._outgoing, self._mask):
+            # The client's `send` would add cookies, logins of .netrc and a line in httpx's log, and follow redirects.
+            transport = self._client._transport_for_url(self._outgoing.url)  # noqa: SLF001 - it knows the proxies
+            self._response = transport.handle_request(self._outgoing)
+        self._response.request = self._outgoing
+        return self._response
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._response is not None:
+            self._response.close()
+
+
+@contextmanager
+def _mapped(outgoing: httpx.Request, mask: Mask) -> Iterator[None]:
+    """Turn what httpx raises into our errors, and keep the frames that hold what was sent out of every traceback."""
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        server = outgoing.url.netloc.decode("ascii")
+        raise of_connection(exc, server, mask) from bare(exc)
+    except ImageVariationError as exc:  # of the watch: cancelled, or too late
+        raise bare(exc)  # noqa: B904 - it has no other cause
+
+
+def _chunks(response: httpx.Response, most: int, mask: Mask) -> Iterator[bytes]:
+    """Yield the bytes of an answer as they come, up to a bound."""
+    size = 0
+    with _mapped(response.request, mask):
+        for chunk in response.iter_bytes():
+            size += len(chunk)
+            if size > most:
+                raise BadResponseError(
+                    f"{response.request.url.host} sent more than {most >> 20} MiB, too much for what was asked; "
+                    "the rest was not read"
+                )
+            yield chunk
+
+
+class _Watch:
+    """What is looked at while a request waits: the cancel switch, the deadline, and the time to say it still waits."""
+
+    def __init__(self, job: Job, timeout_s: float, destination: str) -> None:
+        self._job = job
+        self._timeout_s = timeout_s
+        self._destination = destination
+        self._began = self._said = time.monotonic()
+
+    def restart(self) -> None:
+        """Begin the time of another request."""
+        self._began = time.monotonic()
+
+    def check(self) -> None:
+        """Raise when the run should stop."""
+        self._job.check()
+        now = time.monotonic()
+        if self._timeout_s and now - self._began > self._timeout_s:
+            raise RequestTimeoutError(
+                f"{self._destination} did not finish within the timeout of {self._timeout_s:g} s; it was not asked "
+                "again, since it may have made and charged for the pictures"
+            )
+        if now - self._said > 1:
+            self._said = now
+            self._job.progress(0.0, f"waiting for {self._destination}, {now - self._began:.0f} s")
+
+
+def _wait(seconds: float, reason: str, job: Job) -> None:
+    """Sleep, say every second for how long still, and wake up when the run is cancelled."""
+    until = time.monotonic() + seconds
+    said = -1.0
+    while (left := until - time.monotonic()) > 0:
+        job.check()
+        if time.monotonic() - said >= 1:
+            said = time.monotonic()
+            job.progress(0.0, f"{reason} in {left:.1f} s")
+        time.sleep(min(_WAIT_STEP_S, left))
+
+
+def _encoded(plan: Plan) -> _Message:
+    """Return what is posted."""
+    try:
+        if plan.as_json:
+            body = {name: value for name, value in plan.body.items() if value is not None}
+            return _Message("application/json", json.dumps(body, allow_nan=False).encode())
+        return _Message(*wire.multipart(wire.form_fields(plan.body), plan.files))
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidRequestError(
+            f"extra_body holds what JSON has no form for ({type(exc).__name__}); allowed: texts, numbers, true, "
+            "false, null, lists and dictionaries",
+            field="extra_body",
+        ) from exc
+
+
+def _authorization(connection: Connection) -> str | None:
+    if connection.api_key is not None:
+        return f"Bearer {connection.api_key.reveal()}"
+    if connection.login is not None:
+        token = base64.b64encode(":".join(connection.login).encode()).decode("ascii")
+        return f"Basic {token}"
+    return None
+
+
+def _read_or_salvage(
+    response: httpx.Response, most: int, mask: Mask
+) -> Generator[wire.Item, None, bytearray]:
+    """Read all of an answer; of one that breaks off, yield the pictures that are whole, then raise."""
+    body = bytearray()
+    try:
+        for chunk in _chunks(response, most, mask):
+            body += chunk
+    except CancelledError:
+        raise
+    except ImageVariationError:
+        yield from wire.salvage(body)
+        raise
+    return body
+
+
+def _refusal(response: httpx.Response, mask: Mask) -> wire.ErrorBody:
+    """Read what a refusal says, with anything like a key masked."""
+    body = bytearray()
+    with suppress(ConnectionFailedError, BadResponseError):  # What came of it is better than nothing.
+        for chunk in _chunks(response, _MOST_OF_A_REFUSAL, mask):
+            body += chunk
+    error = wire.read_error(bytes(body), response.headers.get("content-type", ""))
+    return wire.ErrorBody(
+        mask(error.message),
+        error.code and mask(error.code),
+        error.param and mask(error.param),
+        {name: error.details[name] for name in ("shutdown_date",) if name in error.details},
+    )
+
+
+def _place(response: httpx.Response) -> str:
+    """Return where a redirect leads, without what may be private in it."""
+    try:
+        url = response.request.url.join(response.headers["location"])
+    except (httpx.InvalidURL, ValueError):
+        return "another address"
+    return str(url.copy_with(query=None, fragment=None, userinfo=b""))
+
+
+def _show(item: wire.Item, job: Job) -> None:
+    """Show an unfinished picture; one that can't be read is no fault."""
+    with suppress(ValueError):
+        job.progress(0.5, "a first look", preview=item.read())
+
+
+def _fields(plan: Plan, request: VariationRequest) -> dict[str, Any]:
+    """Return the fields to log: no user, no picture, and of what the caller added only the names."""
+    shown = {name: value for name, value in plan.body.items() if name not in ("user", "images", "mask")}
+    return {name: "********" if name in request.extra_body else value for name, value in shown.items()}

@@ -1,0 +1,164 @@
+"""What a server refused or a network lost, as one of our errors: the only place where either is mapped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import httpx
+
+from ipy_imgvar.engines.openai.models import farewell
+from ipy_imgvar.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadResponseError,
+    ConnectionFailedError,
+    EngineError,
+    RateLimitError,
+    RequestTimeoutError,
+    ServerError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ipy_imgvar.engines.openai.plan import Route
+    from ipy_imgvar.request import VariationRequest
+    from ipy_imgvar.settings import Connection
+    from ipy_imgvar.wire import ErrorBody
+
+__all__ = ["Mask", "bare", "of_connection", "of_status"]
+
+#: A 200 comes here only when its body was empty.
+_NO_ROUTE: Final = (200, 404, 405)
+_HINTS: Final = {
+    400: "check the option that it names",
+    401: "check the key: OPENAI_API_KEY, or --api-key",
+    403: "this key may not do that",
+    404: "check --model and --api-base",
+    413: "send a smaller image",
+    422: "check the option that it names; --extra-body sends what we don't",
+    429: "wait, or let --max-retry-count try again",
+}
+_STARS: Final = "********"
+_KEY_LIKE: Final = re.compile(r"\b(sk-[A-Za-z]*-?)[A-Za-z0-9_-]{6,}")
+_ORGANIZATION: Final = re.compile(r"\borg-[A-Za-z0-9]{6,}")
+#: A shorter text is a word such as "high", and hiding it would spoil the message.
+_SHORTEST_SECRET: Final = 8
+_E = TypeVar("_E", bound=BaseException)
+_NEVER_SENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+
+class Mask:
+    """Hides what a server or a library may repeat of what we sent: the key, who asks, and the caller's own additions.
+
+    Parameters
+    ----------
+    connection, request
+        What was sent.
+    """
+
+    def __init__(self, connection: Connection, request: VariationRequest) -> None:
+        self._secrets = [
+            connection.api_key.reveal() if connection.api_key else None,
+            connection.organization,
+            connection.project,
+            *(connection.login or ()),
+            *_texts((request.extra_headers, request.extra_query, request.extra_body)),
+        ]
+
+    def __call__(self, text: str) -> str:
+        """Return a text without any of it, and without anything that looks like a key."""
+        for secret in self._secrets:
+            if secret and len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, _STARS)
+        return _ORGANIZATION.sub(_STARS, _KEY_LIKE.sub(rf"\1{_STARS}", text))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a nest of mappings and lists, and the second word of "Bearer ..."."""
+    if isinstance(value, str):
+        yield value
+        yield value.rpartition(" ")[2]
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _texts(each)
+
+
+def bare(exc: _E) -> _E:
+    """Return an exception, and those that led to it, without their frames: httpx's hold the headers that we sent."""
+    each: BaseException | None = exc
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return exc
+
+
+def of_status(
+    status: int, error: ErrorBody, *, route: Route, model: str | None, server: str, request_id: str | None
+) -> APIStatusError:
+    """Return the error for an answer that is no success.
+
+    Parameters
+    ----------
+    status
+        The HTTP status code.
+    error
+        What its body said, already masked.
+    route, model
+        What was asked.
+    server
+        The server's name, for the message.
+    request_id
+        Its `x-request-id`.
+    """
+    said = f": {error.message}" if error.message else ""
+    known = farewell(model, error.details.get("shutdown_date"))
+    if route == "variations" and status in _NO_ROUTE:
+        hint = "it does not serve variations; say --route edits, or --engine patch for the offline engine"
+    elif known:
+        hint = known
+    else:
+        hint = _HINTS.get(status, "try again later; --max-retry-count does so" if status >= 500 else "")  # noqa: PLR2004
+    reference = f" (request {request_id})" if request_id else ""
+    message = f"{server} answered {status}{said}{reference}" + (f"; {hint}" if hint else "")
+    kind = _kind(status)
+    return kind(message, status=status, code=error.code, param=error.param, request_id=request_id)
+
+
+def _kind(status: int) -> type[APIStatusError]:
+    if status in (401, 403):
+        return AuthenticationError
+    if status == 429:  # noqa: PLR2004
+        return RateLimitError
+    return ServerError if status >= 500 else APIStatusError  # noqa: PLR2004
+
+
+def of_connection(exc: httpx.HTTPError | httpx.InvalidURL, server: str, mask: Mask) -> EngineError:
+    """Return the error for a request that got no whole answer."""
+    reason = f"{type(exc).__name__}: {mask(str(exc))}" if str(exc) else type(exc).__name__
+    if isinstance(exc, httpx.DecodingError):
+        return BadResponseError(
+            f"the answer of {server} can't be unpacked ({reason}); the server may have charged for it"
+        )
+    if isinstance(exc, httpx.ConnectTimeout):
+        return RequestTimeoutError(
+            f"{server} did not accept a connection in time; raise --timeout or check --api-base"
+        )
+    if isinstance(exc, (*_NEVER_SENT, httpx.InvalidURL)):
+        return ConnectionFailedError(
+            f"{server} can't be reached ({reason}); check --api-base and the network"
+        )
+    return ConnectionFailedError(
+        f"{server} broke off ({reason}); it was not asked again, since it may have made and charged for the pictures"
+    )

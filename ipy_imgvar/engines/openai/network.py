@@ -1,0 +1,235 @@
+"""An httpx client whose waiting can be cut short.
+
+A picture can take a minute, and a blocked `recv` notices neither a cancel switch nor a deadline of the whole request.
+Here every wait on a socket is cut into slices, and between two of them the check of the running request is called:
+it may raise, and the connection is then closed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import ssl
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+import httpcore
+import httpx
+from httpcore._backends.sync import SyncStream  # it has no public name, and takes a socket that is connected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["make_client", "watched"]
+
+_SLICE_S: Final = 0.1
+#: More than this at once could block while the other side does not read.
+_MAX_SEND: Final = 1 << 18
+_MAX_READ: Final = 1 << 20
+
+_check: ContextVar[Callable[[], None]] = ContextVar("ipy_imgvar_check", default=lambda: None)
+
+
+@contextmanager
+def watched(check: Callable[[], None]) -> Iterator[None]:
+    """Call `check` between the slices of every wait of this thread, until the block ends."""
+    token = _check.set(check)
+    try:
+        yield
+    finally:
+        _check.reset(token)
+
+
+def make_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
+    """Return a client with a pool of connections; proxies and certificates come from the environment.
+
+    It has no time limits of its own, since `watched` has one for the whole request, and follows no redirect, since a
+    key must not go to another host.
+
+    Parameters
+    ----------
+    transport
+        Used instead of the network, for tests.
+    """
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
+    client = httpx.Client(timeout=None, follow_redirects=False, limits=limits, transport=transport)  # noqa: S113
+    for each in [client._transport, *client._mounts.values()]:  # noqa: SLF001 - httpx has no setting for this
+        pool = getattr(each, "_pool", None)
+        if isinstance(pool, httpcore.ConnectionPool):
+            pool._network_backend = _Backend(pool._network_backend)  # noqa: SLF001
+    return client
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Opens connections as another backend does, and makes their waits watchful."""
+
+    def __init__(self, backend: httpcore.NetworkBackend) -> None:
+        self._backend = backend
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        give_up = _after(timeout)
+        problem: OSError | None = None
+        try:
+            for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+                try:
+                    connection = _connected((family, kind, protocol), address, local_address, give_up)
+                except OSError as exc:
+                    problem = exc
+                    continue
+                for option in socket_options or ():
+                    connection.setsockopt(*option)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return _Stream(SyncStream(connection))
+        except OSError as exc:  # The name has no address.
+            problem = exc
+        if isinstance(problem, TimeoutError):
+            raise httpcore.ConnectTimeout(str(problem)) from problem
+        raise httpcore.ConnectError(str(problem)) from problem
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._backend.connect_unix_socket(path, timeout, socket_options))
+
+    def sleep(self, seconds: float) -> None:
+        self._backend.sleep(seconds)
+
+
+def _after(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _connected(
+    kind: tuple[int, int, int], address: Any, local_address: str | None, give_up: float | None
+) -> socket.socket:
+    """Open a connection, looking up from waiting for it; a second connect would begin anew."""
+    connection = socket.socket(*kind)
+    try:
+        connection.settimeout(0)
+        if local_address is not None:
+            connection.bind((local_address, 0))
+        code = connection.connect_ex(address)
+        if code in (errno.EINPROGRESS, errno.EWOULDBLOCK):
+            _wait_for(connection, selectors.EVENT_WRITE, give_up)
+            code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))  # noqa: TRY301 - the same end as any other failure
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _wait_for(connection: socket.socket, event: int, give_up: float | None) -> None:
+    """Return when a connection can be written or read; raise TimeoutError after `give_up`."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, event)
+        while True:
+            _check.get()()
+            if selector.select(_SLICE_S):
+                return
+            if give_up is not None and time.monotonic() > give_up:
+                raise TimeoutError("timed out")
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose reads and writes look up from waiting."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+        self._fill = 0
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        give_up = _after(timeout)
+        # Twenty megabytes in pieces of 64 KB cost more than their way here; what comes in large pieces is taken so.
+        wanted = max(max_bytes, self._fill)
+        while True:
+            _check.get()()
+            try:
+                # A read that times out has taken nothing off the socket, so it can be repeated.
+                data = self._stream.read(wanted, timeout=_SLICE_S)
+            except httpcore.ReadTimeout:
+                if give_up is not None and time.monotonic() > give_up:
+                    raise
+            else:
+                if len(data) == wanted:
+                    self._fill = min(4 * wanted, _MAX_READ)
+                elif len(data) < wanted // 4:
+                    self._fill = wanted // 2
+                return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        connection = self._stream.get_extra_info("socket")
+        inner_tls = self._stream.get_extra_info("ssl_object") is not None
+        if inner_tls and not isinstance(connection, ssl.SSLSocket):
+            # TLS inside a proxy's TLS: what goes straight to the socket would miss the inner layer.
+            self._stream.write(buffer, timeout)
+            return
+        give_up = _after(timeout)
+        rest = memoryview(buffer)
+        while rest:
+            _check.get()()
+            try:
+                connection.settimeout(_SLICE_S)
+                rest = rest[connection.send(rest[:_MAX_SEND]) :]
+            except TimeoutError as exc:
+                if give_up is not None and time.monotonic() > give_up:
+                    raise httpcore.WriteTimeout(str(exc)) from exc
+            except OSError as exc:
+                raise httpcore.WriteError(str(exc)) from exc
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        connection = self._stream.get_extra_info("socket")
+        if isinstance(connection, ssl.SSLSocket):  # inside a proxy's TLS
+            _check.get()()
+            return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+        give_up = _after(timeout)
+        try:
+            secure = ssl_context.wrap_socket(
+                connection, server_hostname=server_hostname, do_handshake_on_connect=False
+            )
+        except OSError as exc:
+            self.close()
+            raise httpcore.ConnectError(str(exc)) from exc
+        try:
+            _shake_hands(secure, give_up)
+        except BaseException as exc:
+            secure.close()
+            if isinstance(exc, TimeoutError):
+                raise httpcore.ConnectTimeout(str(exc)) from exc
+            if isinstance(exc, OSError):
+                raise httpcore.ConnectError(str(exc)) from exc
+            raise
+        return _Stream(SyncStream(secure))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _shake_hands(connection: ssl.SSLSocket, give_up: float | None) -> None:
+    connection.settimeout(0)
+    while True:
+        try:
+            connection.do_handshake()
+        except ssl.SSLWantReadError:
+            _wait_for(connection, selectors.EVENT_READ, give_up)
+        except ssl.SSLWantWriteError:
+            _wait_for(connection, selectors.EVENT_WRITE, give_up)
+        else:
+            return

@@ -1,0 +1,320 @@
+"""From a request to what is posted: the route, the fields, the files. Pure but for decoding the images.
+
+References
+----------
+https://platform.openai.com/docs/api-reference/images/createVariation
+https://platform.openai.com/docs/api-reference/images/createEdit
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from ipy_imgvar.engines.openai.models import DEFAULT_MODEL, is_gpt_image
+from ipy_imgvar.engines.openai.prompts import PROMPT_VERSION, variation_prompt
+from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ipy_imgvar.request import Size, VariationRequest
+
+__all__ = ["Plan", "Route", "check", "choose_model", "choose_route", "make_plan"]
+
+Route = Literal["variations", "edits"]
+
+_CLASSIC_MAX_BYTES: Final = 4_000_000
+_EDITS_MAX_BYTES: Final = 50_000_000
+#: What the edits route takes as it is; anything else is sent as PNG.
+_EDITS_TYPES: Final = ("image/png", "image/jpeg", "image/webp")
+#: Sizes that went with the classic route: asked for larger, and reduced here.
+_SMALL: Final = ((256, 256), (512, 512))
+_EDITS_SMALLEST: Final = (1024, 1024)
+_EDITS_STEP_PX, _EDITS_MAX_RATIO, _EDITS_MAX_PX = 16, 3, 3840 * 2160
+
+#: The engine's own options: what each may be, or None for any text.
+_OPTIONS: Final[Mapping[str, tuple[str, ...] | None]] = {
+    "route": ("variations", "edits"),
+    "stream": ("true", "false"),
+    "edits_json": ("true", "false"),
+    "quality": None,
+    "background": ("transparent", "opaque", "auto"),
+    "output_format": ("png", "jpeg", "webp"),
+    "output_compression": None,
+    "moderation": None,
+    "input_fidelity": None,
+    "partial_images": ("0", "1", "2", "3"),
+}
+_SENT: Final = (
+    "quality",
+    "background",
+    "output_format",
+    "output_compression",
+    "moderation",
+    "input_fidelity",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is posted, and what to make of the answer.
+
+    Parameters
+    ----------
+    route
+        The last part of the address.
+    body
+        The scalar fields.
+    files
+        Name, file name, bytes and MIME type of each part; empty where the pictures are in `body`.
+    as_json
+        The body goes as JSON, not as a form.
+    stream
+        The answer is a stream of events.
+    reduce_to
+        The size that was asked for, where the server was asked for a larger one.
+    notes
+        What was done otherwise than asked, a line each.
+    parameters
+        What the request said, for the record: JSON-safe, without user, address and pictures.
+    """
+
+    route: Route
+    body: dict[str, Any] = field(repr=False)
+    files: list[tuple[str, str, bytes, str]] = field(repr=False)
+    as_json: bool = False
+    stream: bool = False
+    reduce_to: Size | None = None
+    notes: list[str] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def choose_route(request: VariationRequest, *, is_openai: bool) -> Route:
+    """Return the route that will serve a request.
+
+    Parameters
+    ----------
+    request
+        Its option `route` wins; a gpt-image model or a prompt needs edits.
+    is_openai
+        The server is OpenAI's own, which no longer has the other route.
+    """
+    route = request.options.get("route")
+    if route is not None:
+        return "edits" if str(route).strip().lower() == "edits" else "variations"
+    if is_openai or request.prompt is not None or request.mask is not None or is_gpt_image(request.model):
+        return "edits"
+    return "variations"
+
+
+def choose_model(request: VariationRequest, *, is_openai: bool) -> str | None:
+    """Return the model to name: the one asked for, else on OpenAI's edits route our default, else none."""
+    if request.model is None and is_openai and choose_route(request, is_openai=is_openai) == "edits":
+        return DEFAULT_MODEL
+    return request.model
+
+
+def check(request: VariationRequest, *, is_openai: bool) -> None:
+    """Raise `InvalidRequestError` for what the route chosen can't do; see `protocol.Engine.check`."""
+    for name, value in request.options.items():
+        if name not in _OPTIONS:
+            raise InvalidRequestError(
+                f"option {shown(name)} is unknown to the engine openai; allowed: {', '.join(_OPTIONS)}; "
+                "--extra-body sends anything else",
+                field="options",
+            )
+        allowed = _OPTIONS[name]
+        if allowed is not None and str(value).strip().lower() not in allowed:
+            raise InvalidRequestError(
+                f"option {name} is {shown(value)}; allowed: {', '.join(allowed)}", field="options"
+            )
+    if request.fit == "retarget":
+        raise InvalidRequestError(
+            "fit is retarget; allowed: crop, pad, stretch; only patch has it", field="fit"
+        )
+    if choose_route(request, is_openai=is_openai) == "edits":
+        _check_edits_size(request.size)
+        return
+    for name, given in (("prompt", request.prompt), ("mask", request.mask)):
+        if given is not None:
+            raise InvalidRequestError(
+                f"the route variations takes no {name}; leave it out, or say --route edits", field=name
+            )
+    if extra := [name for name in request.options if name != "route"]:
+        raise InvalidRequestError(
+            f"the route variations takes no option {extra[0]}; leave it out, or say --route edits",
+            field="options",
+        )
+
+
+def _check_edits_size(size: Size) -> None:
+    width, height = size
+    ratio = max(width, height) / min(width, height)
+    divisible = width % _EDITS_STEP_PX == 0 and height % _EDITS_STEP_PX == 0
+    if size not in _SMALL and not (
+        divisible and ratio <= _EDITS_MAX_RATIO and width * height <= _EDITS_MAX_PX
+    ):
+        raise InvalidRequestError(
+            f"size is {width}x{height}; the edits route takes sides divisible by 16, at most 3:1 and 3840x2160; "
+            "also 256x256 and 512x512, which are reduced here",
+            field="size",
+        )
+
+
+def make_plan(request: VariationRequest, *, is_openai: bool) -> Plan:
+    """Return what is posted for a request that `check` has passed.
+
+    Raises
+    ------
+    InvalidImageError
+        If the image can't be read, or is too large to send.
+    """
+    route = choose_route(request, is_openai=is_openai)
+    plan = _edits(request, is_openai=is_openai) if route == "edits" else _classic(request)
+    if request.user is not None:
+        plan.body["user"] = request.user
+    # PSOpenAI's rule: what the caller adds is merged over ours and wins.
+    plan.body.update(request.extra_body)
+    return plan
+
+
+def _classic(request: VariationRequest) -> Plan:
+    assert request.image is not None  # noqa: S101 - the engine has refused it
+    data, note = _square_png(request)
+    size = f"{request.size[0]}x{request.size[1]}"
+    url = request.response_format == "url"
+    body = {
+        "model": request.model,
+        "n": request.n,
+        "size": size,
+        "response_format": "url" if url else "b64_json",
+    }
+    parameters = {"route": "variations", "model": request.model, "size": size, "fit": request.fit}
+    notes = [note] if note else []
+    if request.strength != type(request)().strength:
+        notes.append("the strength was not sent: the route variations has none")
+    file = ("image", f"{request.image.stem}.png", data, "image/png")
+    return Plan("variations", body, [file], notes=notes, parameters=parameters)
+
+
+def _square_png(request: VariationRequest) -> tuple[bytes, str | None]:
+    """Return the image as the classic route wants it, a square PNG below 4 MB, and what was done for that."""
+    from ipy_imgvar import codec
+
+    assert request.image is not None  # noqa: S101 - the engine has refused it
+    original = request.image.read()
+    mime_type, size = codec.probe(original, request.image.name)
+    if mime_type == "image/png" and size[0] == size[1] and len(original) < _CLASSIC_MAX_BYTES:
+        return original, None
+    image = codec.normalise(request.image.open())
+    side = (max(request.size), max(request.size))
+    done = "made square" if image.width != image.height else "converted"
+    while True:
+        fitted = codec.fit_image(image, side, request.fit)
+        if request.fit == "pad":
+            largest = max(fitted.size)
+            fitted = codec.pad_image(fitted, (largest, largest))
+        data = codec.encode_png(fitted, level=6)
+        if len(data) < _CLASSIC_MAX_BYTES:
+            break
+        side = (side[0] * 3 // 4, side[1] * 3 // 4)
+    sent = f"a PNG of {fitted.width}x{fitted.height}"
+    return data, f"{request.image.name} ({size[0]}x{size[1]}) was sent as {sent}: {done} by {request.fit}"
+
+
+def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
+    assert request.image is not None  # noqa: S101 - the engine has refused it
+    model = choose_model(request, is_openai=is_openai)
+    small = request.size in _SMALL
+    asked = _EDITS_SMALLEST if small else request.size
+    prompt = request.prompt or variation_prompt(request.strength)
+    options = {name: _number(request.options[name]) for name in _SENT if name in request.options}
+    stream = str(request.options.get("stream", "")).lower() == "true"
+    body: dict[str, Any] = {
+        "model": model,
+        "prompt": prompt,
+        "n": request.n,
+        "size": f"{asked[0]}x{asked[1]}",
+        **options,
+    }
+    if stream:
+        body |= {"stream": True, "partial_images": int(request.options.get("partial_images", 2))}
+    if not is_openai and not is_gpt_image(model):
+        # Others answer with addresses, even with paths of their own disk, unless told otherwise.
+        body["response_format"] = "url" if request.response_format == "url" else "b64_json"
+    parameters = {
+        "route": "edits",
+        "model": model,
+        "size": body["size"],
+        "prompt": prompt,
+        **({} if request.prompt else {"prompt_version": PROMPT_VERSION, "strength": request.strength}),
+        "options": options,
+    }
+    files = [_edits_image(request)]
+    if request.mask is not None:
+        files.append(_edits_mask(request))
+    notes = []
+    if small:
+        notes.append(f"{asked[0]}x{asked[1]} was asked for, the least this route makes, and reduced here")
+    plan = Plan(
+        "edits",
+        body,
+        files,
+        stream=stream,
+        reduce_to=request.size if small else None,
+        notes=notes,
+        parameters=parameters,
+    )
+    return _as_json(plan) if str(request.options.get("edits_json", "")).lower() == "true" else plan
+
+
+def _number(value: Any) -> Any:
+    """Return a command line's digits as a number; a form makes no difference between the two, JSON does."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _edits_image(request: VariationRequest) -> tuple[str, str, bytes, str]:
+    from ipy_imgvar import codec
+
+    assert request.image is not None  # noqa: S101 - the engine has refused it
+    data = request.image.read()
+    mime_type, _ = codec.probe(data, request.image.name)
+    # A mask lies on the upright picture, so an orientation that is only noted must be carried out.
+    if mime_type not in _EDITS_TYPES or request.mask is not None:
+        data, mime_type = codec.encode_png(request.image.open(), level=6), "image/png"
+    if len(data) > _EDITS_MAX_BYTES:
+        raise InvalidImageError(
+            f"{request.image.name} has {len(data) / 1e6:.0f} MB; allowed: {_EDITS_MAX_BYTES / 1e6:.0f}; reduce it first"
+        )
+    return "image", f"{request.image.stem}.{mime_type.rpartition('/')[2]}", data, mime_type
+
+
+def _edits_mask(request: VariationRequest) -> tuple[str, str, bytes, str]:
+    """Return the mask the other way round, as the API has it: what is transparent is made anew."""
+    from ipy_imgvar import codec
+
+    assert request.image is not None  # noqa: S101 - the engine has refused it
+    assert request.mask is not None  # noqa: S101 - asked for by the caller
+    keep = codec.kept_pixels(request.mask.open(), request.image.open().size)
+    return "mask", "mask.png", codec.encode_png(codec.opaque_where(keep), level=6), "image/png"
+
+
+def _as_json(plan: Plan) -> Plan:
+    """Put the pictures into the body, for servers that take no form."""
+    urls = {
+        name: {"image_url": f"data:{mime_type};base64,{base64.b64encode(data).decode('ascii')}"}
+        for name, _, data, mime_type in plan.files
+    }
+    body = {**plan.body, "images": [urls["image"]]} | ({"mask": urls["mask"]} if "mask" in urls else {})
+    return Plan(
+        plan.route,
+        body,
+        [],
+        as_json=True,
+        stream=plan.stream,
+        reduce_to=plan.reduce_to,
+        notes=plan.notes,
+        parameters=plan.parameters,
+    )

@@ -1,0 +1,148 @@
+"""One run: its progress and cancel switch, and how its pictures are collected, recorded and, if it must be, kept.
+
+The client decides what is run and by which engine; here is what happens from then on, whatever it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidRequestError
+from ipy_imgvar.journal import Recorder
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping
+
+    from ipy_imgvar.protocol import Engine
+    from ipy_imgvar.request import VariationRequest
+    from ipy_imgvar.result import Variation, Variations
+    from ipy_imgvar.source import Source
+
+__all__ = ["Listener", "RunJob", "collect"]
+
+_log = logging.getLogger("ipy_imgvar")
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What the caller wants to hear of; see `Client.variations`."""
+
+    on_progress: Callable[[float, str], None] | None
+    on_picture: Callable[[Variation], None] | None
+    on_preview: Callable[[bytes], None] | None
+    on_notice: Callable[[str], None] | None
+
+
+class RunJob:
+    """The run's progress over all images, its cancel switch, and what is to be said of it; see `protocol.Job`."""
+
+    def __init__(self, images: int, listener: Listener, cancel: threading.Event | None) -> None:
+        self._images = images
+        self._cancel = cancel
+        self.listener = listener
+        self.current = 0
+        self.warnings: list[str] = []
+        self.usage: dict[str, Any] = {}
+
+    def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:
+        """Report; see `protocol.Job.progress`."""
+        if self.listener.on_progress is not None:
+            self.listener.on_progress(min(1.0, (self.current + fraction) / self._images), text)
+        if preview is not None and self.listener.on_preview is not None:
+            self.listener.on_preview(preview)
+        self.check()
+
+    def announce(self, text: str) -> None:
+        """Tell; see `protocol.Job.announce`."""
+        _log.info("%s", text)
+        if self.listener.on_notice is not None:
+            self.listener.on_notice(text)
+
+    def count(self, usage: Mapping[str, Any]) -> None:
+        """Add; see `protocol.Job.count`."""
+        _log.info("usage: %s", dict(usage))
+        for name, value in usage.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                self.usage[name] = self.usage.get(name, 0) + value
+            else:
+                self.usage[name] = value
+
+    def warn(self, text: str) -> None:
+        """Add; see `protocol.Job.warn`."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def check(self) -> None:
+        """Raise when cancelled; see `protocol.Job.check`."""
+        if self._cancel is not None and self._cancel.is_set():
+            raise CancelledError("the run was cancelled")
+
+
+def collect(engine: Engine, requests: list[VariationRequest], job: RunJob) -> Variations:
+    """Run every request, and record how it ended whatever happens."""
+    shared = replace(requests[0], image=None, mask=None)
+    recorder = Recorder(
+        shared, engine=engine.name, model=engine.model(shared), warnings=job.warnings, usage=job.usage
+    )
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug("%d image(s) for %s: %s", len(requests), engine.name, shared.settings())
+    try:
+        failures = _run_each(engine, requests, job, recorder)
+    except CancelledError as exc:
+        exc.partial = recorder.finish("interrupted") or None
+        raise
+    except BaseException as exc:
+        recorder.finish("interrupted" if isinstance(exc, KeyboardInterrupt) else "failed")
+        raise
+    if failures and not recorder.begun and all(isinstance(exc, InvalidRequestError) for _, exc in failures):
+        # Nothing was asked of anybody: a mistake in the input is no run, and leaves no trace.
+        raise _failure(failures, len(requests))
+    result = recorder.finish("failed" if failures else "done")
+    if failures:
+        raise _failure(failures, len(requests), result)
+    return result
+
+
+def _run_each(
+    engine: Engine,
+    requests: list[VariationRequest],
+    job: RunJob,
+    recorder: Recorder,
+) -> list[tuple[Source | None, ImageVariationError]]:
+    """Return the images that failed: one that does is no reason to drop the others; a cancelled run is."""
+    failures: list[tuple[Source | None, ImageVariationError]] = []
+    for number, request in enumerate(requests):
+        job.current = number
+        job.check()
+        try:
+            # Without `closing`, a traceback that is kept would keep the generator's threads.
+            with closing(engine.generate(request, job)) as pictures:
+                for picture in pictures:
+                    kept = recorder.add(picture)
+                    if _log.isEnabledFor(logging.DEBUG):
+                        _log.debug("%s: %s, %dx%d", kept.name, kept.mime_type, *kept.size)
+                    if job.listener.on_picture is not None:
+                        job.listener.on_picture(kept)
+                    job.check()
+        except CancelledError:
+            raise
+        except ImageVariationError as exc:
+            _log.info("%s failed: %s", request.image, exc)
+            failures.append((request.image, exc))
+    return failures
+
+
+def _failure(
+    failures: list[tuple[Source | None, ImageVariationError]], images: int, partial: Variations | None = None
+) -> ImageVariationError:
+    """Return the first failure, with the finished pictures; it names the other images that failed."""
+    _, first = failures[0]
+    first.partial = partial or None
+    if images > 1:
+        others = ", ".join(str(source) for source, _ in failures)
+        first.args = (f"{len(failures)} of {images} images failed ({others}); the first: {first}",)
+    return first

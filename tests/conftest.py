@@ -1,0 +1,115 @@
+"""What all tests share: a store of their own, a clean environment, a photograph, and an engine with a queue."""
+
+import os
+import time
+
+import pytest
+from PIL import Image
+from skimage import data
+
+from ipy_imgvar import codec, journal
+from ipy_imgvar.result import Variation
+
+
+@pytest.fixture(autouse=True)
+def store_root(tmp_path_factory, monkeypatch):
+    """Give every test an empty store and no settings of the machine's, and return the store's folder."""
+    for name in list(os.environ):
+        if name.upper().startswith(("OPENAI_", "IPY_IMGVAR_")):
+            monkeypatch.delenv(name)
+    root = tmp_path_factory.mktemp("store") / "imgvar"
+    monkeypatch.setenv("IPY_IMGVAR_STORE", str(root))
+    journal.forget()
+    yield root
+    journal.forget()
+
+
+@pytest.fixture(scope="session")
+def _photograph():
+    picture = Image.fromarray(data.chelsea())
+    return picture.crop((75, 30, 375, 255)).resize((96, 72))
+
+
+@pytest.fixture
+def photo(_photograph):
+    """Return a photograph as a PIL image, RGB, 96x72."""
+    return _photograph.copy()
+
+
+@pytest.fixture
+def photo_path(photo, tmp_path):
+    """Return the path of the photograph as a PNG file."""
+    path = tmp_path / "photo.png"
+    photo.save(path)
+    return path
+
+
+class FakeEngine:
+    """An engine that does what it was told: for faults that a real one can't produce on demand.
+
+    Parameters
+    ----------
+    *runs
+        One list for each image, in order. A str is a colour: a picture of it is made. An exception is raised. A
+        number of seconds is waited, and the run's `check` called meanwhile. A callable is called with the job.
+    supports
+        As in `protocol.Engine`.
+    """
+
+    name = "fake"
+
+    def __init__(self, *runs, supports=("mask", "prompt", "seed")):
+        self.runs = list(runs)
+        self.supports = frozenset(supports)
+        self.requests = []
+        self.closed = 0
+        self.ended = 0
+
+    def check(self, request):
+        self.requests.append(request)
+
+    def model(self, request):  # noqa: ARG002
+        return "fake-1"
+
+    def generate(self, request, job):
+        try:
+            yield from self._made(request, job)
+        finally:
+            self.ended += 1
+
+    def _made(self, request, job):
+        index = 0
+        for step in self.runs.pop(0):
+            if isinstance(step, str):
+                index += 1
+                yield picture(step, source=request.image, size=request.size, index=index, seed=request.seed)
+            elif isinstance(step, (int, float)):
+                end = time.monotonic() + step
+                while time.monotonic() < end:
+                    job.check()
+                    time.sleep(0.005)
+            elif callable(step) and not isinstance(step, type):
+                step(job)
+            else:
+                raise step
+
+    def close(self):
+        self.closed += 1
+
+
+def picture(colour, *, source, size=(64, 64), index=1, seed=None, **facts):
+    """Return a `Variation` of one colour, in memory."""
+    pixels = codec.encode_png(Image.new("RGB", size, colour))
+    return Variation(pixels, source=source, mime_type="image/png", size=size, index=index, seed=seed, **facts)
+
+
+@pytest.fixture
+def fake_engine():
+    """Return the class `FakeEngine`."""
+    return FakeEngine
+
+
+@pytest.fixture
+def make_picture():
+    """Return `picture`, which makes a `Variation` of one colour."""
+    return picture

@@ -1,0 +1,52 @@
+"""Help: what it says, how long it is, and that its examples work."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ipy_imgvar.magic.magics import EXAMPLES
+from ipy_imgvar.options import MAGIC_OPTIONS
+
+
+@pytest.mark.parametrize("line", ["-h", "--help", "--HELP", "photo.png -n 99 -h", "-h;"])
+def test_help_fits_a_screen_and_a_half(shell, line):
+    """Help is printed in at most 60 lines of at most 100 columns, and names every option."""
+    result = shell.run(f"%imagevariation {line}")
+    assert result.error is None
+    lines = result.out.splitlines()
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 100
+    assert all(option.flags[0] in result.out for option in MAGIC_OPTIONS)
+
+
+def test_the_docstring_is_the_help(shell):
+    """%imagevariation? shows the same text."""
+    doc = shell.shell.find_line_magic("imagevariation").__doc__
+    assert doc == shell.run("%imagevariation -h").out.rstrip("\n")
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_work(shell, tmp_path, example):
+    """Every example of the help runs as it is written, where its files and names exist."""
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    (tmp_path / "photos").mkdir()
+    for name in ("cat.png", "photos/a.png", "photos/b.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    shell.ns["array"] = pixels
+    shell.run("%config ImageVariationMagics.size = '64x64'")
+    line = example.partition("     ")[0]
+    result = shell.run(line)
+    assert result.error is None
+    if "-o data" in line:
+        assert shell.ns["data"].startswith(b"\x89PNG")
+    if line.startswith("x ="):
+        assert len(shell.ns["x"]) == 1
+    if "--out-file" in line:
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+            f"cat-{i}.png" for i in (1, 2, 3, 4)
+        ]
+
+
+def test_there_are_five_examples():
+    """Help has five examples."""
+    assert len(EXAMPLES) == 5

@@ -1,0 +1,153 @@
+"""The command line: what it prints, what it saves, and how it ends."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ipy_imgvar import cli, last
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def here(photo_path, monkeypatch):
+    """Work in the folder of photo.png."""
+    monkeypatch.chdir(photo_path.parent)
+    return photo_path.parent
+
+
+def start(*words, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "ipy_imgvar.cli", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def test_create_saves_numbered_files_and_prints_their_paths(here, capfd):
+    """Without options, `create` writes <stem>-<number>.png here and prints nothing but the paths."""
+    assert cli.main(["create", "photo.png", "-n", "2", "-s", "64"]) == 0
+    printed = capfd.readouterr()
+    assert printed.out.split() == ["photo-1.png", "photo-2.png"]
+    assert all((here / name).read_bytes().startswith(PNG) for name in printed.out.split())
+
+
+def test_create_never_replaces_a_file_that_was_not_named(here, capfd):
+    """A file that has the next name is passed over."""
+    (here / "photo-1.png").write_text("precious")
+    assert cli.main(["create", "photo.png", "-s", "64"]) == 0
+    assert capfd.readouterr().out.split() == ["photo-2.png"]
+    assert (here / "photo-1.png").read_text() == "precious"
+
+
+def test_out_file_decides_names_and_format(here):
+    """--out-file makes parents, numbers the files and converts by extension."""
+    assert cli.main(["create", "photo.png", "-n", "2", "-s", "64", "--out-file", "new/{stem}-{i}.webp"]) == 0
+    assert sorted(path.name for path in (here / "new").iterdir()) == ["photo-1.webp", "photo-2.webp"]
+
+
+def test_base64_is_printed_a_line_each(here, capfd):
+    """-f base64 prints each picture as a line."""
+    assert cli.main(["create", "photo.png", "-n", "2", "-s", "64", "-f", "b64_json"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [base64.b64decode(line)[:8] for line in lines] == [PNG, PNG]
+    assert sorted(path.name for path in here.iterdir()) == ["photo.png"]
+
+
+@pytest.mark.usefixtures("here")
+def test_json_describes_the_pictures(capfd):
+    """--json prints one object with path, size, seed and all parameters of each picture."""
+    assert cli.main(["create", "photo.png", "-s", "64", "--seed", "5", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["engine"] == "patch"
+    assert found["pictures"][0]["seed"] == 5
+    assert found["pictures"][0]["size"] == [64, 64]
+
+
+def test_an_image_comes_from_standard_input_and_bytes_go_to_standard_output(photo_path, tmp_path):
+    """`-` reads the image from standard input, and -f byte writes the picture itself."""
+    process = start("create", "-", "-s", "64", "-f", "byte", cwd=tmp_path)
+    out, _ = process.communicate(photo_path.read_bytes(), timeout=120)
+    assert process.returncode == 0
+    assert out.startswith(PNG)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["create"], "no image was given"),
+        (["create", "nothing.png"], "there is no file nothing.png"),
+        (["create", "photo.png", "-n", "11"], "n is '11'; allowed: a whole number from 1 to 10"),
+        (["create", "photo.png", "--sead", "1"], "did you mean --seed?"),
+        (["create", "photo.png", "-o", "x"], "there is no variable to bind here"),
+        (["create", "photo.png", "--api-key", "sk-canary"], "use OPENAI_API_KEY or --api-key-file"),
+        (["create", "{photo}"], "'{photo}' is an expression of a notebook"),
+        (["create", "photo.png", "-f", "array"], "response_format array is for a notebook"),
+        (["create", "photo.png", "-n", "2", "-f", "byte"], "-f byte writes one picture"),
+        (["create", "photo.png", "-f", "url", "--json"], "--json and -f both print"),
+        (["create", "photo.png", "--extra-body", "{x"], "--extra-body is no JSON object"),
+        (["vary", "photo.png"], "there is no command 'vary'; allowed: create"),
+    ],
+)
+def test_a_wrong_line_ends_with_2_and_one_line(here, capfd, words, message):
+    """A wrong line gives exit code 2, one line on standard error, and nothing else."""
+    assert cli.main(words) == 2
+    printed = capfd.readouterr()
+    assert message in printed.err
+    assert "sk-canary" not in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert sorted(path.name for path in here.iterdir()) == ["photo.png"]
+
+
+def test_an_image_that_fails_ends_with_1_and_the_others_are_saved(here, capfd):
+    """With several images, one that is broken is named and the others are made."""
+    (here / "text.png").write_text("not a picture")
+    assert cli.main(["create", "text.png", "photo.png", "-s", "64"]) == 1
+    printed = capfd.readouterr()
+    assert printed.out.split() == ["photo-1.png"]
+    assert "text.png is not an image" in printed.err
+
+
+@pytest.mark.usefixtures("here")
+def test_a_server_that_is_not_there_ends_with_1(capfd):
+    """A server that can't be reached is one line and exit code 1; the destination was named before."""
+    words = ["create", "photo.png", "-s", "256", "--api-base", "http://127.0.0.1:9/v1"]
+    assert cli.main(words) == 1
+    lines = capfd.readouterr().err.splitlines()
+    assert "photo.png goes to 127.0.0.1:9" in lines[0]
+    assert "can't be reached" in lines[1]
+
+
+def test_an_interrupt_ends_with_130_and_keeps_what_is_finished(here, store_root):
+    """Ctrl-C gives exit code 130; what was finished is in the store."""
+    process = start("create", "photo.png", "-n", "10", "-s", "1024", cwd=here, env=dict(os.environ))
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and not list(store_root.rglob("1.png")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.skip("the run was over before the interrupt came")
+    assert process.returncode == 130
+    assert out == b""
+    assert b"interrupted" in err
+    assert last().status == "interrupted"
+    assert len(last()) >= 1
+
+
+def test_help_shows_examples_and_no_notebook_options(capfd):
+    """Help lists what the command line has."""
+    assert cli.main(["create", "--help"]) == 0
+    assert cli.main(["--help"]) == 0
+    printed = capfd.readouterr().out
+    assert "--api-key-file" in printed
+    assert "--columns" not in printed

@@ -1,0 +1,240 @@
+"""The images API's form and JSON, as pure functions."""
+
+import base64
+import json
+from contextlib import suppress
+from email.parser import BytesParser
+from email.policy import HTTP
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from loopback import USAGE, answer_of
+
+from ipy_imgvar import wire
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(-1000, 1000) | TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            TEXTS | st.sampled_from(["b64_json", "url", "data", '"b64_json']), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+
+
+def plain(body):
+    """Read an answer the slow way: each entry's picture or address."""
+    found = []
+    for entry in json.loads(body)["data"]:
+        encoded = entry.get("b64_json") if isinstance(entry, dict) else None
+        if isinstance(encoded, str):
+            found.append(base64.b64decode(encoded))
+        else:
+            found.append(entry.get("url") or None)
+    return found
+
+
+def quick(body):
+    return [
+        item.url or (item.read() if item.encoded is not None else None)
+        for item in wire.read_answer(body).items
+    ]
+
+
+@st.composite
+def answers(draw):
+    """Answers of any order, spacing and escaping, with pictures, addresses and nulls."""
+    data = st.binary(min_size=1, max_size=300)
+    entries = []
+    for _ in range(draw(st.integers(1, 5))):
+        entry = dict(draw(st.dictionaries(TEXTS, TEXTS | st.none(), max_size=3)))
+        kind = draw(st.sampled_from(["b64", "url", "null"]))
+        entry["b64_json"] = base64.b64encode(draw(data)).decode() if kind == "b64" else None
+        if kind == "url" or draw(st.booleans()):
+            entry["url"] = (
+                draw(st.sampled_from(["http://x/1.png", "/a", "data:image/png;base64,AA=="]))
+                if (kind == "url")
+                else None
+            )
+        keys = draw(st.permutations(list(entry)))
+        entries.append({key: entry[key] for key in keys})
+    answer = {"data": entries, "usage": USAGE, "created": 1, **draw(st.dictionaries(TEXTS, JSON, max_size=3))}
+    answer["data"] = entries
+    answer = {key: answer[key] for key in draw(st.permutations(list(answer)))}
+    separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", "\t:\r\n ")]))
+    text = json.dumps(
+        answer,
+        separators=separators,
+        indent=draw(st.sampled_from([None, 2])),
+        ensure_ascii=draw(st.booleans()),
+    )
+    if draw(st.booleans()):
+        text = text.replace("/", "\\/")
+    if draw(st.booleans()):
+        text = text.replace("+", "\\u002B")
+    return text.encode()
+
+
+@given(answers())
+def test_answers_read_as_json_does(body):
+    """Cutting the pictures out gives what json.loads and b64decode give, for any order, spacing and escapes."""
+    assert quick(body) == plain(body)
+    assert quick(bytearray(body)) == plain(body)
+
+
+@given(answers(), st.data())
+def test_broken_answers_never_surprise(body, data):
+    """A damaged answer gives pictures or a ValueError, never anything else, and salvage never raises."""
+    cut = data.draw(st.integers(0, len(body)))
+    junk = data.draw(st.binary(max_size=5))
+    damaged = body[:cut] + junk + body[cut + data.draw(st.integers(0, 10)) :]
+    for each in (body[:cut], damaged):
+        wire.salvage(each)
+        try:
+            answer = wire.read_answer(each)
+        except ValueError:
+            continue
+        for item in answer.items:
+            if item.encoded is not None:
+                with suppress(ValueError):
+                    item.read()
+
+
+@given(JSON)
+@example({"data": [{"b64_json": {"b64_json": "x"}}]})
+@example({"b64_json": "AAAA", "data": [{"url": "cut:0"}]})
+@example({"data": [{"b64_json": "cut:7"}]})
+def test_any_json(value):
+    """Any JSON is an answer or a ValueError, and any JSON is a refusal of one line."""
+    body = json.dumps(value).encode()
+    with suppress(ValueError):
+        wire.read_answer(body)
+    error = wire.read_error(body, "application/json")
+    assert "\n" not in error.message
+    assert len(error.message) <= 400
+
+
+@given(st.binary(max_size=200), st.sampled_from(["", "text/html", "application/json"]))
+def test_any_bytes(body, kind):
+    """Any bytes make a refusal of one line."""
+    assert "\n" not in wire.read_error(body, kind).message
+
+
+def test_salvage_gives_whole_pictures_only():
+    """Of an answer that broke off, each picture whose text is complete is given, and no other."""
+    pictures = [bytes([number]) * 50 for number in range(3)]
+    body = json.dumps(answer_of(*pictures)).encode()
+    for cut in range(len(body)):
+        whole = sum(base64.b64encode(each) + b'"' in body[:cut] for each in pictures)
+        assert [item.read() for item in wire.salvage(body[:cut])] == pictures[:whole]
+
+
+def test_base64_is_read_strictly():
+    """White space is passed over and anything else is an error, since skipping it would change the picture."""
+    data = bytes(range(256))
+    text = base64.b64encode(data)
+    assert wire.Item(encoded=base64.encodebytes(data)).read() == data
+    assert wire.Item(encoded=b"data:image/png;base64," + text).read() == data
+    for broken in (text[:-1], text[:9] + b"*" + text[9:], text.replace(b"+", b"-"), b"", b"data:", b"="):
+        with pytest.raises(ValueError, match="b64_json"):
+            wire.Item(encoded=broken).read()
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+
+
+@given(
+    fields=st.dictionaries(st.from_regex(r"[a-z_]{1,12}", fullmatch=True), TEXTS, max_size=5),
+    files=st.lists(st.tuples(st.sampled_from(["image", "image[]", "mask"]), NAMES, st.binary()), max_size=3),
+)
+def test_forms_are_read_by_others(fields, files):
+    """A form with any fields, file names and bytes is read by another parser as it was meant."""
+    kind, body = wire.multipart(
+        fields, [(name, filename, data, "image/png") for name, filename, data in files]
+    )
+    message = BytesParser(policy=HTTP).parsebytes(
+        b"Content-Type: " + kind.encode() + b"\r\nMIME-Version: 1.0\r\n\r\n" + body
+    )
+    boundary = kind.partition("boundary=")[2].encode()
+    contents = [part.partition(b"\r\n\r\n")[2][:-2] for part in body.split(b"--" + boundary)[1:-1]]
+    parts = list(message.iter_parts()) if fields or files else []
+    assert len(parts) == len(fields) + len(files)
+    assert contents == [value.encode() for value in fields.values()] + [data for _, _, data in files]
+    for part, name in zip(parts, [*fields, *(name for name, _, _ in files)], strict=True):
+        assert part.get_param("name", header="content-disposition") == name
+    assert b"filename*" not in body
+    assert all(b"\r\n" not in line for line in body.split(b"\r\n"))
+
+
+def test_names_of_files_are_escaped():
+    """A quote or a line break in a file's name can't break out of its header, and no name is too odd to send."""
+    _, body = wire.multipart({}, [("image", 'a"b\r\nX: y\udcff日本.png', b"x", "image/png")])
+    head = body.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert len(head) == 3
+    assert 'filename="a%22b%0D%0AX: y?日本.png"'.encode() in head[1]
+
+
+def test_form_fields():
+    """Numbers, flags and lists are written as forms have them, and a None is left out."""
+    body = {"n": 2, "stream": True, "off": False, "user": None, "s": "x", "list": [1, "é"], "f": 0.5}
+    expected = {"n": "2", "stream": "true", "off": "false", "s": "x", "list": '[1, "\\u00e9"]', "f": "0.5"}
+    assert wire.form_fields(body) == expected
+
+
+EVENTS = [
+    {"type": "image_edit.partial_image", "b64_json": "AAAA", "partial_image_index": 0},
+    {"type": "image_edit.completed", "b64_json": "BBBB\u2028", "usage": {"total_tokens": 3}},
+]
+
+
+@given(st.sampled_from(["\n", "\r\n", "\r"]), st.lists(st.integers(1, 9), min_size=1, max_size=400))
+def test_events_in_any_pieces(end, sizes):
+    """Events are the same however the bytes are cut, and whichever line ends they have."""
+    text = ": ping\n\n" + "".join(
+        f"event: x\ndata: {json.dumps(each, ensure_ascii=False)}\n\n" for each in EVENTS
+    )
+    body = text.replace("\n", end).encode()
+    chunks, position, number = [], 0, 0
+    while position < len(body):
+        size = sizes[number % len(sizes)]
+        chunks.append(body[position : position + size])
+        position, number = position + size, number + 1
+    first, second = wire.read_events(chunks)
+    assert (first.is_partial, first.item.read()) == (True, b"\0\0\0")
+    assert (second.is_partial, second.usage) == (False, {"total_tokens": 3})
+
+
+@given(st.binary(max_size=300))
+def test_any_stream(body):
+    """Any bytes are a stream of events, perhaps of none."""
+    list(wire.read_events([body, b"\n\ndata: ", body]))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        ('{"error": {"message": "m", "code": "c", "param": "p"}}', "", "m"),
+        ('{"detail": "Not Found"}', "", "Not Found"),
+        (
+            '{"detail": [{"loc": ["body", "n"], "msg": "too large"}, {"msg": "x"}]}',
+            "",
+            "body.n: too large; x",
+        ),
+        ('{"error": "plain"}', "", "plain"),
+        ('{"title": "t", "validation": [{"location": ["body"], "message": "v"}]}', "", "body: v"),
+        ("<html><head><title>A\nB</title></head></html>", "text/html", "A B"),
+        ("<h1>No <b>way</b></h1>", "", "No way"),
+        ("<p>x</p>", "text/html", ""),
+        ("line 1\nline 2", "text/plain", "line 1 line 2"),
+        ('"text"', "", "text"),
+        ("7", "", ""),
+        ("x" * 999, "", "x" * 397 + "..."),
+    ],
+)
+def test_refusals(body, kind, message):
+    """A refusal's message is found in whichever shape it comes."""
+    assert wire.read_error(body.encode(), kind).message == message

@@ -43,6 +43,8 @@ __all__ = ["ENLARGED_PX", "UPLOAD_MAX_BYTES", "PanelActions"]
 UPLOAD_MAX_BYTES: Final = 10_000_000
 ENLARGED_PX: Final = 512
 _REFRESH_S: Final = 0.1
+#: Characters of a thumbnail: what a panel shows is saved in the notebook, and grain makes a JPEG large.
+_MAX_THUMBNAIL: Final = 45_000
 #: What may be a PNG of ours, or name one.
 _ENCODED: Final = (str, Path, bytes, Source)
 
@@ -214,7 +216,7 @@ class PanelActions:
         width, height = state.sample.size
         words = f"{name}, {width}x{height}, {request.fit} to {request.size[0]}x{request.size[1]}"
         alt = f"What will be sent: {words}"
-        state.preview = _figure(image_html(codec.encode_png(image), alt, THUMBNAIL_PX), words)
+        state.preview = _figure(_bounded(partial(image_html, codec.encode_png(image), alt)), words)
 
     # Controls
 
@@ -491,7 +493,16 @@ def _card(picture: Variation, taken: Sample | None, fit: Fit, engine: str) -> Ca
     words = f"{caption(picture)} · {engine}"
     if taken is not None:
         words += f" · distance {distance(taken, picture.original, fit):.2f}"
-    return Card(picture, _figure(picture_html(picture, THUMBNAIL_PX), words), words)
+    return Card(picture, _figure(_bounded(partial(picture_html, picture)), words), words)
+
+
+def _bounded(element: Callable[[int], str]) -> str:
+    """Return a thumbnail that is as large as its bound allows."""
+    for side_px in (THUMBNAIL_PX, THUMBNAIL_PX * 3 // 4, THUMBNAIL_PX // 2):
+        html_text = element(side_px)
+        if len(html_text) <= _MAX_THUMBNAIL:
+            break
+    return html_text
 
 
 def _figure(image: str, words: str) -> str:

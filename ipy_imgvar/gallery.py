@@ -29,6 +29,7 @@ __all__ = [
     "history_text",
     "html",
     "image_html",
+    "picture_html",
     "plain",
     "preview_html",
     "text",
@@ -83,30 +84,35 @@ def _figure(picture: Variation, side_px: int) -> str:
     )
 
 
-def _image(picture: Variation, side_px: int) -> tuple[str, int]:
-    """Return an img element, and its width in pixels."""
-    return _element(picture.thumbnail(side_px), f"Variation {picture.index} of {plain(picture.source.name)}")
+def picture_html(picture: Variation, side_px: int) -> str:
+    """Return an img element of a picture with alternative text, reduced so that no side is longer."""
+    return _image(picture, side_px)[0]
 
 
-def image_html(data: bytes, alt: str, side_px: int) -> tuple[str, int]:
-    """Return an img element of an encoded picture, reduced so that no side is longer, and its width in pixels."""
+def image_html(data: bytes, alt: str, side_px: int) -> str:
+    """Return an img element of an encoded picture, reduced so that no side is longer."""
     return _element(codec.thumbnail(data, side_px), alt)
 
 
-def _element(thumbnail: tuple[bytes, str, Size], alt: str) -> tuple[str, int]:
+def _image(picture: Variation, side_px: int) -> tuple[str, int]:
+    """Return an img element, and its width in pixels."""
+    thumbnail = picture.thumbnail(side_px)
+    return _element(thumbnail, f"Variation {picture.index} of {plain(picture.source.name)}"), thumbnail[2][0]
+
+
+def _element(thumbnail: tuple[bytes, str, Size], alt: str) -> str:
     data, mime_type, (width, height) = thumbnail
     encoded = base64.b64encode(data).decode("ascii")
-    element = (
+    return (
         f'<img src="data:{mime_type};base64,{encoded}" alt="{markup.escape(alt)}" width="{width}" height="{height}" '
         'style="display:block;max-width:100%;height:auto;margin:0">'
     )
-    return element, width
 
 
 def preview_html(data: bytes) -> str:
     """Return an unfinished picture as an HTML fragment, or nothing where it can't be decoded."""
     try:
-        element, _ = image_html(data, "A first look", _ALONE_PX)
+        element = image_html(data, "A first look", _ALONE_PX)
     except ImageVariationError:
         return ""
     return f'<div style="opacity:.8">{element}</div>'

@@ -220,10 +220,11 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option("verbose", ("--verbose",), "flag", "", _SHOW, "say what is asked and what comes back", "-Verbose"),
     Option("history", ("--history",), "flag", "", _SHOW, "what was made so far, as a table", places=_NOTEBOOK),
-    Option("json", ("--json",), "flag", "", _SHOW, "print a JSON object that describes the pictures", places=_TERMINAL),
     Option(
-        "panel", ("--panel",), "flag", "", _SHOW, "open the panel with this image and these settings", places=_NOTEBOOK,
+        "panel", ("--panel",), "flag", "", _SHOW, "open the panel, with this image and these settings",
+        places=_NOTEBOOK,
     ),
+    Option("json", ("--json",), "flag", "", _SHOW, "print a JSON object that describes the pictures", places=_TERMINAL),
     Option("quiet", ("--quiet",), "flag", "", _SHOW, "show nothing, as a ; at the end does; the value stays"),
     Option("help", ("-h", "--help"), "flag", "", _SHOW, "show this", "Get-Help"),
 )  # fmt: skip
@@ -405,6 +406,20 @@ def table(options: Sequence[Option] = OPTIONS) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def quote(text: str) -> str:
+    """Write a text so that the magic's grammar gives it back unchanged.
+
+    Examples
+    --------
+    >>> quote("my cat.png")
+    "'my cat.png'"
+    """
+    if not text.isprintable() or text[:1] == "$" or any(char in text for char in "{}\\\"'"):
+        # Python's own literal says it all, braces and quotes of both kinds included.
+        return "{" + repr(text) + "}"
+    return f"'{text}'"
+
+
 def named_values(values: Iterable[Any]) -> dict[str, Any]:
     """Put `NAME=VALUE` texts, and dictionaries, together.
 
@@ -425,17 +440,3 @@ def named_values(values: Iterable[Any]) -> dict[str, Any]:
             )
         named[name.strip()] = text.strip()
     return named
-
-
-def quote(text: str) -> str:
-    """Write a text so that the magic's grammar gives it back unchanged.
-
-    Examples
-    --------
-    >>> quote("my cat.png")
-    "'my cat.png'"
-    """
-    if not text.isprintable() or text[:1] == "$" or any(char in text for char in "{}\\\"'"):
-        # Python's own literal says it all, braces and quotes of both kinds included.
-        return "{" + repr(text) + "}"
-    return f"'{text}'"

@@ -22,7 +22,6 @@ __all__ = [
     "Connection",
     "Secret",
     "connection",
-    "key_in_environment",
     "server_keys",
     "store_max_bytes",
     "store_root",
@@ -223,12 +222,6 @@ def _normal_base(base: Any) -> str:
         )
     # Servers of this kind answer below /v1; people leave it out.
     return text if parts.path else f"{text}/v1"
-
-
-def key_in_environment(name: str) -> Secret | None:
-    """Return the key that an environment variable holds, or None where it is not set, or blank."""
-    text = os.environ.get(name, "").strip()
-    return Secret(text) if text else None
 
 
 def server_keys() -> list[Secret]:

@@ -19,7 +19,7 @@ from ipy_imgvar import codec
 from ipy_imgvar.client import Client
 from ipy_imgvar.engines import default_engine, engine_names
 from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidImageError, InvalidRequestError
-from ipy_imgvar.gallery import caption, contact_sheet, html, image_html, plain, text
+from ipy_imgvar.gallery import caption, contact_sheet, html, image_html, picture_html, plain, text
 from ipy_imgvar.journal import history, keep_source, last, made_here
 from ipy_imgvar.likeness import THUMBNAIL_PX, distance, sample
 from ipy_imgvar.panel import engines, recipe
@@ -28,13 +28,13 @@ from ipy_imgvar.panel.state import Card, PanelState, Status
 from ipy_imgvar.panel.tree import grow
 from ipy_imgvar.request import STRENGTHS, VariationRequest
 from ipy_imgvar.result import Variation, Variations, converted, form_of
-from ipy_imgvar.settings import connection, key_in_environment
 from ipy_imgvar.source import Source, load_sources, looks_like_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ipy_imgvar.likeness import Sample
+    from ipy_imgvar.protocol import Engine
     from ipy_imgvar.request import Fit
 
 __all__ = ["ENLARGED_PX", "UPLOAD_MAX_BYTES", "PanelActions"]
@@ -43,6 +43,8 @@ __all__ = ["ENLARGED_PX", "UPLOAD_MAX_BYTES", "PanelActions"]
 UPLOAD_MAX_BYTES: Final = 10_000_000
 ENLARGED_PX: Final = 512
 _REFRESH_S: Final = 0.1
+#: Characters of a thumbnail: what a panel shows is saved in the notebook, and grain makes a JPEG large.
+_MAX_THUMBNAIL: Final = 45_000
 #: What may be a PNG of ours, or name one.
 _ENCODED: Final = (str, Path, bytes, Source)
 
@@ -78,9 +80,8 @@ class PanelActions:
         self._seen: Variations | None = None
         self._replaceable = ""
         self.engines = [client.engine.name] if client is not None else engine_names()
-        state.engine = (
-            self.engines[0] if client is not None else default_engine(connection(namespace=namespace))
-        )
+        found = engines.found_connection(namespace, state.key_name)
+        state.engine = default_engine(found) if client is None else self.engines[0]
         state.observe(self._engine_changed, "engine")
         state.observe(self._recite, "result")
         state.observe(self._preview_changed, ["size", "fit", "sample"])
@@ -215,16 +216,16 @@ class PanelActions:
         width, height = state.sample.size
         words = f"{name}, {width}x{height}, {request.fit} to {request.size[0]}x{request.size[1]}"
         alt = f"What will be sent: {words}"
-        state.preview = _figure(image_html(codec.encode_png(image), alt, THUMBNAIL_PX)[0], words)
+        state.preview = _figure(_bounded(partial(image_html, codec.encode_png(image), alt)), words)
 
     # Controls
 
     def _engine_changed(self, _: Any = None) -> None:
-        engine = (
-            self._client.engine
-            if self._client is not None
-            else engines.known_engine(self.state.engine, self._namespace)
-        )
+        if self._client is not None:
+            engine: Engine | None = self._client.engine
+        else:
+            found = engines.found_connection(self._namespace, self.state.key_name)
+            engine = engines.known_engine(self.state.engine, found)
         self.state.refused = engines.refusals(engine)
         self.state.default_model = engines.default_model(engine)
 
@@ -242,12 +243,13 @@ class PanelActions:
         name = written.strip()
         if name == self.state.key_name:
             return
-        if name and name not in self._namespace and key_in_environment(name) is None:
+        if name and name != engines.DEFAULT_KEY and name not in self._namespace:
             raise InvalidRequestError(
                 "there is no variable of that name; assign the key to one, as in my_key = getpass(), and type its "
                 "name here, never the key (what was typed is not kept)"
             )
-        self.state.key_name = name or "OPENAI_API_KEY"
+        self.state.key_name = name or engines.DEFAULT_KEY
+        engines.key_in(self._namespace, self.state.key_name)
         self.look_around()
 
     def look_around(self, _: Any = None) -> None:
@@ -257,7 +259,8 @@ class PanelActions:
         state.variables = tuple(
             sorted(name for name, value in variables.items() if name[:1] != "_" and looks_like_image(value))
         )
-        state.key_origin = engines.key_origin(variables, state.key_name)
+        found = engines.found_connection(variables, state.key_name)
+        state.key_origin = engines.key_origin(found, state.key_name)
         if made_here() is not self._seen and not state.busy:
             self.grow()
 
@@ -318,7 +321,12 @@ class PanelActions:
             kept = keep_source(source)
             with self._a_client() as client:
                 result = client.variations(
-                    kept, **arguments, on_progress=progress, on_picture=picture, cancel=job.stop
+                    kept,
+                    **arguments,
+                    on_progress=progress,
+                    on_picture=picture,
+                    on_notice=partial(job.tell, self._noted),
+                    cancel=job.stop,
                 )
             status = Status.DONE
         except CancelledError as exc:
@@ -328,6 +336,9 @@ class PanelActions:
         except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread
             error = _message(exc)
         return partial(self._ended, status, result, error)
+
+    def _noted(self, text: str) -> None:
+        self.state.notice = text
 
     def _ended(self, status: Status, result: Variations | None, error: str) -> None:
         self.grow()
@@ -349,7 +360,7 @@ class PanelActions:
         """Show one picture larger."""
         card = self.state.cards[index]
         alt = f"Enlarged: {card.caption}"
-        self.state.enlarged = _figure(image_html(card.picture.bytes, alt, ENLARGED_PX)[0], card.caption)
+        self.state.enlarged = _figure(image_html(card.picture.original, alt, ENLARGED_PX), card.caption)
 
     def reduce(self) -> None:
         """Put the larger picture away."""
@@ -479,12 +490,19 @@ class PanelActions:
 
 def _card(picture: Variation, taken: Sample | None, fit: Fit, engine: str) -> Card:
     """Return a picture's card; made on a job's thread, since it decodes the picture."""
-    data = picture.bytes
     words = f"{caption(picture)} · {engine}"
     if taken is not None:
-        words += f" · distance {distance(taken, data, fit):.2f}"
-    alt = f"Variation {picture.index} of {plain(picture.source.name)}"
-    return Card(picture, _figure(image_html(data, alt, THUMBNAIL_PX)[0], words), words)
+        words += f" · distance {distance(taken, picture.original, fit):.2f}"
+    return Card(picture, _figure(_bounded(partial(picture_html, picture)), words), words)
+
+
+def _bounded(element: Callable[[int], str]) -> str:
+    """Return a thumbnail that is as large as its bound allows."""
+    for side_px in (THUMBNAIL_PX, THUMBNAIL_PX * 3 // 4, THUMBNAIL_PX // 2):
+        html_text = element(side_px)
+        if len(html_text) <= _MAX_THUMBNAIL:
+            break
+    return html_text
 
 
 def _figure(image: str, words: str) -> str:

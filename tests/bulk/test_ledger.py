@@ -86,4 +86,8 @@ def test_a_full_disk_keeps_records_in_memory(tmp_path):
     assert [json.loads(line)["item"] for line in (tmp_path / NAME).read_text().splitlines()] == ["a", "c"]
     assert ledger.write_late() == 0
     ledger.close()
-    assert [json.loads(line)["item"] for line in (tmp_path / NAME).read_text().splitlines()] == ["a", "c", "b"]
+    assert [json.loads(line)["item"] for line in (tmp_path / NAME).read_text().splitlines()] == [
+        "a",
+        "c",
+        "b",
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,24 +9,11 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from ipy_imgvar import Client, codec, journal
+from ipy_imgvar import Client, codec
 from ipy_imgvar.panel.actions import PanelActions
 from ipy_imgvar.panel.job import Worker
 from ipy_imgvar.panel.state import PanelState
 from ipy_imgvar.result import Variation
-
-
-@pytest.fixture(autouse=True)
-def store_root(tmp_path_factory, monkeypatch):
-    """Give every test an empty store and no settings of the machine's, and return the store's folder."""
-    for name in list(os.environ):
-        if name.upper().startswith(("OPENAI_", "IPY_IMGVAR_")):
-            monkeypatch.delenv(name)
-    root = tmp_path_factory.mktemp("store") / "imgvar"
-    monkeypatch.setenv("IPY_IMGVAR_STORE", str(root))
-    journal.forget()
-    yield root
-    journal.forget()
 
 
 @pytest.fixture

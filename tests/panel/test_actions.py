@@ -37,6 +37,19 @@ def test_a_caption_says_engine_seed_size_and_distance(ran):
     assert 'alt="Variation 2 of photo"' in card.html
 
 
+def test_thumbnails_are_bounded_however_grainy(make):
+    """Four pictures of pure noise and their preview stay below the size that a saved panel may have."""
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3)).astype(np.uint8)
+    actions = make(namespace={"noise": noise}, client=Client("patch"))
+    actions.do.pick_variable("noise")
+    actions.state.size = "256x256"
+    actions.state.n = 2
+    actions.do.run()
+    pieces = [actions.state.preview, *(card.html for card in actions.state.cards)]
+    assert len(pieces) == 3
+    assert all(len(each) < 46_000 for each in pieces)
+
+
 def test_several_clicks_start_one_run(make, photo):
     """A click on Run during a run starts nothing."""
     panel = make(lambda job: panel.do.run(), "red")  # noqa: ARG005
@@ -314,10 +327,10 @@ def test_no_key_is_taken_only_names(make, monkeypatch):
     assert panel.state.key_name == "OPENAI_API_KEY"
     assert panel.state.key_origin == "no key"
     panel.do.name_key("my_key")
-    assert panel.state.key_origin == "key from the variable my_key"
+    assert panel.state.key_origin == "key from the variable my_key, for api.openai.com"
     monkeypatch.setenv("OPENAI_API_KEY", "sk-3")
     panel.do.name_key("OPENAI_API_KEY")
-    assert panel.state.key_origin == "key from the environment (OPENAI_API_KEY)"
+    assert panel.state.key_origin == "key from the environment (OPENAI_API_KEY), for api.openai.com"
 
 
 def test_the_offline_engine_refuses_prompt_and_model():

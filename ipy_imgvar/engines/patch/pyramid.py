@@ -12,7 +12,7 @@ from .field import dilate
 from .keep import box_mean
 from .patches import PATCH, RADIUS, basis, grid, project, vectors
 from .resize import resize
-from .vote import pack
+from .vote import LANES, SCALE, pack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +24,6 @@ __all__ = ["Level", "pyramid"]
 _HALF = 0.5
 _MARGIN = 0.04
 _SCARCE = 0.08
-_FAR = 1e3
 _QUARTERING_BELOW = 90
 
 
@@ -156,14 +155,17 @@ class Level:
         """The projection from patches to features, shape (49 * C, F)."""
         return basis(self.image, np.random.default_rng(0))
 
+    @cached_property
+    def lane_directions(self) -> NDArray[np.float32]:
+        """The same from the lanes of packed pixels, shape (49 * 4, F); unused lanes count nothing."""
+        lanes = np.zeros((PATCH * PATCH, LANES, self.directions.shape[1]), np.float32)
+        lanes[:, : self.channels] = self.directions.reshape(self.channels, PATCH * PATCH, -1).swapaxes(0, 1)
+        return lanes.reshape(PATCH * PATCH * LANES, -1) * np.float32(1 / SCALE)
+
     def features(self, workers: Workers) -> NDArray[np.float32]:
         """Return the features of all patches of the sheet, shape (patches, F); computed once."""
         if self._features is None:
             self._features = project(self._side_by_side(self.image), self.directions, workers)
-            across = grid(self.sheet)[1]
-            for junction in range(self.size[1], self.sheet[1], self.size[1]):
-                columns = slice(junction - PATCH + 1, junction)
-                self._features.reshape(-1, across, self._features.shape[1])[:, columns] = _FAR
         return self._features
 
     def _side_by_side(self, image: NDArray[Any]) -> NDArray[Any]:

@@ -9,9 +9,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .arrange import force, force_field
 from .field import Field, dilate
-from .patches import PATCH, RADIUS, grid, project
+from .patches import PATCH, RADIUS, project
 from .search import patch_match
-from .vote import copy, unpack, vote, vote_at
+from .vote import copy, vote, vote_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +24,8 @@ __all__ = ["dense", "fine"]
 
 _ROUNDS = 3
 _BLEND = 1
+_MENDED = 1
+_LEAPS_UP_TO = 300 * 400
 _CHUNK = 8_192
 
 
@@ -50,16 +52,19 @@ def dense(
         force(image, level, forced)
         asked = project(image, level.directions, workers)
         # A patch that already shows a source patch exactly cannot get better.
-        field = patch_match(field, asked[movable], known, movable, _jumps(rng, len(movable), level, 4))
+        jumps = _jumps(rng, len(movable), level, 4)
+        field = patch_match(field, asked[movable], known.__getitem__, movable, jumps, view=level.size[1])
     image = vote(level.packed, field, channels)
     force(image, level, forced)
     return field, image
 
 
 def fine(
-    field: Field, level: Level, rng: np.random.Generator, workers: Workers, *, repair: bool
+    field: Field, level: Level, rng: np.random.Generator, workers: Workers
 ) -> tuple[Field, NDArray[np.uint64]]:
-    """Inherit a field at a large level, mend it along its seams if asked, and show it.
+    """Inherit a field at a large level, mend it along its seams, and show it.
+
+    Features are computed where they are asked for: seams are a small part of a large picture.
 
     Returns
     -------
@@ -69,13 +74,17 @@ def fine(
     """
     field = field.enlarged(level.output, level.sheet)
     words = _show(field, level, workers)
-    if repair:
-        movable = np.flatnonzero(dilate(field.seams(), 2))
-        asked = _features_at(words, movable, level, workers)
-        known = level.features(workers)
-        field = patch_match(field, asked, known, movable, _jumps(rng, len(movable), level, 2))
-        words = _show(field, level, workers)
-    return field, words
+    movable = np.flatnonzero(dilate(field.seams(), _MENDED))
+    sheet = level.packed.reshape(level.sheet)
+    field = patch_match(
+        field,
+        _features_at(words, movable, level, workers),
+        lambda index: _features_at(sheet, index, level, workers),
+        movable,
+        _jumps(rng, len(movable), level, 2 if words.size <= _LEAPS_UP_TO else 0),
+        view=level.size[1],
+    )
+    return field, _show(field, level, workers)
 
 
 def _show(field: Field, level: Level, workers: Workers) -> NDArray[np.uint64]:
@@ -90,21 +99,15 @@ def _features_at(
     words: NDArray[np.uint64], patches: NDArray[np.intp], level: Level, workers: Workers
 ) -> NDArray[np.float32]:
     """Return the features of some patches of a packed image, shape (len(patches), F)."""
-    channels = level.channels
     windows = sliding_window_view(words, (PATCH, PATCH))
-    cols = grid(level.output)[1]
-    features = np.empty((len(patches), level.directions.shape[1]), np.float32)
-    # The projection wants channels before rows and columns; packed words have them last.
-    directions = (
-        level.directions.reshape(channels, PATCH * PATCH, -1)
-        .swapaxes(0, 1)
-        .reshape(channels * PATCH * PATCH, -1)
-    )
+    cols = windows.shape[1]
+    directions = level.lane_directions
+    features = np.empty((len(patches), directions.shape[1]), np.float32)
 
     def run(start: int) -> None:
         row, col = np.divmod(patches[start : start + _CHUNK], cols)
-        part = unpack(windows[row, col].reshape(len(row), -1), channels)
-        np.matmul(part.reshape(len(row), -1), directions, out=features[start : start + _CHUNK])
+        lanes = windows[row, col].reshape(len(row), -1).view(np.uint16)
+        np.matmul(lanes.astype(np.float32), directions, out=features[start : start + _CHUNK])
 
     workers.each(run, range(0, len(patches), _CHUNK))
     return features

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .field import Field
-from .patches import grid
+from .patches import PATCH, grid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from .workers import Workers
@@ -98,9 +100,11 @@ def nearest_complete(
 def patch_match(
     field: Field,
     asked: NDArray[np.float32],
-    known: NDArray[np.float32],
+    known: Callable[[NDArray[np.intp]], NDArray[np.float32]],
     movable: NDArray[np.intp],
     radii: list[NDArray[np.int32]],
+    *,
+    view: int,
 ) -> Field:
     """Improve a field by one round of propagation and random search (Barnes et al. 2009, section 3.2).
 
@@ -111,18 +115,20 @@ def patch_match(
     field : Field
     asked : ndarray of shape (Q, F), float32
         Features of the patches in `movable`, in that order.
-    known : ndarray of shape (K, F), float32
-        Features of all source patches.
+    known : callable
+        Returns the features, shape (N, F), float32, of N source patches given by their flat indices.
     movable : ndarray of shape (Q,), intp
         Flat indices of the output patches that may change.
     radii : list of ndarray of shape (2, Q), int32
         One random displacement per patch and try, in rows and columns.
+    view : int
+        Width in pixels of each of the views that the source is made of; no patch may lie across two.
 
     Returns
     -------
     Field
     """
-    round_ = _Round(field, asked, known, movable)
+    round_ = _Round(field, asked, known, movable, view)
     for down, across in ((0, 1), (0, -1), (1, 0), (-1, 0)):
         round_.propagate(down, across)
     for jump in radii:
@@ -137,13 +143,15 @@ class _Round:
         self,
         field: Field,
         asked: NDArray[np.float32],
-        known: NDArray[np.float32],
+        known: Callable[[NDArray[np.intp]], NDArray[np.float32]],
         movable: NDArray[np.intp],
+        view: int,
     ) -> None:
         self.field = field
         self.asked = asked
         self.known = known
         self.movable = movable
+        self.view = view
         self.shape = field.rows.shape
         self.limit = grid(field.source)
         self.at_row, self.at_col = np.divmod(movable, self.shape[1])
@@ -152,7 +160,7 @@ class _Round:
         self.rows = self.all_rows[movable]
         self.cols = self.all_cols[movable]
         index = (self.at_row + self.rows) * self.limit[1] + self.at_col + self.cols
-        self.distance = _squared(asked, known[index])
+        self.distance = _squared(asked, known(index))
 
     def propagate(self, down: int, across: int) -> None:
         row = np.clip(self.at_row + down, 0, self.shape[0] - 1)
@@ -171,9 +179,10 @@ class _Round:
         fits = (rows != self.rows) | (cols != self.cols)
         fits &= (source_row >= 0) & (source_row < self.limit[0])
         fits &= (source_col >= 0) & (source_col < self.limit[1])
+        fits &= source_col % self.view <= self.view - PATCH
         pick = np.flatnonzero(fits)
         index = source_row[pick] * self.limit[1] + source_col[pick]
-        distance = _squared(self.asked[pick], self.known[index])
+        distance = _squared(self.asked[pick], self.known(index))
         better = distance < self.distance[pick] * np.float32(worth)
         pick = pick[better]
         self.distance[pick] = distance[better]

@@ -5,9 +5,18 @@ output is replaced by its nearest neighbour among the source's patches, and over
 Departures, and why:
 
 - Unusual regions are kept whole and placed first (`keep`, `layout`), since plain matching scrambles faces.
+  They move against the ground, and where mirroring is allowed each may be mirrored without the other: this,
+  not the noise, is what makes an arrangement new.
+- Above strength 0.3 the search begins at about 30 px instead of 15, where a patch sees half the picture and
+  puts everything back in its old place.
+- Ground away from a subject may not use what lies at a subject's outline, so that no half head is left
+  behind.
+- Several layouts are tried at the coarsest level, and one that is a moved copy is not chosen (`novelty`).
 - Exact matching only where the levels are tiny; above, the field is inherited and mended along its seams,
-  since everything else is a copy already.
-- Several arrangements are tried on the smallest levels, and one that is a moved copy is not chosen.
+  since everything else is a copy already. Seams are blended over three pixels, not seven, which keeps them
+  sharp.
+- Re-framing (a smaller source in a full canvas) only below strength 0.4: above, arrangements differ without
+  it.
 
 It cannot invent content, pose or style. Reading requests and writing files is `engine`'s job.
 """
@@ -47,7 +56,6 @@ _REFRAME_BELOW = 0.4
 _RGBA = 4
 _ZOOM = (0.82, 0.95)
 _DENSE_PATCHES = 130 * 200
-_REPAIR_PIXELS = 300 * 400
 _EXACT_PAIRS = 2_500**2
 _CANDIDATE_PAIRS = 800**2
 
@@ -214,8 +222,7 @@ class _Run:
             if asked[0] * asked[1] <= _DENSE_PATCHES:
                 field, image = dense(field, layout, level, rng, self.workers)
             else:
-                repair = level.output[0] * level.output[1] <= _REPAIR_PIXELS
-                field, words = fine(field, level, rng, self.workers, repair=repair)
+                field, words = fine(field, level, rng, self.workers)
                 if place + 1 == len(levels):
                     image = unpack(words, self.source.shape[2])
         return image

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
     from .field import Field
     from .workers import Workers
 
-__all__ = ["copy", "pack", "unpack", "vote", "vote_at"]
+__all__ = ["LANES", "SCALE", "copy", "pack", "unpack", "vote", "vote_at"]
 
-_SCALE = 1336
+LANES = 4
+"""Channels to a word."""
+
+SCALE = 1336
+"""What a value of 1 is in a lane."""
+
 _CHUNK = 65_536
 
 
@@ -36,15 +41,15 @@ def pack(image: NDArray[np.float32]) -> NDArray[np.uint64]:
     ndarray of shape (H * W,), uint64
     """
     height, width, channels = image.shape
-    lanes = np.zeros((height, width, 4), np.uint16)
-    lanes[..., :channels] = np.clip(image, 0, 1) * np.float32(_SCALE) + np.float32(0.5)
+    lanes = np.zeros((height, width, LANES), np.uint16)
+    lanes[..., :channels] = np.clip(image, 0, 1) * np.float32(SCALE) + np.float32(0.5)
     return lanes.view(np.uint64).reshape(-1)
 
 
 def unpack(words: NDArray[np.uint64], channels: int) -> NDArray[np.float32]:
     """Return packed pixels as float32 0..1, with a last axis of `channels`."""
-    lanes = np.ascontiguousarray(words).view(np.uint16).reshape(*words.shape, 4)
-    return lanes[..., :channels] * np.float32(1 / _SCALE)
+    lanes = np.ascontiguousarray(words).view(np.uint16).reshape(*words.shape, LANES)
+    return lanes[..., :channels] * np.float32(1 / SCALE)
 
 
 def vote(packed: NDArray[np.uint64], field: Field, channels: int) -> NDArray[np.float32]:

@@ -68,7 +68,7 @@ def test_patch_match_approaches_the_exact_field(photograph):
     everywhere = np.arange(len(features))
     for _ in range(6):
         jumps = [rng.integers(-reach, reach, (2, len(features)), dtype=np.int32) for reach in (24, 8, 3)]
-        field = patch_match(field, features, features, everywhere, jumps)
+        field = patch_match(field, features, features.__getitem__, everywhere, jumps, view=48)
     assert mean_distance(field, features) < 0.1 * before
 
 
@@ -78,7 +78,7 @@ def test_patch_match_leaves_the_rest_alone(photograph):
     features = vectors(photograph("coffee", 30))
     field = random_field(rng, (30, 30))
     movable = np.flatnonzero(rng.random(len(features)) < 0.3)
-    moved = patch_match(field, features[movable], features, movable, [])
+    moved = patch_match(field, features[movable], features.__getitem__, movable, [], view=30)
     still = np.ones(len(features), bool)
     still[movable] = False
     np.testing.assert_array_equal(moved.rows.reshape(-1)[still], field.rows.reshape(-1)[still])

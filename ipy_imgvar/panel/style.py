@@ -60,7 +60,7 @@ _CSS: Final = """
 .imgvar-panel.jupyter-widgets-disconnected .imgvar-offline { display: block }
 .imgvar-panel.jupyter-widgets-disconnected::before { content: none }
 .imgvar-panel.jupyter-widgets-disconnected :is(button, input, select, textarea) { opacity: .5; pointer-events: none }
-@media (max-width: 560px) { .imgvar-panel .widget-inline-hbox { width: 100%; flex-wrap: wrap } }
+.imgvar-panel .widget-inline-hbox { max-width: 100% }
 """
 
 # ipywidgets' upload button knows no drop. Its file input is created on no page, so the button is clicked with the

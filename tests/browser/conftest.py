@@ -42,7 +42,9 @@ HERE = Path(__file__).parent
 
 
 def missing():
-    absent = [name for name in ("jupyterlab", "playwright") if find_spec(name) is None]
+    absent = [
+        name for name in ("jupyterlab", "playwright", "axe_playwright_python") if find_spec(name) is None
+    ]
     return absent + ([] if CHROMIUM else ["chromium"])
 
 

@@ -43,7 +43,8 @@ class Sample:
         """Return what an engine is sent for a size and a fit, with no side above `THUMBNAIL_PX`."""
         scale = min(1.0, THUMBNAIL_PX / max(size))
         small = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-        image = codec.fit_image(self.image, small, fit)
+        # Retargeting sends all of it, in its own shape; so does padding, and adds a border.
+        image = codec.fit_image(self.image, small, "pad" if fit == "retarget" else fit)
         return codec.pad_image(image, small) if fit == "pad" else image
 
 

@@ -170,7 +170,11 @@ class ImageVariationMagics(Magics):
         from ipy_imgvar.panel.view import VariationPanel
 
         settings = {name: value for name, value in call.arguments.items() if name in PANEL_SETTINGS}
-        panel = VariationPanel(call.images or None, shell=self._shell, engine=call.engine, **settings)
+        # A line that says how to reach a server, or holds an engine, fixes both for this panel.
+        fixed = call.connection or (call.engine is not None and not isinstance(call.engine, str))
+        client = self._client(call) if fixed else None
+        settings["engine"] = None if fixed else call.engine
+        panel = VariationPanel(call.images or None, client, shell=self._shell, **settings)
         if not call.display.quiet:
             display(panel)  # type: ignore[no-untyped-call]
         if call.out is not None:

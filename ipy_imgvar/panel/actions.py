@@ -43,6 +43,8 @@ __all__ = ["ENLARGED_PX", "UPLOAD_MAX_BYTES", "PanelActions"]
 UPLOAD_MAX_BYTES: Final = 10_000_000
 ENLARGED_PX: Final = 512
 _REFRESH_S: Final = 0.1
+#: Characters of a thumbnail: what a panel shows is saved in the notebook, and grain makes a JPEG large.
+_MAX_THUMBNAIL: Final = 45_000
 #: What may be a PNG of ours, or name one.
 _ENCODED: Final = (str, Path, bytes, Source)
 
@@ -215,7 +217,7 @@ class PanelActions:
         width, height = state.sample.size
         words = f"{name}, {width}x{height}, {request.fit} to {request.size[0]}x{request.size[1]}"
         alt = f"What will be sent: {words}"
-        state.preview = _figure(image_html(codec.encode_png(image), alt, THUMBNAIL_PX)[0], words)
+        state.preview = _figure(_bounded(partial(image_html, codec.encode_png(image), alt)), words)
 
     # Controls
 
@@ -318,7 +320,12 @@ class PanelActions:
             kept = keep_source(source)
             with self._a_client() as client:
                 result = client.variations(
-                    kept, **arguments, on_progress=progress, on_picture=picture, cancel=job.stop
+                    kept,
+                    **arguments,
+                    on_progress=progress,
+                    on_picture=picture,
+                    on_notice=partial(job.tell, self._noted),
+                    cancel=job.stop,
                 )
             status = Status.DONE
         except CancelledError as exc:
@@ -328,6 +335,9 @@ class PanelActions:
         except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread
             error = _message(exc)
         return partial(self._ended, status, result, error)
+
+    def _noted(self, text: str) -> None:
+        self.state.notice = text
 
     def _ended(self, status: Status, result: Variations | None, error: str) -> None:
         self.grow()
@@ -484,7 +494,16 @@ def _card(picture: Variation, taken: Sample | None, fit: Fit, engine: str) -> Ca
     if taken is not None:
         words += f" · distance {distance(taken, data, fit):.2f}"
     alt = f"Variation {picture.index} of {plain(picture.source.name)}"
-    return Card(picture, _figure(image_html(data, alt, THUMBNAIL_PX)[0], words), words)
+    return Card(picture, _figure(_bounded(partial(image_html, data, alt)), words), words)
+
+
+def _bounded(element: Callable[[int], tuple[str, int]]) -> str:
+    """Return a thumbnail that is as large as its bound allows."""
+    for side_px in (THUMBNAIL_PX, THUMBNAIL_PX * 3 // 4, THUMBNAIL_PX // 2):
+        html_text, _ = element(side_px)
+        if len(html_text) <= _MAX_THUMBNAIL:
+            break
+    return html_text
 
 
 def _figure(image: str, words: str) -> str:

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 from traitlets import link
 
 from ipy_imgvar.panel.actions import UPLOAD_MAX_BYTES
-from ipy_imgvar.request import STRENGTHS
+from ipy_imgvar.request import FITS, STRENGTHS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +117,7 @@ class SettingsBox(widgets.VBox):
             widgets.Combobox, "Size", "150px", options=["256x256", "512x512", "1024x1024"],
             continuous_update=False,
         )  # fmt: skip
-        self.fit = _field(widgets.Dropdown, "Fit", "110px", options=["crop", "pad", "stretch"])
+        self.fit = _field(widgets.Dropdown, "Fit", "110px", options=list(FITS))
         self.strength = _field(
             widgets.FloatSlider, "Strength", "300px", min=0, max=1, step=0.01, readout_format=".2f"
         )

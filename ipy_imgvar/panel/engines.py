@@ -40,6 +40,8 @@ def refusals(engine: Engine | None) -> dict[str, str]:
     except InvalidRequestError as exc:
         if exc.field == "model":
             found["model"] = f"the engine {engine.name} has only one model, {default_model(engine)}"
+    except ImageVariationError:  # It lacks a key or the like, which is no matter of a control.
+        pass
     return found
 
 

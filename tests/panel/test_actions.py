@@ -6,8 +6,9 @@ from PIL import Image
 
 from ipy_imgvar import Client, Secret, journal, variations
 from ipy_imgvar.errors import EngineError, ImageVariationError, InvalidRequestError
-from ipy_imgvar.panel.actions import UPLOAD_MAX_BYTES
-from ipy_imgvar.panel.state import Status
+from ipy_imgvar.panel.actions import UPLOAD_MAX_BYTES, PanelActions
+from ipy_imgvar.panel.job import Worker
+from ipy_imgvar.panel.state import PanelState, Status
 
 
 @pytest.fixture
@@ -284,10 +285,6 @@ def test_a_run_of_the_magic_is_in_the_history(make, photo):
 
 def test_a_png_of_ours_restores_its_settings(tmp_path, photo):
     """A saved PNG of ours as the source sets engine, size, strength and seed."""
-    from ipy_imgvar.panel.actions import PanelActions
-    from ipy_imgvar.panel.job import Worker
-    from ipy_imgvar.panel.state import PanelState
-
     made = variations(
         photo, engine="patch", size="64x96", strength=0.3, seed=5, fit="pad", options={"flip": False}
     )
@@ -303,10 +300,6 @@ def test_a_png_of_ours_restores_its_settings(tmp_path, photo):
 
 def test_the_code_repeats_the_run(photo):
     """The Python call of a run of the offline engine makes the same bytes again."""
-    from ipy_imgvar.panel.actions import PanelActions
-    from ipy_imgvar.panel.job import Worker
-    from ipy_imgvar.panel.state import PanelState
-
     state = PanelState()
     inline = lambda: Worker(lambda work: work())  # noqa: E731
     names = {"photo": photo}
@@ -339,3 +332,15 @@ def test_the_offline_engine_refuses_prompt_and_model():
 
     with Client("patch") as client:
         assert set(engines.refusals(client.engine)) == {"prompt", "model"}
+
+
+def test_the_hosted_engine_can_be_chosen_before_there_is_a_key(photo):
+    """Without a key the hosted engine's controls are there, its run is refused in one line, and nothing is sent."""
+    state = PanelState()
+    actions = PanelActions(state, {"photo": photo}, None, *[Worker(lambda work: work()) for _ in range(2)])
+    actions.pick_variable("photo")
+    state.engine = "openai"
+    assert set(state.refused) == {"seed"}
+    actions.run()
+    assert state.status is Status.FAILED
+    assert "no API key" in state.error

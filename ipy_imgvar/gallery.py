@@ -31,6 +31,7 @@ __all__ = [
     "image_html",
     "picture_html",
     "plain",
+    "prepare",
     "preview_html",
     "text",
 ]
@@ -61,7 +62,7 @@ def html(
     expected
         How many pictures there will be, where some are still being made: one alone is shown larger.
     """
-    side_px = _ALONE_PX if max(expected, len(pictures)) == 1 else _TOGETHER_PX
+    side_px = _side_px(max(expected, len(pictures)))
     figures = "".join(_figure(each, side_px) for each in pictures)
     grid = f"display:grid;grid-template-columns:repeat({columns},max-content)"
     layout = grid if columns else "display:flex;flex-wrap:wrap"
@@ -70,6 +71,16 @@ def html(
         for line in [*run_lines(pictures), *notes]
     )
     return f'<div style="{layout};gap:{_GAP_PX}px">{figures}</div>{lines}'
+
+
+def prepare(picture: Variation, expected: int) -> None:
+    """Make the thumbnail that `html` will show of a picture, while there is time for it."""
+    with contextlib.suppress(ImageVariationError):  # `html` says so in its place.
+        picture.thumbnail(_side_px(expected))
+
+
+def _side_px(count: int) -> int:
+    return _ALONE_PX if count == 1 else _TOGETHER_PX
 
 
 def _figure(picture: Variation, side_px: int) -> str:

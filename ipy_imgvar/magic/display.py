@@ -107,8 +107,13 @@ class RunDisplay:
         self._publish({"text/plain": "a first look", "text/html": self._finished() + look})
 
     def picture(self, picture: Variation) -> None:
-        """Keep a finished picture, to be shown beside the progress."""
+        """Keep a finished picture, to be shown beside the progress, or when the run is stopped."""
         self._pictures.append(picture)
+        if not self._quiet and is_rich(self._shell):
+            from ipy_imgvar import gallery
+
+            # Whoever interrupts later wants the prompt back at once.
+            gallery.prepare(picture, self._expected)
         self._refreshed = 0.0
 
     def result(self, pictures: Variations, notes: Sequence[str] = ()) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -175,7 +176,7 @@ def _bulk(words: list[str]) -> int:
 def _dry_run(images: Any, out_dir: str) -> int:
     from ipy_imgvar.bulk.run import plan
 
-    found = plan(images, Path(out_dir).expanduser())
+    found = plan(images, Path(os.path.expanduser(out_dir)))  # noqa: PTH111
     _result(f"{found.found:,} images, {found.done:,} done, {found.found - found.done:,} to do")
     return _OK
 

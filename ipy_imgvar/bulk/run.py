@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -93,7 +94,7 @@ def run(
     cancel: threading.Event | None = None,
 ) -> BulkResult:
     """Make variations of many images; see `Client.map`, which has checked the request."""
-    folder = Path(out_dir).expanduser().absolute()
+    folder = Path(os.path.expanduser(out_dir)).absolute()  # noqa: PTH111
     items = Items(images, folder)
     workers = choose_workers(engine, executor, max_workers)
     ledger = Ledger(folder)

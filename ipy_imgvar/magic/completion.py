@@ -199,15 +199,14 @@ def _files(word: str, *, suffixes: tuple[str, ...], whole_line: bool = False) ->
     quote = "" if whole_line else word[:1] if word[:1] in _QUOTES else ""
     plain = word[len(quote) :] if quote or whole_line else re.sub(r"\\([\s'\"])", r"\1", word)
     head, tail = os.path.split(plain)
-    folder = Path(head or ".").expanduser()
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(Path(head or ".").expanduser()) as entries:
             found = sorted(
                 (entry.name, entry.is_dir())
                 for entry in islice(entries, _MAX_ENTRIES)
                 if entry.name.startswith(tail)
             )
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: "~nobody" has no home.
         return
     for name, is_folder in found:
         if (name.startswith(".") and not tail) or not (is_folder or name.lower().endswith(suffixes or "")):

@@ -179,3 +179,9 @@ def test_a_kernel_replaces_the_word(kernel):
     """The range that a front end replaces is the word at the cursor."""
     line = "x = %imagevariation photo.png --stren"
     assert kernel.complete(line)[1:] == (line.index("--stren"), len(line))
+
+
+@pytest.mark.parametrize("word", ["~../", "~nobody/", "\0/", "/no/such/folder/"])
+def test_a_folder_that_is_none_offers_nothing(word):
+    """A path that leads nowhere, or to nobody's home, is no error while it is typed."""
+    assert candidates(f" {word}", Names({})) == (word, [])

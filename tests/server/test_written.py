@@ -10,10 +10,9 @@ def test_answers_are_read_back():
     items = [wire.Item.of(b"\x00\xffpicture"), wire.Item(url='http://a/"b"')]
     text = wire.write_answer(items, created=5, facts={"usage": dict(wire.NO_USAGE)})
     answer = wire.read_answer(text)
-    assert [(each.data, each.url) for each in answer.items] == [
-        (b"\x00\xffpicture", None),
-        (None, 'http://a/"b"'),
-    ]
+    picture, address = answer.items
+    assert picture.read() == b"\x00\xffpicture"
+    assert address.url == 'http://a/"b"'
     assert answer.usage == wire.NO_USAGE
     assert json.loads(text)["created"] == 5
 
@@ -29,8 +28,8 @@ def test_events_are_read_back():
     text = wire.write_event("image_edit.partial_image", wire.Item.of(b"one"), {"partial_image_index": 0})
     text += wire.write_event("image_edit.completed", wire.Item.of(b"two"), {"usage": {"total_tokens": 3}})
     text += wire.write_error_event(wire.write_error("broke", kind="server_error"))
-    events = list(wire.read_events(text.decode().splitlines()))
-    assert [each.item.data for each in events[:2]] == [b"one", b"two"]
+    events = list(wire.read_events([text]))
+    assert [each.item.read() for each in events[:2]] == [b"one", b"two"]
     assert [each.is_partial for each in events[:2]] == [True, False]
     assert events[1].usage == {"total_tokens": 3}
     assert events[2].error.message == "broke"

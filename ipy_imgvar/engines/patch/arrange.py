@@ -220,8 +220,9 @@ def best(
     for candidate in candidates:
         score = candidate.cost / lowest
         if aim:
-            score += _NOVELTY * max(0.0, 1 - new_share(candidate.image, source) / aim)
-            apart = [_apart(candidate.image, sibling, aim) for sibling in siblings]
+            image = candidate.image[..., : source.shape[2]]
+            score += _NOVELTY * max(0.0, 1 - new_share(image, source) / aim)
+            apart = [_apart(image, sibling, aim) for sibling in siblings]
             score += _NOVELTY * max(0.0, 1 - min(apart, default=1.0))
         scores.append(score)
     return int(np.argmin(scores))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .barrier import otsu, things
 from .field import dilate
 from .patches import PATCH, RADIUS, basis, grid, vectors
 from .resize import resize
@@ -18,16 +19,19 @@ from .resize import resize
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["box_mean", "subjects", "uniqueness"]
+__all__ = ["box_mean", "detail", "subjects", "uniqueness"]
 
 _COMPARED_PX = 64
+_FINE_PX = 256
 _MAP_PX = 40
+_DETAIL = np.float32(2)
 _TOP = 0.75
 _RECURS = 0.1
 _UNIQUE = 0.36
 _RECURRING_COVER = 0.5
 _CENTRE = 0.33
-_SMALLEST = 0.006
+_SMALLEST = 0.003
+_MOST = 24
 _COLOUR = 0.07
 _REACH = 0.7
 _CLOSED = 3
@@ -48,25 +52,64 @@ def subjects(source: NDArray[np.float32], cover: float) -> list[NDArray[np.float
     Returns
     -------
     list of ndarray of shape (h, w), float32
-        1 inside the subject, 0 outside, at about 40 px; empty where the picture is one texture.
+        1 inside the subject, 0 outside, at about 64 px; empty where the picture is one texture.
     """
-    ranks, small, single = uniqueness(source)
-    if not single:
-        return []
-    shares = _by_colour(ranks, small) * ranks**_CENTRED
-    mask = _outlined(shares, cover * max(single, _RECURRING_COVER))
-    mask = _whole(mask, _by_colour(mask.astype(np.float32), small))
+    small = resize(source, _fitted(source, _COMPARED_PX))
+    mask = None
+    if min(small.shape[:2]) >= 2 * PATCH:
+        mask = things(np.concatenate([_smooth(small), _DETAIL * detail(source, small.shape[:2])], axis=2))
+    if mask is None:
+        return _separate(_unusual(source, cover))
+    mask = _filled(mask)
+    return [(dilate(one > 0, 1) & ((one > 0) | ~mask)).astype(np.float32) for one in _separate(mask)]
+
+
+def _separate(mask: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
+    """Return the connected regions that are large enough, the largest first."""
     labels = components(mask)
     found = [labels == label for label in np.unique(labels[labels > 0])]
     found = [one.astype(np.float32) for one in found if one.sum() >= _SMALLEST * one.size]
-    return sorted(found, key=lambda one: -float(one.sum()))
+    return sorted(found, key=lambda one: -float(one.sum()))[:_MOST]
+
+
+def detail(source: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return how much a picture has that is lost at a small size: masts, wires, whiskers.
+
+    Parameters
+    ----------
+    source : ndarray of shape (H, W, C), float32
+    shape : tuple of int
+        (rows, columns) of the small size.
+
+    Returns
+    -------
+    ndarray of shape (*shape, 1), float32
+        The mean absolute difference to the picture enlarged from that size.
+    """
+    fine = resize(source, _fitted(source, _FINE_PX))
+    lost = np.abs(fine - resize(resize(fine, shape), fine.shape[:2])).mean(axis=2, keepdims=True)
+    return resize(lost, shape)
+
+
+def _smooth(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.stack([box_mean(image[..., channel], 1) for channel in range(image.shape[2])], axis=-1)
+
+
+def _unusual(source: NDArray[np.float32], cover: float) -> NDArray[np.bool_]:
+    """Mark the most unusual parts of a picture that has no plain ground."""
+    ranks, small, single = uniqueness(source)
+    if not single:
+        return np.zeros(ranks.shape, bool)
+    shares = _by_colour(ranks, small) * ranks**_CENTRED
+    mask = _outlined(shares, cover * max(single, _RECURRING_COVER))
+    return _whole(mask, _by_colour(mask.astype(np.float32), small))
 
 
 def _outlined(shares: NDArray[np.float32], cover: float) -> NDArray[np.bool_]:
     """Mark the highest values with closed outlines and a margin, so that at most about `cover` is marked."""
     top = cover
     while True:
-        mask = shares >= max(_otsu(shares), float(np.quantile(shares, 1 - top)))
+        mask = shares >= max(otsu(shares), float(np.quantile(shares, 1 - top)))
         closed = ~dilate(~dilate(mask, _CLOSED), _CLOSED)
         mask = dilate(_filled(mask | closed), 1)
         if mask.mean() <= cover or top < cover / 4:
@@ -181,16 +224,6 @@ def _by_colour(ranks: NDArray[np.float32], small: NDArray[np.float32]) -> NDArra
     np.exp(weights, out=weights)
     means: NDArray[np.float32] = (weights @ ranks.reshape(-1)) / weights.sum(axis=1)
     return means.reshape(height, width)
-
-
-def _otsu(values: NDArray[np.float32]) -> float:
-    """Return the threshold that separates two classes best (Otsu 1979)."""
-    ordered = np.sort(values.reshape(-1)).astype(np.float64)
-    size = ordered.size
-    low = np.arange(1, size)
-    total = np.cumsum(ordered)
-    apart = total[:-1] / low - (total[-1] - total[:-1]) / (size - low)
-    return float(ordered[1 + (low * (size - low) * apart**2).argmax()])
 
 
 def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

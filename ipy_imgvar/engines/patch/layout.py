@@ -7,7 +7,7 @@ is mirrored at a border.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,9 @@ _CUT = 0.04
 _OUT = 0.12
 """How far such a subject may move across it."""
 
+_TOGETHER = 0.04
+"""How far a subject may be from where its ground goes and still count as a part of it, in widths."""
+
 _TRIES = 8
 _MIRRORED = 0.5
 _BOLDNESS = (0.3, 1.7)
@@ -43,7 +46,8 @@ class Place:
     Attributes
     ----------
     rows, cols : float
-        How far it moves within its view, in heights and widths of the source.
+        How far it moves within its view, in heights and widths of the source. For the ground, `rows` is how
+        far its middle sinks, while its top and bottom stay.
     view : int
         Which view of the source it is taken from: 0 as it is, 1 mirrored.
     """
@@ -103,7 +107,7 @@ class Layout:
         bend = resize(self.bend, shape)
         down = (np.arange(shape[0], dtype=np.float32) + 0.5) / shape[0]
         across = (np.arange(shape[1], dtype=np.float32) + 0.5) / shape[1]
-        rows = np.clip(down[:, None] - self.ground.rows + bend[..., 0], 0, 1)
+        rows = np.clip(_sunk(down, self.ground.rows)[:, None] + bend[..., 0], 0, 1)
         cols = (across - self.ground.cols + bend[..., 1]) % 1
         return rows.astype(np.float32), cols.astype(np.float32)
 
@@ -111,7 +115,7 @@ class Layout:
         """Return the picture that the coarsest level begins with, shape (*level.output, C)."""
         moved = np.zeros(level.size, bool)
         for region, place in zip(level.regions, self.places, strict=True):
-            if place != self.ground:
+            if place.view != self.ground.view or abs(place.cols - self.ground.cols) > _TOGETHER:
                 moved |= region
         rows, cols = self.origin(level.output)
         height, width = level.size
@@ -136,15 +140,14 @@ def draw(rng: np.random.Generator, knobs: Knobs, level: Level, sign: int) -> Lay
     sign : int
         1 or -1: the side to which the whole moves.
     """
-    whole = Place(knobs.shift_rows * rng.uniform(-1, 1), sign * knobs.shift_cols * rng.uniform(0.4, 1))
-    ground = whole
+    sunk = knobs.shift_rows * rng.uniform(-1, 1)
+    aside = sign * knobs.shift_cols * rng.uniform(0.4, 1)
+    ground = Place(sunk, aside)
+    view = 0
     if knobs.part:
-        view = _view(rng, level)
-        whole = replace(whole, view=view)
-        ground = Place(whole.rows, whole.cols - sign * knobs.part * rng.uniform(0.1, 0.6), view)
-        if knobs.part >= _TURNED_FROM:
-            whole = replace(whole, view=_view(rng, level))
-    places = _places(rng, knobs, level, whole)
+        ground = Place(sunk, aside - sign * knobs.part * rng.uniform(0.1, 0.6), _view(rng, level))
+        view = _view(rng, level) if knobs.part >= _TURNED_FROM else ground.view
+    places = _places(rng, knobs, level, Place(sunk, aside, view))
     bend = rng.normal(0, knobs.warp, (5, 5, 2)).astype(np.float32)
     boldness = rng.uniform(*_BOLDNESS) if knobs.part else 1.0
     noise = rng.normal(0, knobs.noise / 2 * boldness, (*level.output, level.channels)).astype(np.float32)
@@ -155,56 +158,98 @@ def _view(rng: np.random.Generator, level: Level) -> int:
     return int(rng.random() < _MIRRORED) if level.views > 1 else 0
 
 
+def _sunk(down: NDArray[np.float32], amount: float) -> NDArray[np.float32]:
+    """Return the source's height for heights of the output, 0..1, where the middle has sunk by `amount`.
+
+    Top and bottom stay, so that what is between is stretched on one side and pressed together on the other,
+    and nothing has to be repeated at a border.
+    """
+    return down - 4 * amount * down * (1 - down)
+
+
+def _sunk_to(height: float, amount: float) -> float:
+    """Return where a height of the source goes, 0..1: the inverse of `_sunk`."""
+    if abs(amount) < 1e-6:  # noqa: PLR2004 - nothing to solve
+        return height
+    middle = 1 - 4 * amount
+    return float((np.sqrt(middle**2 + 16 * amount * height) - middle) / (8 * amount))
+
+
 def _places(rng: np.random.Generator, knobs: Knobs, level: Level, whole: Place) -> list[Place]:
-    """Place the subjects one by one, largest first, where none covers another."""
+    """Place the subjects one by one, largest first, where none covers another.
+
+    A subject stands on its ground: its lowest row goes where the ground there goes.
+    """
+    ratio = level.output[0] / level.size[0], level.output[1] / level.size[1]
     places: list[Place] = []
-    taken = np.zeros(level.subjects[0].shape, bool) if level.subjects else np.zeros((1, 1), bool)
+    taken: NDArray[np.bool_] | None = None
     for number, mask in enumerate(level.subjects):
+        seen = mask[:, ::-1] if whole.view else mask
         for trial in range(_TRIES + 1):
-            reach = knobs.part * (1 - trial / _TRIES)
-            place = whole
-            if number:
-                place = Place(
-                    whole.rows + rng.uniform(-0.12, 0.12) * reach,
-                    whole.cols + rng.uniform(-0.5, 0.5) * reach,
-                    whole.view,
-                )
-            place = _within(mask, place)
-            shown = _moved(mask, place)
-            if not (shown & taken).any() or trial == _TRIES:
+            reach = knobs.part * (1 - trial / _TRIES) if number else 0.0
+            down, across = rng.uniform(-0.12, 0.12) * reach, rng.uniform(-0.5, 0.5) * reach
+            rows = _placed_rows(seen.any(axis=1), whole.rows, down, ratio[0])
+            cols = _placed_cols(seen.any(axis=0), whole.cols + across, ratio[1])
+            shown = _moved(seen, rows, cols, ratio)
+            if taken is None or not (shown & taken).any() or trial == _TRIES:
                 break
-        taken |= shown
-        places.append(place)
+        taken = shown if taken is None else taken | shown
+        places.append(Place(rows, cols, whole.view))
     return places
 
 
-def _moved(mask: NDArray[np.float32], place: Place) -> NDArray[np.bool_]:
-    """Mark what a subject covers when it is in its place."""
+def _placed_rows(line: NDArray[np.bool_], sunk: float, down: float, ratio: float) -> float:
+    low, high = _ends(line)
+    base = _sunk_to(high, sunk) + down
+    return _within((low, high), base * ratio - (ratio - 1) / 2 - high, ratio)
+
+
+def _placed_cols(line: NDArray[np.bool_], across: float, ratio: float) -> float:
+    low, high = _ends(line)
+    centre = (low + high) / 2
+    return _within((low, high), (centre + across) * ratio - (ratio - 1) / 2 - centre, ratio)
+
+
+def _ends(line: NDArray[np.bool_]) -> tuple[float, float]:
+    inside = np.flatnonzero(line)
+    return inside[0] / len(line), (inside[-1] + 1) / len(line)
+
+
+def _moved(mask: NDArray[np.float32], rows: float, cols: float, ratio: tuple[float, float]) -> NDArray[np.bool_]:
+    """Mark what a subject covers of the output when it is in its place."""
     height, width = mask.shape
-    row, col = np.nonzero(mask[:, ::-1] if place.view else mask)
-    row, col = row + round(place.rows * height), col + round(place.cols * width)
-    inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
-    shown = np.zeros(mask.shape, bool)
+    shown = np.zeros((round(height * ratio[0]), round(width * ratio[1])), bool)
+    row, col = np.nonzero(mask)
+    row = row + round(rows * height + (shown.shape[0] - height) / 2)
+    col = col + round(cols * width + (shown.shape[1] - width) / 2)
+    inside = (row >= 0) & (row < shown.shape[0]) & (col >= 0) & (col < shown.shape[1])
     shown[row[inside], col[inside]] = True
     return shown
 
 
-def _within(mask: NDArray[np.float32], place: Place) -> Place:
-    """Limit a subject's move so that it neither leaves the picture nor shows where the border cut it off."""
+def _within(ends: tuple[float, float], move: float, ratio: float) -> float:
+    """Limit a subject's move so that it neither leaves the picture nor shows where the border cut it off.
 
-    def limit(line: NDArray[np.bool_], move: float) -> float:
-        inside = np.flatnonzero(line)
-        before, after = inside[0] / len(line), (len(line) - 1 - inside[-1]) / len(line)
-        low = before or (_OUT if after else _CUT)
-        high = after or (_OUT if before else _CUT)
-        return float(np.clip(move, -low, high))
-
-    down, across = np.asarray(mask.any(axis=1)), np.asarray(mask.any(axis=0))
-    return replace(
-        place,
-        rows=limit(down, place.rows),
-        cols=limit(across[::-1] if place.view else across, place.cols),
-    )
+    Parameters
+    ----------
+    ends : tuple of float
+        Where it begins and ends along the axis, 0..1.
+    move : float
+        Of the source in the middle of the output, in sizes of the source.
+    ratio : float
+        The output's size over the source's.
+    """
+    spare = (ratio - 1) / 2
+    low, high = ends
+    least = -spare - low - (_OUT if low == 0 else 0)
+    most = spare + 1 - high + (_OUT if high == 1 else 0)
+    if low == 0 and high < 1:
+        most = min(most, -spare + _CUT)
+    if high == 1 and low > 0:
+        least = max(least, spare - _CUT)
+    if low == 0 and high == 1:
+        least, most = -spare - _CUT, spare + _CUT
+    return float(min(max(move, least), most))
 
 
 def _without(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .field import dilate
-from .keep import box_mean
+from .keep import box_mean, detail
 from .patches import PATCH, RADIUS, basis, grid, project, vectors
 from .resize import resize
 from .vote import LANES, SCALE, pack
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
     from .workers import Workers
 
-__all__ = ["Level", "pyramid"]
+__all__ = ["EXACT_PAIRS", "Level", "pyramid"]
 
 _HALF = 0.5
 _MARGIN = 0.04
 _SCARCE = 0.08
 _QUARTERING_BELOW = 90
+_DETAIL = np.float32(2)
+
+EXACT_PAIRS = 2_500**2
+"""Up to how many comparisons a level is searched exactly."""
 
 
 @dataclass
@@ -205,4 +209,7 @@ def pyramid(
         if short * scale / 0.75 <= coarsest or min(*output, *smaller) < 2 * PATCH:
             return levels[::-1]
         image = resize(image, smaller)
-        levels.append(Level(image, output, subjects, views))
+        level = Level(image, output, subjects, views)
+        if level.pairs <= EXACT_PAIRS and image.shape[2] < LANES:
+            level.image = np.concatenate([image, _DETAIL * detail(source, smaller)], axis=2)
+        levels.append(level)

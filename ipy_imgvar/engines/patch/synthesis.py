@@ -34,7 +34,7 @@ from .keep import subjects
 from .knobs import knobs
 from .layout import Layout, Place, draw
 from .patches import PATCH, grid
-from .pyramid import Level, pyramid
+from .pyramid import EXACT_PAIRS, Level, pyramid
 from .refine import dense, fine
 from .resize import resize
 from .tone import draw_tone
@@ -56,7 +56,6 @@ _REFRAME_BELOW = 0.4
 _RGBA = 4
 _ZOOM = (0.82, 0.95)
 _DENSE_PATCHES = 130 * 200
-_EXACT_PAIRS = 2_500**2
 _CANDIDATE_PAIRS = 800**2
 
 
@@ -214,7 +213,7 @@ class _Run:
         ):
             levels = self._reframed(rng.uniform(*_ZOOM))
         found, layout, at = self._arranged(levels, rng, number)
-        field, image = found.field, found.image
+        field, image = found.field, found.image[..., : self.source.shape[2]]
         for place in range(at, len(levels)):
             self.report(number, 0.4 + 0.6 * (place - at) / (len(levels) - at), "details")
             level = levels[place]
@@ -239,7 +238,7 @@ class _Run:
         self, levels: list[Level], rng: np.random.Generator, number: int
     ) -> tuple[Arrangement, Layout, int]:
         """Choose an arrangement; return it, its layout, and how many levels it has gone through."""
-        exact = [level for level in levels if level.pairs <= _EXACT_PAIRS]
+        exact = [level for level in levels if level.pairs <= EXACT_PAIRS]
         tried = [level for level in exact if level.pairs <= _CANDIDATE_PAIRS] or exact[:1]
         if not exact:
             layout = self._layout(rng, levels[0], 1)
@@ -250,9 +249,9 @@ class _Run:
             layouts.append(self._layout(rng, levels[0], 1 if (number + trial) % 2 else -1))
             start = layouts[-1].start(levels[0])
             candidates.append(descend(start, layouts[-1], tried, self.knobs, self.workers))
-        chosen = best(candidates, tried[-1].image, self.siblings, self.knobs.share)
+        chosen = best(candidates, tried[-1].image[..., : self.source.shape[2]], self.siblings, self.knobs.share)
         layout, found = layouts[chosen], candidates[chosen]
-        self.siblings.append(found.image)
+        self.siblings.append(found.image[..., : self.source.shape[2]])
         self.report(number, 0.2, "arrangement")
         if len(exact) > len(tried):
             found = descend(found.image, layout, exact[len(tried) :], self.knobs, self.workers)

@@ -31,7 +31,6 @@ __all__ = ["Arrangement", "best", "descend", "force", "force_field", "initial"]
 
 _ITERATIONS = 6
 _SETTLED = 0.005
-_NOVELTY = 1.0
 _TOUCHES = 1e-6
 _SIBLINGS_APART = 0.06
 
@@ -196,12 +195,13 @@ def best(
     candidates: list[Arrangement],
     source: NDArray[np.float32],
     siblings: list[NDArray[np.float32]],
-    aim: float,
+    knobs: Knobs,
+    handicaps: list[float],
 ) -> int:
     """Return the index of the candidate to carry on.
 
-    A candidate loses for costing more than the cheapest, and for being nearer than `aim` to the source or to
-    a sibling. Beyond the aim more novelty earns nothing, so that the cost decides among those that are new
+    A candidate loses for costing more than the cheapest, and for being nearer than wanted to the source or to
+    a sibling. Beyond that more novelty earns nothing, so that the cost decides among those that are new
     enough.
 
     Parameters
@@ -212,17 +212,20 @@ def best(
         The source at that level.
     siblings : list of ndarray of shape (h, w, C), float32
         What was chosen for the pictures before.
-    aim : float
-        The new share wanted, 0..1.
+    knobs : Knobs
+        The new share to aim at, and how much missing it counts.
+    handicaps : list of float
+        What each candidate loses besides.
     """
     lowest = min(candidate.cost for candidate in candidates) + 1e-6
+    aim = knobs.share
     scores = []
-    for candidate in candidates:
-        score = candidate.cost / lowest
+    for candidate, handicap in zip(candidates, handicaps, strict=True):
+        score = candidate.cost / lowest + handicap
         if aim:
             image = candidate.image[..., : source.shape[2]]
-            score += _NOVELTY * max(0.0, 1 - new_share(image, source) / aim)
+            score += knobs.novelty * max(0.0, 1 - new_share(image, source) / aim)
             apart = [_apart(image, sibling, aim) for sibling in siblings]
-            score += _NOVELTY * max(0.0, 1 - min(apart, default=1.0))
+            score += knobs.novelty * max(0.0, 1 - min(apart, default=1.0))
         scores.append(score)
     return int(np.argmin(scores))

@@ -35,6 +35,7 @@ _MOST = 24
 _COLOUR = 0.07
 _REACH = 0.7
 _CLOSED = 3
+_NEAR_BORDER = 2
 _BELONGS = 0.45
 _CENTRED = 0.4
 _FAR = np.float32(1e6)
@@ -102,7 +103,15 @@ def _unusual(source: NDArray[np.float32], cover: float) -> NDArray[np.bool_]:
         return np.zeros(ranks.shape, bool)
     shares = _by_colour(ranks, small) * ranks**_CENTRED
     mask = _outlined(shares, cover * max(single, _RECURRING_COVER))
-    return _whole(mask, _by_colour(mask.astype(np.float32), small))
+    return _to_border(_whole(mask, _by_colour(mask.astype(np.float32), small)))
+
+
+def _to_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Carry on to the border what ends next to it: patches centred there are never seen."""
+    mask = mask.copy()
+    for lines in (mask, mask[::-1], mask.T, mask.T[::-1]):
+        lines[:_NEAR_BORDER] |= lines[_NEAR_BORDER]
+    return mask
 
 
 def _outlined(shares: NDArray[np.float32], cover: float) -> NDArray[np.bool_]:

@@ -16,9 +16,12 @@ _TABLE: dict[str, tuple[tuple[float, float], ...]] = {
     "prior_cols": ((0, 0.2), (0.5, 0.03), (0.8, 0.01), (1, 0.005)),
     "warp": ((0, 0.02), (0.5, 0.03), (1, 0.05)),
     "shift_rows": ((0, 0.01), (0.3, 0.03), (0.5, 0.07), (0.85, 0.16), (1, 0.2)),
-    "shift_cols": ((0, 0.02), (0.3, 0.07), (0.5, 0.16), (1, 0.35)),
+    "shift_cols": ((0, 0.02), (0.3, 0.07), (0.5, 0.2), (0.85, 0.4), (1, 0.45)),
+    "out": ((0, 0.04), (0.5, 0.15), (0.85, 0.25), (1, 0.3)),
     "part": ((0, 0.0), (0.3, 0.0), (0.5, 1.0)),
     "share": ((0, 0.0), (0.3, 0.05), (0.5, 0.3), (0.85, 0.5), (1, 0.5)),
+    "novelty": ((0, 1.0), (0.5, 1.5), (0.85, 3.0), (1, 3.0)),
+    "zoom": ((0, 0.9), (0.6, 0.85), (0.85, 0.75), (1, 0.7)),
     "coarsest": ((0, 18), (0.3, 18), (0.5, 28), (1, 30)),
     "candidates": ((0, 1), (0.3, 2), (0.4, 14), (1, 14)),
 }
@@ -42,10 +45,16 @@ class Knobs:
         Standard deviation of the start's smooth bending, as a share of the side.
     shift_rows, shift_cols : float
         Largest displacement of the whole, as a share of the side.
+    out : float
+        How far a subject that the source cuts off may move out of the picture there, as a share of the side.
     part : float
         How far subjects and ground move apart, 0 (as one) to 1.
     share : float
         The new share of the arrangement (see `ipy_imgvar.engines.patch.novelty`) to aim at.
+    novelty : float
+        What missing that aim altogether counts, in costs of the cheapest candidate.
+    zoom : float
+        The smaller scale at which the source may be shown, above strength 0.6.
     candidates : int
         Arrangements tried per picture.
     """
@@ -58,8 +67,11 @@ class Knobs:
     warp: float
     shift_rows: float
     shift_cols: float
+    out: float
     part: float
     share: float
+    novelty: float
+    zoom: float
     candidates: int
     coarsest: int
 

@@ -21,13 +21,10 @@ if TYPE_CHECKING:
     from .knobs import Knobs
     from .pyramid import Level
 
-__all__ = ["Layout", "Place", "draw"]
+__all__ = ["Layout", "Place", "can_shrink", "draw"]
 
 _CUT = 0.04
 """How far a subject that the source's border cuts off may move away from it, as a share of the side."""
-
-_OUT = 0.12
-"""How far such a subject may move across it."""
 
 _TOGETHER = 0.04
 """How far a subject may be from where its ground goes and still count as a part of it, in widths."""
@@ -115,7 +112,8 @@ class Layout:
         """Return the picture that the coarsest level begins with, shape (*level.output, C)."""
         moved = np.zeros(level.size, bool)
         for region, place in zip(level.regions, self.places, strict=True):
-            if place.view != self.ground.view or abs(place.cols - self.ground.cols) > _TOGETHER:
+            together = place.view == self.ground.view and abs(place.cols - self.ground.cols) < _TOGETHER
+            if not together or level.output != level.size:
                 moved |= region
         rows, cols = self.origin(level.output)
         height, width = level.size
@@ -154,6 +152,14 @@ def draw(rng: np.random.Generator, knobs: Knobs, level: Level, sign: int) -> Lay
     return Layout(tuple(places), ground, min(1.0, knobs.fade * boldness), bend, noise)
 
 
+def can_shrink(subjects: tuple[NDArray[np.float32], ...]) -> bool:
+    """Return whether the source may be shown smaller: not where it cuts a subject off on opposite sides."""
+    spans = [
+        line[0] and line[-1] for mask in subjects for line in (mask.any(axis=0), mask.any(axis=1))
+    ]
+    return bool(subjects) and not any(spans)
+
+
 def _view(rng: np.random.Generator, level: Level) -> int:
     return int(rng.random() < _MIRRORED) if level.views > 1 else 0
 
@@ -188,8 +194,8 @@ def _places(rng: np.random.Generator, knobs: Knobs, level: Level, whole: Place) 
         for trial in range(_TRIES + 1):
             reach = knobs.part * (1 - trial / _TRIES) if number else 0.0
             down, across = rng.uniform(-0.12, 0.12) * reach, rng.uniform(-0.5, 0.5) * reach
-            rows = _placed_rows(seen.any(axis=1), whole.rows, down, ratio[0])
-            cols = _placed_cols(seen.any(axis=0), whole.cols + across, ratio[1])
+            rows = _placed_rows(seen.any(axis=1), whole.rows, down, ratio[0], knobs.out)
+            cols = _placed_cols(seen.any(axis=0), whole.cols + across, ratio[1], knobs.out)
             shown = _moved(seen, rows, cols, ratio)
             if taken is None or not (shown & taken).any() or trial == _TRIES:
                 break
@@ -198,16 +204,16 @@ def _places(rng: np.random.Generator, knobs: Knobs, level: Level, whole: Place) 
     return places
 
 
-def _placed_rows(line: NDArray[np.bool_], sunk: float, down: float, ratio: float) -> float:
+def _placed_rows(line: NDArray[np.bool_], sunk: float, down: float, ratio: float, out: float) -> float:
     low, high = _ends(line)
     base = _sunk_to(high, sunk) + down
-    return _within((low, high), base * ratio - (ratio - 1) / 2 - high, ratio)
+    return _within((low, high), base * ratio - (ratio - 1) / 2 - high, ratio, out)
 
 
-def _placed_cols(line: NDArray[np.bool_], across: float, ratio: float) -> float:
+def _placed_cols(line: NDArray[np.bool_], across: float, ratio: float, out: float) -> float:
     low, high = _ends(line)
     centre = (low + high) / 2
-    return _within((low, high), (centre + across) * ratio - (ratio - 1) / 2 - centre, ratio)
+    return _within((low, high), (centre + across) * ratio - (ratio - 1) / 2 - centre, ratio, out)
 
 
 def _ends(line: NDArray[np.bool_]) -> tuple[float, float]:
@@ -227,7 +233,7 @@ def _moved(mask: NDArray[np.float32], rows: float, cols: float, ratio: tuple[flo
     return shown
 
 
-def _within(ends: tuple[float, float], move: float, ratio: float) -> float:
+def _within(ends: tuple[float, float], move: float, ratio: float, out: float) -> float:
     """Limit a subject's move so that it neither leaves the picture nor shows where the border cut it off.
 
     Parameters
@@ -238,11 +244,13 @@ def _within(ends: tuple[float, float], move: float, ratio: float) -> float:
         Of the source in the middle of the output, in sizes of the source.
     ratio : float
         The output's size over the source's.
+    out : float
+        How far it may leave the picture where the border cuts it off already.
     """
     spare = (ratio - 1) / 2
     low, high = ends
-    least = -spare - low - (_OUT if low == 0 else 0)
-    most = spare + 1 - high + (_OUT if high == 1 else 0)
+    least = -spare - low - (out if low == 0 else 0)
+    most = spare + 1 - high + (out if high == 1 else 0)
     if low == 0 and high < 1:
         most = min(most, -spare + _CUT)
     if high == 1 and low > 0:

@@ -24,6 +24,9 @@ __all__ = ["EXACT_PAIRS", "Level", "pyramid"]
 _HALF = 0.5
 _MARGIN = 0.04
 _SCARCE = 0.08
+_OVERLAPS = (0.0, 0.15, 0.3, 0.5, 1.0)
+"""Which share of a patch a subject may cover, tried in turn until enough patches are ground."""
+
 _QUARTERING_BELOW = 90
 _DETAIL = np.float32(2)
 
@@ -86,11 +89,13 @@ class Level:
         """For each view, the flat sheet indices of the patches that ground far from any subject may show.
 
         They keep away from the subjects' outlines, where leftovers of a subject lie: a rim of hair, the tip
-        of a mast. Where that leaves next to nothing, all patches are ground.
+        of a mast. Where that leaves next to nothing they may come nearer, and then overlap it in part.
         """
         away = self._covered(_MARGIN) == 0
-        if away.mean() < _SCARCE:
-            away = np.ones_like(away)
+        for part in _OVERLAPS:
+            if away.mean() >= _SCARCE:
+                break
+            away = self._covered(0) <= part
         return [
             self._marked([away if view == ground else None for view in range(self.views)])
             for ground in range(self.views)

@@ -32,7 +32,7 @@ from .arrange import Arrangement, best, descend, initial
 from .blas import single_threaded_blas
 from .keep import subjects
 from .knobs import knobs
-from .layout import Layout, Place, draw
+from .layout import Layout, Place, can_shrink, draw
 from .patches import PATCH, grid
 from .pyramid import EXACT_PAIRS, Level, pyramid
 from .refine import dense, fine
@@ -55,6 +55,10 @@ _REFRAME_EVERY = 3
 _REFRAME_BELOW = 0.4
 _RGBA = 4
 _ZOOM = (0.82, 0.95)
+_SHRUNK_FROM = 0.6
+_SHRUNK = 0.4
+"""What a smaller scale costs a candidate: ground has to be found for what it leaves free."""
+
 _DENSE_PATCHES = 130 * 200
 _CANDIDATE_PAIRS = 800**2
 
@@ -165,10 +169,11 @@ class _Run:
             self.knobs = replace(self.knobs, part=0.0, coarsest=18)
         self.rigid = is_flat(source) or min(*source.shape[:2], *shape) < _TINY
         self.siblings: list[NDArray[np.float32]] = []
+        self._pyramids: dict[float, list[Level]] = {}
         if not self.rigid:
             self.subjects = self._subjects()
             self.views = 2 if flip and keep is None and strength >= _FLIP_FROM else 1
-            self.levels = self._pyramid(source)
+            self.reframed = keep is None and shape == source.shape[:2] and can_shrink(self.subjects)
 
     def _subjects(self) -> tuple[NDArray[np.float32], ...]:
         if self.keep is not None:
@@ -204,15 +209,7 @@ class _Run:
         return np.clip(resize(part, self.shape), 0, 1)
 
     def _synthesised(self, rng: np.random.Generator, number: int) -> NDArray[np.float32]:
-        levels = self.levels
-        if (
-            number % _REFRAME_EVERY == _REFRAME_EVERY - 1
-            and self.strength < _REFRAME_BELOW
-            and self.keep is None
-            and self.shape == self.source.shape[:2]
-        ):
-            levels = self._reframed(rng.uniform(*_ZOOM))
-        found, layout, at = self._arranged(levels, rng, number)
+        found, layout, levels, at = self._arranged(rng, number)
         field, image = found.field, found.image[..., : self.source.shape[2]]
         for place in range(at, len(levels)):
             self.report(number, 0.4 + 0.6 * (place - at) / (len(levels) - at), "details")
@@ -226,36 +223,56 @@ class _Run:
                     image = unpack(words, self.source.shape[2])
         return image
 
-    def _pyramid(self, source: NDArray[np.float32]) -> list[Level]:
-        return pyramid(source, self.shape, self.subjects, self.knobs.coarsest, self.views)
+    def _levels(self, zoom: float) -> list[Level]:
+        """Return the levels of the source at a scale, made once."""
+        if zoom not in self._pyramids:
+            source = self.source
+            if zoom < 1:
+                height, width = source.shape[:2]
+                smaller = max(PATCH, round(height * zoom)), max(PATCH, round(width * zoom))
+                source = np.clip(resize(source, smaller, sharp=True), 0, 1)
+            self._pyramids[zoom] = pyramid(source, self.shape, self.subjects, self.knobs.coarsest, self.views)
+        return self._pyramids[zoom]
 
-    def _reframed(self, zoom: float) -> list[Level]:
-        height, width = self.source.shape[:2]
-        smaller = max(PATCH, round(height * zoom)), max(PATCH, round(width * zoom))
-        return self._pyramid(np.clip(resize(self.source, smaller), 0, 1))
+    def _zooms(self, rng: np.random.Generator, number: int) -> list[float]:
+        """Return the scale of the source for each candidate of a picture."""
+        count = self.knobs.candidates
+        if not self.reframed or _REFRAME_BELOW <= self.strength < _SHRUNK_FROM:
+            return [1.0] * count
+        if self.strength < _REFRAME_BELOW:
+            zoom = rng.uniform(*_ZOOM) if number % _REFRAME_EVERY == _REFRAME_EVERY - 1 else 1.0
+            return [zoom] * count
+        return [self.knobs.zoom if trial % 4 == 3 else 1.0 for trial in range(count)]  # noqa: PLR2004
 
     def _arranged(
-        self, levels: list[Level], rng: np.random.Generator, number: int
-    ) -> tuple[Arrangement, Layout, int]:
-        """Choose an arrangement; return it, its layout, and how many levels it has gone through."""
-        exact = [level for level in levels if level.pairs <= EXACT_PAIRS]
-        tried = [level for level in exact if level.pairs <= _CANDIDATE_PAIRS] or exact[:1]
-        if not exact:
-            layout = self._layout(rng, levels[0], 1)
-            return initial(layout, levels[0]), layout, 0
-        layouts, candidates = [], []
-        for trial in range(self.knobs.candidates):
-            self.report(number, 0.2 * trial / self.knobs.candidates, "arrangement")
-            layouts.append(self._layout(rng, levels[0], 1 if (number + trial) % 2 else -1))
-            start = layouts[-1].start(levels[0])
-            candidates.append(descend(start, layouts[-1], tried, self.knobs, self.workers))
-        chosen = best(candidates, tried[-1].image[..., : self.source.shape[2]], self.siblings, self.knobs.share)
-        layout, found = layouts[chosen], candidates[chosen]
-        self.siblings.append(found.image[..., : self.source.shape[2]])
+        self, rng: np.random.Generator, number: int
+    ) -> tuple[Arrangement, Layout, list[Level], int]:
+        """Choose an arrangement; return it, its layout, its levels, and how many of them it has gone through."""
+        zooms = self._zooms(rng, number)
+        layouts = [
+            self._layout(rng, self._levels(zoom)[0], 1 if (number + trial // 2) % 2 else -1)
+            for trial, zoom in enumerate(zooms)
+        ]
+        if not _exact(self._levels(zooms[0])):
+            return initial(layouts[0], self._levels(zooms[0])[0]), layouts[0], self._levels(zooms[0]), 0
+        candidates = []
+        for trial, (zoom, layout) in enumerate(zip(zooms, layouts, strict=True)):
+            self.report(number, 0.2 * trial / len(zooms), "arrangement")
+            levels = self._levels(zoom)
+            tried = _exact(levels)[: _tried(levels)]
+            candidates.append(descend(layout.start(levels[0]), layout, tried, self.knobs, self.workers))
+        colours = self.source.shape[2]
+        reference = self._levels(1.0)
+        reference_image = reference[_tried(reference) - 1].image[..., :colours]
+        handicaps = [_SHRUNK * (zoom < 1) for zoom in zooms]
+        chosen = best(candidates, reference_image, self.siblings, self.knobs, handicaps)
+        layout, found, levels = layouts[chosen], candidates[chosen], self._levels(zooms[chosen])
+        self.siblings.append(found.image[..., :colours])
         self.report(number, 0.2, "arrangement")
-        if len(exact) > len(tried):
-            found = descend(found.image, layout, exact[len(tried) :], self.knobs, self.workers)
-        return found, layout, len(exact)
+        exact = _exact(levels)
+        if len(exact) > _tried(levels):
+            found = descend(found.image, layout, exact[_tried(levels) :], self.knobs, self.workers)
+        return found, layout, levels, len(exact)
 
     def _layout(self, rng: np.random.Generator, level: Level, sign: int) -> Layout:
         layout = draw(rng, self.knobs, level, sign)
@@ -270,3 +287,13 @@ class _Run:
             image = np.concatenate([np.minimum(colour, 1), alpha], axis=2)
         result: NDArray[np.uint8] = np.rint(np.clip(image, 0, 1) * np.float32(255)).astype(np.uint8)
         return result
+
+
+def _exact(levels: list[Level]) -> list[Level]:
+    """Return the levels, coarsest first, that are searched exactly."""
+    return [level for level in levels if level.pairs <= EXACT_PAIRS]
+
+
+def _tried(levels: list[Level]) -> int:
+    """Return how many of the exact levels every candidate goes through."""
+    return max(1, sum(level.pairs <= _CANDIDATE_PAIRS for level in levels))

@@ -29,7 +29,7 @@ _CUT = 0.04
 _TOGETHER = 0.04
 """How far a subject may be from where its ground goes and still count as a part of it, in widths."""
 
-_TRIES = 8
+_TRIES = 12
 _MIRRORED = 0.5
 _BOLDNESS = (0.3, 1.7)
 _TURNED_FROM = 0.5
@@ -191,16 +191,21 @@ def _places(rng: np.random.Generator, knobs: Knobs, level: Level, whole: Place) 
     taken: NDArray[np.bool_] | None = None
     for number, mask in enumerate(level.subjects):
         seen = mask[:, ::-1] if whole.view else mask
-        for trial in range(_TRIES + 1):
+        least = np.inf
+        for trial in range(_TRIES):
             reach = knobs.part * (1 - trial / _TRIES) if number else 0.0
             down, across = rng.uniform(-0.12, 0.12) * reach, rng.uniform(-0.5, 0.5) * reach
-            rows = _placed_rows(seen.any(axis=1), whole.rows, down, ratio[0], knobs.out)
-            cols = _placed_cols(seen.any(axis=0), whole.cols + across, ratio[1], knobs.out)
+            out = knobs.out * rng.uniform(0.2, 1)
+            rows = _placed_rows(seen.any(axis=1), whole.rows, down, ratio[0], out)
+            cols = _placed_cols(seen.any(axis=0), whole.cols + across, ratio[1], out)
             shown = _moved(seen, rows, cols, ratio)
-            if taken is None or not (shown & taken).any() or trial == _TRIES:
+            covered = 0 if taken is None else int((shown & taken).sum())
+            if covered < least:
+                least, place, footprint = covered, Place(rows, cols, whole.view), shown
+            if not covered:
                 break
-        taken = shown if taken is None else taken | shown
-        places.append(Place(rows, cols, whole.view))
+        taken = footprint if taken is None else taken | footprint
+        places.append(place)
     return places
 
 

@@ -33,6 +33,7 @@ _ITERATIONS = 6
 _SETTLED = 0.005
 _TOUCHES = 1e-6
 _SIBLINGS_APART = 0.06
+_AGAINST_SIBLINGS = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ def best(
 ) -> int:
     """Return the index of the candidate to carry on.
 
-    A candidate loses for costing more than the cheapest, and for being nearer than wanted to the source or to
+    A candidate loses for its cost over the usual one, and for being nearer than wanted to the source or to
     a sibling. Beyond that more novelty earns nothing, so that the cost decides among those that are new
     enough.
 
@@ -217,15 +218,15 @@ def best(
     handicaps : list of float
         What each candidate loses besides.
     """
-    lowest = min(candidate.cost for candidate in candidates) + 1e-6
+    usual = float(np.median([candidate.cost for candidate in candidates])) + 1e-6
     aim = knobs.share
     scores = []
     for candidate, handicap in zip(candidates, handicaps, strict=True):
-        score = candidate.cost / lowest + handicap
+        score = candidate.cost / usual + handicap
         if aim:
             image = candidate.image[..., : source.shape[2]]
             score += knobs.novelty * max(0.0, 1 - new_share(image, source) / aim)
             apart = [_apart(image, sibling, aim) for sibling in siblings]
-            score += knobs.novelty * max(0.0, 1 - min(apart, default=1.0))
+            score += _AGAINST_SIBLINGS * knobs.novelty * max(0.0, 1 - min(apart, default=1.0))
         scores.append(score)
     return int(np.argmin(scores))

@@ -103,7 +103,47 @@ def _unusual(source: NDArray[np.float32], cover: float) -> NDArray[np.bool_]:
         return np.zeros(ranks.shape, bool)
     shares = _by_colour(ranks, small) * ranks**_CENTRED
     mask = _outlined(shares, cover * max(single, _RECURRING_COVER))
-    return _to_border(_whole(mask, _by_colour(mask.astype(np.float32), small)))
+    return _to_ground(_whole(mask, _by_colour(mask.astype(np.float32), small)))
+
+
+def _to_ground(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Carry on to the lower border what ends next to it, so that a coat is known to be cut off there."""
+    mask = mask.copy()
+    mask[-_NEAR_BORDER:] |= mask[-_NEAR_BORDER - 1]
+    return mask
+
+
+def detail(source: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return how much a picture has that is lost at a small size: masts, wires, whiskers.
+
+    Parameters
+    ----------
+    source : ndarray of shape (H, W, C), float32
+    shape : tuple of int
+        (rows, columns) of the small size.
+
+    Returns
+    -------
+    ndarray of shape (*shape, 1), float32
+        The mean absolute difference to the picture enlarged from that size.
+    """
+    fine = resize(source, _fitted(source, _FINE_PX))
+    lost = np.abs(fine - resize(resize(fine, shape), fine.shape[:2])).mean(axis=2, keepdims=True)
+    return resize(lost, shape)
+
+
+def _smooth(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.stack([box_mean(image[..., channel], 1) for channel in range(image.shape[2])], axis=-1)
+
+
+def _unusual(source: NDArray[np.float32], cover: float) -> NDArray[np.bool_]:
+    """Mark the most unusual parts of a picture that has no plain ground."""
+    ranks, small, single = uniqueness(source)
+    if not single:
+        return np.zeros(ranks.shape, bool)
+    shares = _by_colour(ranks, small) * ranks**_CENTRED
+    mask = _outlined(shares, cover * max(single, _RECURRING_COVER))
+    return _to_ground(_whole(mask, _by_colour(mask.astype(np.float32), small)))
 
 
 def _to_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -10,14 +10,14 @@ __all__ = ["Knobs", "knobs"]
 
 _TABLE: dict[str, tuple[tuple[float, float], ...]] = {
     "cover": ((0, 0.55), (0.3, 0.5), (0.5, 0.4), (0.85, 0.39), (1, 0.38)),
-    "fade": ((0, 0.1), (0.25, 0.3), (0.5, 0.5), (1, 0.8)),
-    "noise": ((0, 0.1), (0.5, 0.25), (1, 0.5)),
+    "fade": ((0, 0.1), (0.25, 0.2), (0.5, 0.25), (1, 0.6)),
+    "noise": ((0, 0.1), (0.5, 0.12), (1, 0.3)),
     "prior_rows": ((0, 0.4), (0.5, 0.2), (0.8, 0.12), (1, 0.08)),
     "prior_cols": ((0, 0.2), (0.5, 0.03), (0.8, 0.01), (1, 0.005)),
     "warp": ((0, 0.02), (0.5, 0.03), (1, 0.05)),
     "shift_rows": ((0, 0.01), (0.3, 0.03), (0.5, 0.05), (0.85, 0.16), (1, 0.2)),
-    "shift_cols": ((0, 0.02), (0.3, 0.07), (0.5, 0.16), (0.85, 0.34), (1, 0.4)),
-    "out": ((0, 0.04), (0.5, 0.07), (0.85, 0.22), (1, 0.3)),
+    "shift_cols": ((0, 0.02), (0.3, 0.07), (0.5, 0.2), (0.85, 0.34), (1, 0.4)),
+    "out": ((0, 0.04), (0.5, 0.08), (0.85, 0.22), (1, 0.3)),
     "part": ((0, 0.0), (0.3, 0.0), (0.5, 1.0)),
     "share": ((0, 0.0), (0.3, 0.05), (0.5, 0.25), (0.85, 0.45), (1, 0.5)),
     "novelty": ((0, 1.0), (0.5, 1.3), (0.85, 4.0), (1, 4.0)),
@@ -52,7 +52,7 @@ class Knobs:
     share : float
         The new share of the arrangement (see `ipy_imgvar.engines.patch.novelty`) to aim at.
     novelty : float
-        What missing that aim altogether counts, in costs of the cheapest candidate.
+        What missing that aim altogether counts, in usual costs of a candidate.
     zoom : float
         The smaller scale at which the source may be shown, above strength 0.6.
     candidates : int

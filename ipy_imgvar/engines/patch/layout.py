@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Layout", "Place", "can_shrink", "draw"]
 
-_CUT = 0.04
+_CUT = 0.08
 """How far a subject that the source's border cuts off may move away from it, as a share of the side."""
 
 _TOGETHER = 0.04
@@ -195,7 +195,7 @@ def _places(rng: np.random.Generator, knobs: Knobs, level: Level, whole: Place) 
         for trial in range(_TRIES):
             reach = knobs.part * (1 - trial / _TRIES) if number else 0.0
             down, across = rng.uniform(-0.12, 0.12) * reach, rng.uniform(-0.5, 0.5) * reach
-            out = knobs.out * rng.uniform(0.2, 1)
+            out = knobs.out * rng.uniform(0.5, 1)
             rows = _placed_rows(seen.any(axis=1), whole.rows, down, ratio[0], out)
             cols = _placed_cols(seen.any(axis=0), whole.cols + across, ratio[1], out)
             shown = _moved(seen, rows, cols, ratio)

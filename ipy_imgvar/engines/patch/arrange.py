@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .field import Field
-from .keep import box_mean
 from .novelty import new_share
 from .patches import PATCH, RADIUS, grid, vectors
+from .regions import box_mean
 from .resize import resize
 from .search import nearest_complete
 from .vote import vote

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .regions import otsu
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["barrier_distance", "otsu", "things"]
+__all__ = ["barrier_distance", "things"]
 
 _PASSES = 2
 _DECIDING_SIDE = 2
@@ -52,23 +54,17 @@ def barrier_distance(image: NDArray[np.float32]) -> NDArray[np.float32]:
         for order in (range(1, count), range(count - 2, -1, -1)):
             step = -1 if order.step > 0 else 1
             for line in order:
-                _relax(*views, lines[line], line, line + step)
+                _relax(views, lines[line], line, line + step)
 
     for _ in range(_PASSES):
         sweep(height, 0)
         sweep(width, 1)
-    return np.sort(distance, axis=0)[_DECIDING_SIDE]
+    return np.asarray(np.sort(distance, axis=0)[_DECIDING_SIDE])
 
 
-def _relax(
-    high: NDArray[np.float32],
-    low: NDArray[np.float32],
-    distance: NDArray[np.float32],
-    colours: NDArray[np.float32],
-    line: int,
-    before: int,
-) -> None:
+def _relax(fronts: list[NDArray[np.float32]], colours: NDArray[np.float32], line: int, before: int) -> None:
     """Go on from one line to the next where that is a lower barrier than what is known."""
+    high, low, distance = fronts
     top = np.maximum(high[before], colours)
     bottom = np.minimum(low[before], colours)
     # Lines not reached yet hold their own colour as highest and lowest, so their distance says it.
@@ -108,13 +104,3 @@ def _contrast(values: NDArray[np.float32], threshold: float) -> float:
     """Return the mean below a threshold over the mean above it: near 0 where the two differ clearly."""
     above = values >= threshold
     return float(values[~above].mean() / max(values[above].mean(), 1e-6)) if not above.all() else 1.0
-
-
-def otsu(values: NDArray[np.float32]) -> float:
-    """Return the threshold that separates two classes best (Otsu 1979)."""
-    ordered = np.sort(values.reshape(-1)).astype(np.float64)
-    size = ordered.size
-    low = np.arange(1, size)
-    total = np.cumsum(ordered)
-    apart = total[:-1] / low - (total[-1] - total[:-1]) / (size - low)
-    return float(ordered[1 + (low * (size - low) * apart**2).argmax()])

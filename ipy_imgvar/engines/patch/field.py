@@ -16,7 +16,7 @@ from .patches import RADIUS, grid
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Field", "dilate"]
+__all__ = ["Field"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,26 +99,6 @@ class Field:
         marks[1:] |= down
         marks[:-1] |= down
         return marks
-
-
-def dilate(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
-    """Return `mask` grown by `radius` pixels in every direction (a square)."""
-    for axis in (0, 1):
-        grown = mask.copy()
-        reach = 0
-        while reach < radius:
-            # Doubling steps: a run of length r grows by any step up to r without leaving gaps.
-            step = min(reach + 1, radius - reach)
-            before = grown.copy()
-            if axis == 0:
-                grown[step:] |= before[:-step]
-                grown[:-step] |= before[step:]
-            else:
-                grown[:, step:] |= before[:, :-step]
-                grown[:, :-step] |= before[:, step:]
-            reach += step
-        mask = grown
-    return mask
 
 
 def _centres(count: int, size: int, old_count: int, old_size: int) -> NDArray[np.intp]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .field import dilate
-from .keep import box_mean, detail
+from .keep import detail
 from .patches import PATCH, RADIUS, basis, grid, project, vectors
+from .regions import box_mean, dilate
 from .resize import resize
 from .vote import LANES, SCALE, pack
 
@@ -171,6 +171,13 @@ class Level:
         lanes[:, : self.channels] = self.directions.reshape(self.channels, PATCH * PATCH, -1).swapaxes(0, 1)
         return lanes.reshape(PATCH * PATCH * LANES, -1) * np.float32(1 / SCALE)
 
+    def without(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Return the image with the masked pixels filled from around them; kept, since layouts share masks."""
+        key = mask.tobytes()
+        if key not in self._emptied:
+            self._emptied[key] = _without(self.image, mask)
+        return self._emptied[key]
+
     def features(self, workers: Workers) -> NDArray[np.float32]:
         """Return the features of all patches of the sheet, shape (patches, F); computed once."""
         if self._features is None:
@@ -181,6 +188,7 @@ class Level:
         return np.concatenate([image, image[:, ::-1]], axis=1) if self.views > 1 else image
 
     _features: NDArray[np.float32] | None = None
+    _emptied: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def pyramid(
@@ -205,7 +213,7 @@ def pyramid(
     """
     height, width = source.shape[:2]
     short = min(height, width, *shape)
-    levels = [Level(source, shape, subjects, views)]
+    levels = [_level(source, source, shape, subjects, views)]
     image, scale = source, 1.0
     while True:
         scale *= 0.5 if short * scale > _QUARTERING_BELOW else 0.75
@@ -214,7 +222,36 @@ def pyramid(
         if short * scale / 0.75 <= coarsest or min(*output, *smaller) < 2 * PATCH:
             return levels[::-1]
         image = resize(image, smaller)
-        level = Level(image, output, subjects, views)
-        if level.pairs <= EXACT_PAIRS and image.shape[2] < LANES:
-            level.image = np.concatenate([image, _DETAIL * detail(source, smaller)], axis=2)
-        levels.append(level)
+        levels.append(_level(source, image, output, subjects, views))
+
+
+def _level(
+    source: NDArray[np.float32],
+    image: NDArray[np.float32],
+    output: tuple[int, int],
+    subjects: tuple[NDArray[np.float32], ...],
+    views: int,
+) -> Level:
+    """Return one level; where it is searched exactly, with a channel for the detail that its size loses."""
+    level = Level(image, output, subjects, views)
+    if level.pairs <= EXACT_PAIRS and level.channels < LANES:
+        level.image = np.concatenate([image, _DETAIL * detail(source, level.size)], axis=2)
+    return level
+
+
+def _without(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Fill the masked pixels with a blend of what surrounds them, in ever larger squares."""
+    filled = image.copy()
+    if mask.all():
+        return filled
+    weight = (~mask).astype(np.float32)
+    layers = [image[..., channel] * weight for channel in range(image.shape[2])]
+    missing = mask.copy()
+    while missing.any():
+        weight = box_mean(weight, 2)
+        layers = [box_mean(layer, 2) for layer in layers]
+        ready = missing & (weight > 1e-3)  # noqa: PLR2004 - enough to divide by
+        for channel, layer in enumerate(layers):
+            filled[..., channel][ready] = layer[ready] / weight[ready]
+        missing &= ~ready
+    return filled

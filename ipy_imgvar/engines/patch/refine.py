@@ -8,14 +8,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .arrange import force, force_field
-from .field import Field, dilate
 from .patches import PATCH, RADIUS, project
+from .regions import dilate
 from .search import patch_match
-from .vote import copy, vote, vote_at
+from .vote import copy, vote
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .field import Field
     from .layout import Layout
     from .pyramid import Level
     from .workers import Workers
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["dense", "fine"]
 
 _ROUNDS = 3
-_BLEND = 1
 _MENDED = 1
 _LEAPS_UP_TO = 300 * 400
 _CHUNK = 8_192
@@ -70,10 +70,10 @@ def fine(
     -------
     Field
     ndarray of shape level.output, uint64
-        Packed pixels: votes near seams, copies elsewhere.
+        Packed pixels, each a copy: averages at seams would only blur texture, since a good seam needs none.
     """
     field = field.enlarged(level.output, level.sheet)
-    words = _show(field, level, workers)
+    words = copy(level.packed, field, workers)
     movable = np.flatnonzero(dilate(field.seams(), _MENDED))
     sheet = level.packed.reshape(level.sheet)
     field = patch_match(
@@ -84,15 +84,7 @@ def fine(
         _jumps(rng, len(movable), level, 2 if words.size <= _LEAPS_UP_TO else 0),
         view=level.size[1],
     )
-    return field, _show(field, level, workers)
-
-
-def _show(field: Field, level: Level, workers: Workers) -> NDArray[np.uint64]:
-    words = copy(level.packed, field, workers)
-    near = dilate(np.pad(field.seams(), RADIUS, mode="edge"), _BLEND)
-    pixels = np.flatnonzero(near)
-    words.reshape(-1)[pixels] = vote_at(level.packed, field, pixels, _BLEND, workers)
-    return words
+    return field, copy(level.packed, field, workers)
 
 
 def _features_at(

@@ -14,14 +14,12 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["nearest", "resize"]
+__all__ = ["fitted", "nearest", "resize"]
 
 Taps: TypeAlias = "tuple[tuple[NDArray[np.intp], NDArray[np.float32]], ...]"
 
 
-def resize(
-    image: NDArray[np.float32], shape: tuple[int, int], *, sharp: bool = False
-) -> NDArray[np.float32]:
+def resize(image: NDArray[np.float32], shape: tuple[int, int], *, sharp: bool = False) -> NDArray[np.float32]:
     """Return `image` at another size, by area means where it shrinks and by cubics where it grows.
 
     Parameters
@@ -46,6 +44,13 @@ def resize(
     if cols != width:
         image = _along_rows(image.swapaxes(0, 1), _taps(width, cols, sharp)).swapaxes(0, 1)
     return np.ascontiguousarray(image)
+
+
+def fitted(source: NDArray[np.float32], short_px: int) -> tuple[int, int]:
+    """Return the shape of the source reduced to a short side, or further where it is a long strip."""
+    height, width = source.shape[:2]
+    scale = min(1.0, short_px / min(height, width), short_px * (1.2 / (height * width)) ** 0.5)
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def nearest(size_in: int, size_out: int) -> NDArray[np.intp]:

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipy_imgvar.engines.patch.keep import box_mean, components, subjects
+from ipy_imgvar.engines.patch.keep import subjects
+from ipy_imgvar.engines.patch.regions import box_mean, components
 
 
 def test_a_tower_is_the_subject(photograph):

@@ -19,33 +19,37 @@ from .unusual import unusual
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["detail", "subjects"]
+__all__ = ["lost_detail", "subjects"]
 
 _COMPARED_PX = 64
 _FINE_PX = 256
-_DETAIL = np.float32(2)
+_WEIGHT = np.float32(2)
 _SMALLEST = 0.003
 _MOST = 24
 
 
-def subjects(source: NDArray[np.float32], cover: float) -> list[NDArray[np.float32]]:
+def subjects(
+    source: NDArray[np.float32], lost: NDArray[np.float32], cover: float
+) -> list[NDArray[np.float32]]:
     """Return the separate subjects of a picture, the largest first.
 
     Parameters
     ----------
     source : ndarray of shape (H, W, C), float32, 0..1
+    lost : ndarray of shape (h, w, 1), float32
+        What `lost_detail` returns.
     cover : float
-        The largest share of the picture that subjects may take.
+        The largest share of the picture that unusual parts may take.
 
     Returns
     -------
     list of ndarray of shape (h, w), float32
-        1 inside the subject, 0 outside, at about 64 px; empty where the picture is one texture.
+        1 inside the subject, 0 outside, at 40 to 64 px; empty where the picture is one texture.
     """
-    small = resize(source, fitted(source, _COMPARED_PX))
+    small = resize(source, lost.shape[:2])
     mask = None
     if min(small.shape[:2]) >= 2 * PATCH:
-        mask = things(np.concatenate([_smooth(small), _DETAIL * detail(source, small.shape[:2])], axis=2))
+        mask = things(np.concatenate([_smooth(small), lost], axis=2))
     if mask is None:
         return _separate(unusual(source, cover))
     mask = filled(mask)
@@ -60,23 +64,24 @@ def _separate(mask: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
     return sorted(found, key=lambda one: -float(one.sum()))[:_MOST]
 
 
-def detail(source: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return how much a picture has that is lost at a small size: masts, wires, whiskers.
+def lost_detail(source: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how much of a picture is lost where an arrangement is found: masts, wires, whiskers.
+
+    It is matched as one more channel there, so that a mast is not cut off for being thinner than a pixel.
 
     Parameters
     ----------
     source : ndarray of shape (H, W, C), float32
-    shape : tuple of int
-        (rows, columns) of the small size.
 
     Returns
     -------
-    ndarray of shape (*shape, 1), float32
-        The mean absolute difference to the picture enlarged from that size.
+    ndarray of shape (h, w, 1), float32
+        At about 64 px: twice the mean absolute difference to the picture enlarged from that size.
     """
     fine = resize(source, fitted(source, _FINE_PX))
-    lost = np.abs(fine - resize(resize(fine, shape), fine.shape[:2])).mean(axis=2, keepdims=True)
-    return resize(lost, shape)
+    small = resize(fine, fitted(source, _COMPARED_PX))
+    lost = np.abs(fine - resize(small, fine.shape[:2])).mean(axis=2, keepdims=True)
+    return _WEIGHT * resize(lost, small.shape[:2])
 
 
 def _smooth(image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ __all__ = ["PATCH", "RADIUS", "basis", "grid", "project", "vectors"]
 
 PATCH = 7
 RADIUS = PATCH // 2
-_SAMPLES = 4_000
+_SAMPLES = 2_000
 _FEATURES = 16
 _CHUNK_BYTES = 4_000_000
 

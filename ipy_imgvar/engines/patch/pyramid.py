@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .keep import detail
 from .patches import PATCH, RADIUS, basis, grid, project, vectors
 from .regions import box_mean, dilate
 from .resize import resize
@@ -28,7 +27,6 @@ _OVERLAPS = (0.0, 0.15, 0.3, 0.5, 1.0)
 """Which share of a patch a subject may cover, tried in turn until enough patches are ground."""
 
 _QUARTERING_BELOW = 90
-_DETAIL = np.float32(2)
 
 EXACT_PAIRS = 2_500**2
 """Up to how many comparisons a level is searched exactly."""
@@ -45,6 +43,7 @@ class Level:
     Attributes
     ----------
     image : ndarray of shape (H, W, C), float32, 0..1
+        Where the level is searched exactly, the last channel is the detail that its size has lost.
     output : tuple of int
         Shape of the output at this scale.
     subjects : tuple of ndarray of shape (h, w), float32
@@ -195,8 +194,10 @@ def pyramid(
     source: NDArray[np.float32],
     shape: tuple[int, int],
     subjects: tuple[NDArray[np.float32], ...] = (),
+    *,
     coarsest: int = 18,
     views: int = 1,
+    lost: NDArray[np.float32] | None = None,
 ) -> list[Level]:
     """Return the levels, coarsest first.
 
@@ -210,33 +211,29 @@ def pyramid(
         (rows, columns) of the output at full scale.
     subjects : tuple of ndarray of shape (h, w), float32
         What is kept whole.
+    coarsest : int
+        Where to stop, in pixels on the short side.
+    views : int
+    lost : ndarray of shape (h, w, 1), float32, or None
+        One more channel for the levels that are searched exactly.
     """
     height, width = source.shape[:2]
     short = min(height, width, *shape)
-    levels = [_level(source, source, shape, subjects, views)]
-    image, scale = source, 1.0
+    images, outputs = [source], [shape]
+    scale = 1.0
     while True:
         scale *= 0.5 if short * scale > _QUARTERING_BELOW else 0.75
         output = round(shape[0] * scale), round(shape[1] * scale)
         smaller = round(height * scale), round(width * scale)
         if short * scale / 0.75 <= coarsest or min(*output, *smaller) < 2 * PATCH:
-            return levels[::-1]
-        image = resize(image, smaller)
-        levels.append(_level(source, image, output, subjects, views))
-
-
-def _level(
-    source: NDArray[np.float32],
-    image: NDArray[np.float32],
-    output: tuple[int, int],
-    subjects: tuple[NDArray[np.float32], ...],
-    views: int,
-) -> Level:
-    """Return one level; where it is searched exactly, with a channel for the detail that its size loses."""
-    level = Level(image, output, subjects, views)
-    if level.pairs <= EXACT_PAIRS and level.channels < LANES:
-        level.image = np.concatenate([image, _DETAIL * detail(source, level.size)], axis=2)
-    return level
+            break
+        images.append(resize(images[-1], smaller))
+        outputs.append(output)
+    levels = [Level(image, output, subjects, views) for image, output in zip(images, outputs, strict=True)]
+    for level in levels:
+        if lost is not None and level.pairs <= EXACT_PAIRS and level.channels < LANES:
+            level.image = np.concatenate([level.image, resize(lost, level.size)], axis=2)
+    return levels[::-1]
 
 
 def _without(image: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:

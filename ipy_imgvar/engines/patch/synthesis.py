@@ -23,19 +23,13 @@ It cannot invent content, pose or style. Reading requests and writing files is `
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arrange import Arrangement, best, descend, initial
 from .blas import single_threaded_blas
-from .keep import subjects
-from .knobs import knobs
-from .layout import Layout, draw
-from .patches import PATCH, grid
-from .placing import Place, can_shrink
-from .pyramid import EXACT_PAIRS, Level, pyramid
+from .compose import Composer
+from .patches import grid
 from .refine import dense, fine
 from .resize import resize
 from .tone import draw_tone
@@ -50,19 +44,10 @@ if TYPE_CHECKING:
 __all__ = ["is_flat", "synthesise"]
 
 _FLAT = 1.5 / 255
+_SPARSE = 16
 _TINY = 9
-_FLIP_FROM = 0.3
-_REFRAME_EVERY = 3
-_REFRAME_BELOW = 0.4
 _RGBA = 4
-_ZOOM = (0.82, 0.95)
-_SHRUNK_FROM = 0.6
-_SHRUNK_EVERY = 4
-_SHRUNK = 0.4
-"""What a smaller scale costs a candidate: ground has to be found for what it leaves free."""
-
 _DENSE_PATCHES = 130 * 200
-_CANDIDATE_PAIRS = 800**2
 
 
 def is_flat(source: NDArray[np.float32]) -> bool:
@@ -72,7 +57,12 @@ def is_flat(source: NDArray[np.float32]) -> bool:
     ----------
     source : ndarray of shape (H, W, C), float32, 0..1
     """
-    return bool((source.max(axis=(0, 1)) - source.min(axis=(0, 1))).max() < _FLAT)
+
+    def flat(part: NDArray[np.float32]) -> bool:
+        return bool((part.max(axis=(0, 1)) - part.min(axis=(0, 1))).max() < _FLAT)
+
+    # A few pixels tell it of nearly every picture.
+    return flat(source[::_SPARSE, ::_SPARSE]) and flat(source)
 
 
 def synthesise(
@@ -129,166 +119,81 @@ def synthesise(
     CVPR 2022. Barnes et al., "PatchMatch", SIGGRAPH 2009. Simakov et al., "Summarizing Visual Data Using
     Bidirectional Similarity", CVPR 2008.
     """
-    workers = Workers(threads, check)
     with single_threaded_blas():
-        run = _Run(
-            source,
-            shape=shape,
-            flip=flip,
-            strength=strength,
-            seed=seed,
-            keep=keep,
-            workers=workers,
-            progress=progress,
-            n=n,
-        )
+        run = _Run(source, shape=shape, n=n, seed=seed, keep=keep, workers=Workers(threads, check))
+        run.progress = progress
+        if not run.rigid:
+            run.composer = Composer(source, shape=shape, strength=strength, keep=keep, flip=flip)
         for number in range(n):
-            workers.check()
-            yield run.picture(number, tone=tone)
+            yield run.picture(number, strength if tone and keep is None else None)
             run.report(number + 1, 0, f"{number + 1} of {n}")
 
 
 class _Run:
-    """One call's source, with what its pictures share."""
+    """One call, with what its pictures share."""
+
+    composer: Composer
+    progress: Callable[[float, str], None] | None = None
 
     def __init__(
         self,
         source: NDArray[np.float32],
         *,
         shape: tuple[int, int],
-        flip: bool,
-        strength: float,
+        n: int,
         seed: int,
         keep: NDArray[np.bool_] | None,
         workers: Workers,
-        progress: Callable[[float, str], None] | None,
-        n: int,
     ) -> None:
-        self.source, self.shape, self.strength, self.seed = source, shape, strength, seed
-        self.keep, self.workers, self.progress, self.n = keep, workers, progress, n
-        self.knobs = knobs(strength)
-        if shape != source.shape[:2]:
-            self.knobs = replace(self.knobs, part=0.0, coarsest=18)
+        self.source, self.shape, self.n, self.seed = source, shape, n, seed
+        self.keep, self.workers = keep, workers
         self.rigid = is_flat(source) or min(*source.shape[:2], *shape) < _TINY
-        self.siblings: list[NDArray[np.float32]] = []
-        self._pyramids: dict[float, list[Level]] = {}
-        if not self.rigid:
-            self.subjects = self._subjects()
-            self.views = 2 if flip and keep is None and strength >= _FLIP_FROM else 1
-            self.reframed = keep is None and shape == source.shape[:2]
-            self.shrunk = self.reframed and strength >= _SHRUNK_FROM and can_shrink(self.subjects)
 
-    def _subjects(self) -> tuple[NDArray[np.float32], ...]:
-        if self.keep is not None:
-            return (self.keep.astype(np.float32),)
-        return tuple(subjects(self.source, self.knobs.cover))
-
-    def picture(self, number: int, *, tone: bool) -> NDArray[np.uint8]:
-        """Make picture `number`."""
-        rng = np.random.default_rng([self.seed, number])
-        light = draw_tone(rng, self.strength)
-        image = self._crop(rng) if self.rigid else self._synthesised(rng, number)
+    def picture(self, number: int, tone: float | None) -> NDArray[np.uint8]:
+        """Make picture `number`; `tone` is the strength of its change of light, None for no change."""
+        self.workers.check()
+        image = self._crop(number) if self.rigid else self._synthesised(number)
         result = self._finished(image)
-        if tone and self.keep is None:
-            result = light.apply(result)
-        return result
+        return result if tone is None else draw_tone(self._random(number), tone).apply(result)
 
     def report(self, number: int, part: float, text: str) -> None:
         """Tell how far the whole call is, when `part` (0..1) of picture `number` is done."""
         if self.progress is not None:
             self.progress(min(1.0, (number + part) / self.n), text)
 
-    def _crop(self, rng: np.random.Generator) -> NDArray[np.float32]:
+    def _random(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, number])
+
+    def _crop(self, number: int) -> NDArray[np.float32]:
         """Return a slightly smaller part of a picture too small or too flat for patches, enlarged."""
         if self.keep is not None:
             return self.source
         if is_flat(self.source):
             colour: NDArray[np.float32] = self.source.mean(axis=(0, 1))
             return np.tile(colour, (*self.shape, 1))
+        rng = self._random(number)
         height, width = self.source.shape[:2]
         rows, cols = max(1, height - height // 6), max(1, width - width // 6)
         top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - cols + 1)
         part = self.source[top : top + rows, left : left + cols]
         return np.clip(resize(part, self.shape), 0, 1)
 
-    def _synthesised(self, rng: np.random.Generator, number: int) -> NDArray[np.float32]:
-        found, layout, levels, at = self._arranged(rng, number)
-        field, image = found.field, found.image[..., : self.source.shape[2]]
-        for place in range(at, len(levels)):
-            self.report(number, 0.4 + 0.6 * (place - at) / (len(levels) - at), "details")
-            level = levels[place]
+    def _synthesised(self, number: int) -> NDArray[np.float32]:
+        self.report(number, 0, "arrangement")
+        composition = self.composer.compose(self._random(number), number, self.workers)
+        field, rng, levels = composition.found.field, composition.rng, composition.levels
+        channels = self.source.shape[2]
+        image = composition.found.image[..., :channels]
+        for place, level in enumerate(levels):
+            self.report(number, 0.3 + 0.7 * place / len(levels), "details")
             asked = grid(level.output)
             if asked[0] * asked[1] <= _DENSE_PATCHES:
-                field, image = dense(field, layout, level, rng, self.workers)
+                field, image = dense(field, composition.layout, level, rng, self.workers)
             else:
                 field, words = fine(field, level, rng, self.workers)
                 if place + 1 == len(levels):
-                    image = unpack(words, self.source.shape[2])
+                    image = unpack(words, channels)
         return image
-
-    def _levels(self, zoom: float) -> list[Level]:
-        """Return the levels of the source at a scale, made once."""
-        if zoom not in self._pyramids:
-            source = self.source
-            if zoom < 1:
-                height, width = source.shape[:2]
-                smaller = max(PATCH, round(height * zoom)), max(PATCH, round(width * zoom))
-                source = np.clip(resize(source, smaller, sharp=True), 0, 1)
-            self._pyramids[zoom] = pyramid(source, self.shape, self.subjects, self.knobs.coarsest, self.views)
-        return self._pyramids[zoom]
-
-    def _zooms(self, rng: np.random.Generator, number: int) -> list[float]:
-        """Return the scale of the source for each candidate of a picture."""
-        count = self.knobs.candidates
-        if self.shrunk:
-            return [self.knobs.zoom if trial % _SHRUNK_EVERY == 0 else 1.0 for trial in range(1, count + 1)]
-        if self.reframed and self.strength < _REFRAME_BELOW and number % _REFRAME_EVERY == _REFRAME_EVERY - 1:
-            return [rng.uniform(*_ZOOM)] * count
-        return [1.0] * count
-
-    def _arranged(
-        self, rng: np.random.Generator, number: int
-    ) -> tuple[Arrangement, Layout, list[Level], int]:
-        """Choose an arrangement; return it, its layout, its levels, and how many of them it has gone through."""
-        zooms = self._zooms(rng, number)
-        layouts = [
-            self._layout(rng, self._levels(zoom)[0], 1 if (number + trial // 2) % 2 else -1)
-            for trial, zoom in enumerate(zooms)
-        ]
-        if not _exact(self._levels(zooms[0])):
-            return initial(layouts[0], self._levels(zooms[0])[0]), layouts[0], self._levels(zooms[0]), 0
-        self.report(number, 0, "arrangement")
-        candidates = self._descended(layouts, [self._levels(zoom) for zoom in zooms])
-        colours = self.source.shape[2]
-        reference = self._levels(1.0)
-        reference_image = reference[_tried(reference) - 1].image[..., :colours]
-        handicaps = [_SHRUNK * (zoom < 1) for zoom in zooms]
-        chosen = best(candidates, reference_image, self.siblings, self.knobs, handicaps)
-        layout, found, levels = layouts[chosen], candidates[chosen], self._levels(zooms[chosen])
-        self.siblings.append(found.image[..., :colours])
-        self.report(number, 0.2, "arrangement")
-        exact = _exact(levels)
-        if len(exact) > _tried(levels):
-            found = descend(found.image, layout, exact[_tried(levels) :], self.knobs, self.workers)
-        return found, layout, levels, len(exact)
-
-    def _descended(self, layouts: list[Layout], pyramids: list[list[Level]]) -> list[Arrangement]:
-        """Carry every candidate through the smallest levels, several at a time, since each step is small."""
-        found: dict[int, Arrangement] = {}
-        alone = Workers(1, None)
-
-        def run(trial: int) -> None:
-            levels = pyramids[trial]
-            tried = _exact(levels)[: _tried(levels)]
-            start = layouts[trial].start(levels[0])
-            found[trial] = descend(start, layouts[trial], tried, self.knobs, alone)
-
-        self.workers.each(run, range(len(layouts)))
-        return [found[trial] for trial in range(len(layouts))]
-
-    def _layout(self, rng: np.random.Generator, level: Level, sign: int) -> Layout:
-        layout = draw(rng, self.knobs, level, sign)
-        return layout if self.keep is None else replace(layout, places=(Place(0.0, 0.0),))
 
     def _finished(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
         if self.keep is not None:
@@ -299,13 +204,3 @@ class _Run:
             image = np.concatenate([np.minimum(colour, 1), alpha], axis=2)
         result: NDArray[np.uint8] = np.rint(np.clip(image, 0, 1) * np.float32(255)).astype(np.uint8)
         return result
-
-
-def _exact(levels: list[Level]) -> list[Level]:
-    """Return the levels, coarsest first, that are searched exactly."""
-    return [level for level in levels if level.pairs <= EXACT_PAIRS]
-
-
-def _tried(levels: list[Level]) -> int:
-    """Return how many of the exact levels every candidate goes through."""
-    return max(1, sum(level.pairs <= _CANDIDATE_PAIRS for level in levels))

@@ -95,7 +95,7 @@ def copy(packed: NDArray[np.uint64], field: Field, workers: Workers) -> NDArray[
     band = max(1, _CHUNK * 4 // field.output[1])
 
     def run(top: int) -> None:
-        words[top : top + band] = packed[flat[top : top + band]]
+        np.take(packed, flat[top : top + band], out=words[top : top + band], mode="clip")
 
     workers.each(run, range(0, field.output[0], band))
     return words

@@ -21,6 +21,9 @@ __all__ = ["Workers"]
 
 Chunk = TypeVar("Chunk")
 
+_WORTH = 2
+"""Chunks for which a thread is worth starting: with fewer, waking it up takes longer than they do."""
+
 
 class Workers:
     """Run chunks on `threads` threads, asking `check` before each of the calling thread's.
@@ -50,7 +53,7 @@ class Workers:
         work = _Work(function, chunks)
         helpers = [
             threading.Thread(target=work.help, name="imgvar-patch", daemon=True)
-            for _ in range(min(self._threads, work.count) - 1)
+            for _ in range(min(self._threads, work.count // _WORTH) - 1)
         ]
         try:
             for helper in helpers:

@@ -34,6 +34,8 @@ _SETTLED = 0.005
 _TOUCHES = 1e-6
 _SIBLINGS_APART = 0.06
 _AGAINST_SIBLINGS = 0.6
+_COPY = 0.06
+"""The new share below which an arrangement is the source moved, whatever is aimed at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,8 @@ def best(
         score = candidate.cost / usual + handicap
         if aim:
             image = candidate.image[..., : source.shape[2]]
-            score += knobs.novelty * max(0.0, 1 - new_share(image, source) / aim)
+            share = new_share(image, source)
+            score += knobs.novelty * (max(0.0, 1 - share / aim) + max(0.0, 1 - share / _COPY))
             apart = [_apart(image, sibling, aim) for sibling in siblings]
             score += _AGAINST_SIBLINGS * knobs.novelty * max(0.0, 1 - min(apart, default=1.0))
         scores.append(score)

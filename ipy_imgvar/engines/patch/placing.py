@@ -22,6 +22,9 @@ __all__ = ["Place", "can_shrink", "placed", "sunk"]
 _CUT = 0.08
 """How far a subject that the source's border cuts off may move away from it, as a share of the side."""
 
+_OUT_ABOVE = 0.3
+"""How far a subject may leave the picture above and below, compared with the sides: heads are above."""
+
 _TRIES = 12
 
 
@@ -142,7 +145,7 @@ def _on_ground(
     centre = (across.low + across.high) / 2
     rows = base * ratio[0] - (ratio[0] - 1) / 2 - down.high
     cols = (centre + aside.cols) * ratio[1] - (ratio[1] - 1) / 2 - centre
-    return Place(down.within(rows, ratio[0], out), across.within(cols, ratio[1], out), whole.view)
+    return Place(down.within(rows, ratio[0], out * _OUT_ABOVE), across.within(cols, ratio[1], out), whole.view)
 
 
 def _footprint(mask: NDArray[np.float32], place: Place, ratio: tuple[float, float]) -> NDArray[np.bool_]:

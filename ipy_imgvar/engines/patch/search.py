@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Match", "nearest_complete", "patch_match"]
 
-ALPHA = 0.012
+ALPHA = 0.007
 """The completeness constant of Granot et al. 2022, equation 3; smaller shows more of the source."""
 
 _CHUNK_ROWS = 512

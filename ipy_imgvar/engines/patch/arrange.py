@@ -1,7 +1,6 @@
 """Find the arrangement at the coarse levels, where every patch can be compared with every other.
 
-Several layouts are tried on the smallest levels, and the best is carried on: the one that coheres and that
-is neither a moved copy of the source nor of a sibling.
+Several layouts are tried on the smallest levels; `novelty` says which is carried on.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .field import Field
-from .novelty import new_share
 from .patches import PATCH, RADIUS, grid, vectors
 from .regions import box_mean
 from .resize import resize
@@ -27,15 +25,11 @@ if TYPE_CHECKING:
     from .pyramid import Level
     from .workers import Workers
 
-__all__ = ["Arrangement", "best", "descend", "force", "force_field", "initial"]
+__all__ = ["Arrangement", "descend", "force", "force_field", "initial"]
 
 _ITERATIONS = 6
 _SETTLED = 0.005
 _TOUCHES = 1e-6
-_SIBLINGS_APART = 0.06
-_AGAINST_SIBLINGS = 0.6
-_COPY = 0.06
-"""The new share below which an arrangement is the source moved, whatever is aimed at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,51 +179,3 @@ def _places(
     known[..., 0] = ((np.arange(down) + RADIUS + 0.5) / height)[:, None]
     known[..., 1] = (np.arange(across) + RADIUS + 0.5) / width % 1
     return asked * weights, known.reshape(-1, 2) * weights
-
-
-def _apart(image: NDArray[np.float32], sibling: NDArray[np.float32], aim: float) -> float:
-    """Return how far two siblings are apart, 1 or more where far enough both in place and as arrangements."""
-    if image.shape != sibling.shape:
-        sibling = resize(sibling, image.shape[:2])
-    return min(new_share(image, sibling) / aim, float(np.abs(image - sibling).mean()) / _SIBLINGS_APART)
-
-
-def best(
-    candidates: list[Arrangement],
-    source: NDArray[np.float32],
-    siblings: list[NDArray[np.float32]],
-    knobs: Knobs,
-    handicaps: list[float],
-) -> int:
-    """Return the index of the candidate to carry on.
-
-    A candidate loses for its cost over the usual one, and for being nearer than wanted to the source or to
-    a sibling. Beyond that more novelty earns nothing, so that the cost decides among those that are new
-    enough.
-
-    Parameters
-    ----------
-    candidates : list of Arrangement
-        All at one level.
-    source : ndarray of shape (H, W, C), float32
-        The source at that level.
-    siblings : list of ndarray of shape (h, w, C), float32
-        What was chosen for the pictures before.
-    knobs : Knobs
-        The new share to aim at, and how much missing it counts.
-    handicaps : list of float
-        What each candidate loses besides.
-    """
-    usual = float(np.median([candidate.cost for candidate in candidates])) + 1e-6
-    aim = knobs.share
-    scores = []
-    for candidate, handicap in zip(candidates, handicaps, strict=True):
-        score = candidate.cost / usual + handicap
-        if aim:
-            image = candidate.image[..., : source.shape[2]]
-            share = new_share(image, source)
-            score += knobs.novelty * (max(0.0, 1 - share / aim) + max(0.0, 1 - share / _COPY))
-            apart = [_apart(image, sibling, aim) for sibling in siblings]
-            score += _AGAINST_SIBLINGS * knobs.novelty * max(0.0, 1 - min(apart, default=1.0))
-        scores.append(score)
-    return int(np.argmin(scores))

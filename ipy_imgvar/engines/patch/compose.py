@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arrange import Arrangement, best, descend, initial
-from .keep import lost_detail, subjects
+from .arrange import Arrangement, descend, initial
+from .keep import Subjects, lost_detail, subjects
 from .knobs import Knobs, knobs
 from .layout import Layout, draw
+from .novelty import best
 from .patches import PATCH
 from .placing import Place, can_shrink
 from .pyramid import EXACT_PAIRS, Level, pyramid
@@ -87,13 +88,17 @@ class Composer:
         self._knobs = _knobs(strength, same_shape=shape == source.shape[:2])
         self._fixed = keep is not None
         self._lost = lost_detail(source)
-        if keep is not None:
-            self._subjects: tuple[NDArray[np.float32], ...] = (keep.astype(np.float32),)
+        if keep is None:
+            found = subjects(source, self._lost, self._knobs.cover)
         else:
-            self._subjects = tuple(subjects(source, self._lost, self._knobs.cover))
+            found = Subjects((keep.astype(np.float32),), on_ground=False)
+        self._subjects = found.masks
+        if not found.on_ground:
+            self._knobs = replace(self._knobs, part=self._knobs.part_filling)
         self._views = 2 if flip and keep is None and strength >= _FLIP_FROM else 1
         self._reframed = keep is None and shape == source.shape[:2]
-        self._shrunk = self._reframed and strength >= _SHRUNK_FROM and can_shrink(self._subjects)
+        roomy = found.on_ground and can_shrink(found.masks)
+        self._shrunk = self._reframed and roomy and strength >= _SHRUNK_FROM
         self._pyramids: dict[float, list[Level]] = {}
         self._siblings: list[NDArray[np.float32]] = []
 
@@ -158,7 +163,7 @@ class Composer:
 
 def _knobs(strength: float, *, same_shape: bool) -> Knobs:
     found = knobs(strength)
-    return found if same_shape else replace(found, part=0.0, coarsest=18)
+    return found if same_shape else replace(found, part=0.0, part_filling=0.0, coarsest=18)
 
 
 def _exact(levels: list[Level]) -> list[Level]:

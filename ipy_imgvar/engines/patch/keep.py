@@ -6,7 +6,7 @@ Where things lie on a ground, each of them (`barrier`); else the parts that look
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .unusual import unusual
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["lost_detail", "subjects"]
+__all__ = ["Subjects", "lost_detail", "subjects"]
 
 _COMPARED_PX = 64
 _FINE_PX = 256
@@ -28,10 +28,24 @@ _SMALLEST = 0.003
 _MOST = 24
 
 
-def subjects(
-    source: NDArray[np.float32], lost: NDArray[np.float32], cover: float
-) -> list[NDArray[np.float32]]:
-    """Return the separate subjects of a picture, the largest first.
+class Subjects(NamedTuple):
+    """What must stay whole.
+
+    Attributes
+    ----------
+    masks : tuple of ndarray of shape (h, w), float32
+        1 inside a subject, 0 outside, at 40 to 64 px, the largest first; none where the picture is one
+        texture.
+    on_ground : bool
+        Whether they are things on a ground that is clearly apart from them.
+    """
+
+    masks: tuple[NDArray[np.float32], ...]
+    on_ground: bool
+
+
+def subjects(source: NDArray[np.float32], lost: NDArray[np.float32], cover: float) -> Subjects:
+    """Find the separate subjects of a picture.
 
     Parameters
     ----------
@@ -40,20 +54,18 @@ def subjects(
         What `lost_detail` returns.
     cover : float
         The largest share of the picture that unusual parts may take.
-
-    Returns
-    -------
-    list of ndarray of shape (h, w), float32
-        1 inside the subject, 0 outside, at 40 to 64 px; empty where the picture is one texture.
     """
     small = resize(source, lost.shape[:2])
     mask = None
     if min(small.shape[:2]) >= 2 * PATCH:
         mask = things(np.concatenate([_smooth(small), lost], axis=2))
     if mask is None:
-        return _separate(unusual(source, cover))
+        return Subjects(tuple(_separate(unusual(source, cover))), on_ground=False)
     mask = filled(mask)
-    return [(dilate(one > 0, 1) & ((one > 0) | ~mask)).astype(np.float32) for one in _separate(mask)]
+    return Subjects(
+        tuple((dilate(one > 0, 1) & ((one > 0) | ~mask)).astype(np.float32) for one in _separate(mask)),
+        on_ground=True,
+    )
 
 
 def _separate(mask: NDArray[np.bool_]) -> list[NDArray[np.float32]]:

@@ -19,11 +19,12 @@ _TABLE: dict[str, tuple[tuple[float, float], ...]] = {
     "shift_cols": ((0, 0.02), (0.3, 0.07), (0.5, 0.25), (0.85, 0.32), (1, 0.4)),
     "out": ((0, 0.04), (0.5, 0.065), (0.85, 0.17), (1, 0.3)),
     "part": ((0, 0.0), (0.3, 0.0), (0.5, 1.0)),
-    "share": ((0, 0.0), (0.3, 0.05), (0.5, 0.2), (0.85, 0.26), (1, 0.4)),
+    "part_filling": ((0, 0.0), (0.3, 0.0), (0.5, 0.6), (0.85, 0.9), (1, 1.0)),
+    "share": ((0, 0.0), (0.3, 0.0), (0.5, 0.2), (0.85, 0.26), (1, 0.4)),
     "novelty": ((0, 1.0), (0.5, 1.5), (0.85, 3.0), (1, 4.0)),
     "zoom": ((0, 0.9), (0.6, 0.85), (0.85, 0.75), (1, 0.7)),
     "coarsest": ((0, 18), (0.3, 18), (0.5, 28), (1, 30)),
-    "candidates": ((0, 1), (0.3, 2), (0.4, 14), (1, 14)),
+    "candidates": ((0, 4), (0.3, 4), (0.4, 14), (1, 14)),
 }
 
 
@@ -49,6 +50,8 @@ class Knobs:
         How far a subject that the source cuts off may move out of the picture there, as a share of the side.
     part : float
         How far subjects and ground move apart, 0 (as one) to 1.
+    part_filling : float
+        The same where the subject fills the picture: it and what is around it belong together.
     share : float
         The new share of the arrangement (see `ipy_imgvar.engines.patch.novelty`) to aim at.
     novelty : float
@@ -69,6 +72,7 @@ class Knobs:
     shift_cols: float
     out: float
     part: float
+    part_filling: float
     share: float
     novelty: float
     zoom: float

@@ -145,7 +145,9 @@ def _on_ground(
     centre = (across.low + across.high) / 2
     rows = base * ratio[0] - (ratio[0] - 1) / 2 - down.high
     cols = (centre + aside.cols) * ratio[1] - (ratio[1] - 1) / 2 - centre
-    return Place(down.within(rows, ratio[0], out * _OUT_ABOVE), across.within(cols, ratio[1], out), whole.view)
+    return Place(
+        down.within(rows, ratio[0], out * _OUT_ABOVE), across.within(cols, ratio[1], out), whole.view
+    )
 
 
 def _footprint(mask: NDArray[np.float32], place: Place, ratio: tuple[float, float]) -> NDArray[np.bool_]:

@@ -107,7 +107,7 @@ class Composer:
         zooms = self._zooms(rng, number)
         pyramids = [self._levels(zoom) for zoom in zooms]
         layouts = [
-            self._layout(rng, levels[0], 1 if (number + trial // 2) % 2 else -1)
+            self._layout(rng, levels[0], 1 if (number + trial // 2) % 2 else -1, number)
             for trial, levels in enumerate(pyramids)
         ]
         if not _exact(pyramids[0]):
@@ -156,8 +156,8 @@ class Composer:
             )
         return self._pyramids[zoom]
 
-    def _layout(self, rng: np.random.Generator, level: Level, sign: int) -> Layout:
-        layout = draw(rng, self._knobs, level, sign)
+    def _layout(self, rng: np.random.Generator, level: Level, sign: int, number: int) -> Layout:
+        layout = draw(rng, self._knobs, level, sign=sign, number=number)
         return replace(layout, places=(Place(0.0, 0.0),)) if self._fixed else layout
 
 

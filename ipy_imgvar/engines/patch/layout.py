@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Layout", "draw"]
 
+_GOLDEN = 0.618
+"""Steps of this share of a whole spread any number of pictures evenly."""
+
 _TOGETHER = 0.04
 """How far a subject may be from where its ground goes and still count as a part of it, in widths."""
 
@@ -104,7 +107,7 @@ class Layout:
         return image
 
 
-def draw(rng: np.random.Generator, knobs: Knobs, level: Level, sign: int) -> Layout:
+def draw(rng: np.random.Generator, knobs: Knobs, level: Level, *, sign: int, number: int) -> Layout:
     """Draw one arrangement at random.
 
     Parameters
@@ -115,9 +118,14 @@ def draw(rng: np.random.Generator, knobs: Knobs, level: Level, sign: int) -> Lay
         The coarsest.
     sign : int
         1 or -1: the side to which the whole moves.
+    number : int
+        The picture's. Where all moves as one, how far is spread evenly over the pictures.
     """
     down = knobs.shift_rows * rng.uniform(-1, 1)
-    aside = sign * knobs.shift_cols * rng.uniform(0.4, 1)
+    share = rng.uniform(0.4, 1)
+    if not knobs.part:
+        share = 0.4 + 0.6 * (((share - 0.4) / 3 + number * _GOLDEN) % 1)
+    aside = sign * knobs.shift_cols * share
     ground = Place(down, aside)
     view = 0
     if knobs.part:

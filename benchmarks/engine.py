@@ -3,8 +3,8 @@
     python benchmarks/engine.py                       everything, a few minutes
     python benchmarks/engine.py --only speed          seconds, memory and the lower bound
     python benchmarks/engine.py --only quality        the table of figures by picture and strength
-    python benchmarks/engine.py --peer FOLDER         beside Efficient-GPNN (its repository; needs torch and
-    faiss)
+    python benchmarks/engine.py --only peer --peer FOLDER   beside Efficient-GPNN (its repository), with torch,
+                                                      torchvision, faiss-cpu, opencv and tqdm installed
 
 CPU seconds are the process's, after a warm-up on a small picture; each timing has its own process, so that
 the peak memory is its own.
@@ -27,7 +27,9 @@ from PIL import Image
 
 PHOTOGRAPHS = ("chelsea", "coffee", "astronaut", "rocket", "camera", "coins", "hubble_deep_field")
 SIZES = (256, 512, 1024)
-STRENGTHS = (0.2, 0.5, 0.8, 1.0)
+STRENGTHS = (0.2, 0.5, 0.8, 0.85, 1.0)
+PEER_PX = 250
+PEER_PICTURES = ("4", "6", "12", "14")
 QUALITY_PX = 256
 SEED = 7
 GREY = np.array([0.299, 0.587, 0.114])
@@ -37,11 +39,16 @@ def photograph(name: str, side_px: int) -> np.ndarray:
     """Return a photograph that ships with scikit-image, cut square, as float32 RGB, 0..1."""
     from skimage import data
 
-    picture = Image.fromarray(getattr(data, name)()).convert("RGB")
+    return square(Image.fromarray(getattr(data, name)()), side_px)
+
+
+def square(picture: Image.Image, side_px: int) -> np.ndarray:
+    """Return a picture cut square and reduced, as float32 RGB, 0..1."""
+    picture = picture.convert("RGB")
     short = min(picture.size)
     left, top = (picture.width - short) // 2, (picture.height - short) // 2
-    square = picture.crop((left, top, left + short, top + short)).resize((side_px, side_px), Image.LANCZOS)
-    return np.asarray(square, np.float32) / 255
+    cut = picture.crop((left, top, left + short, top + short)).resize((side_px, side_px), Image.LANCZOS)
+    return np.asarray(cut, np.float32) / 255
 
 
 def make(source: np.ndarray, n: int, strength: float, **options: bool) -> list[np.ndarray]:
@@ -191,7 +198,7 @@ def figures(source: np.ndarray, strength: float) -> dict[str, float | list[float
     pairs = [(left, right) for place, left in enumerate(turned) for right in turned[:place]]
     return {
         "swd": statistics.mean(patch_swd(source, one) for one in made),
-        "diversity": float(np.stack([grey(one) for one in made]).std(axis=0).mean() / grey(source).std()),
+        "diversity": spread(source, made),
         "1-ssim": 1
         - statistics.mean(
             structural_similarity(grey(source), grey(one), gaussian_weights=True, sigma=1.5, data_range=1)
@@ -259,41 +266,66 @@ def report_speed() -> None:
     )
 
 
-def report_peer(folder: Path) -> None:
-    """Run Efficient-GPNN (faiss IVF on the CPU) on one picture beside the engine."""
-    source = photograph("coffee", 250)
-    start = time.process_time()
-    ours = make(source, 4, 0.5, tone=False, flip=False)
-    our_seconds = (time.process_time() - start) / len(ours)
-    sys.path.insert(0, str(folder))
+def peer_pictures(source: np.ndarray, n: int) -> list[np.ndarray]:
+    """Return pictures made by Efficient-GPNN with the settings of its command line, on one thread."""
+    import faiss
     import torch
     from GPNN import generate
     from utils.image import get_pyramid_scales
     from utils.NN_modules import FaissIVF
 
-    reference = torch.from_numpy(np.moveaxis(source, -1, 0)[None].copy()) * 2 - 1
-    start = time.process_time()
-    made = generate(
-        reference,
-        FaissIVF(),
-        pyramid_scales=get_pyramid_scales(source.shape[0], 14, 0.75),
-        keys_blur_factor=0.75,
-        additive_noise_sigma=0.75,
-    )
-    seconds = time.process_time() - start
-    image = np.moveaxis(made[0].cpu().numpy(), 0, -1)
-    theirs = np.rint(np.clip((image + 1) / 2, 0, 1) * 255).astype(np.uint8)
-    print(f"\nEfficient-GPNN at 250 px: {seconds:.1f} CPU s, swd*1000 {patch_swd(source, theirs):.1f}")
-    print(
-        f"ours: {our_seconds:.2f} CPU s ({seconds / our_seconds:.0f} times faster), "
-        f"swd*1000 {statistics.mean(patch_swd(source, one) for one in ours):.1f}"
-    )
+    torch.set_num_threads(1)
+    faiss.omp_set_num_threads(1)
+    made = []
+    for seed in range(n):
+        torch.manual_seed(seed)
+        image = generate(
+            torch.from_numpy(np.moveaxis(source, -1, 0)[None].copy()) * 2 - 1,
+            FaissIVF(),
+            pyramid_scales=get_pyramid_scales(source.shape[0], 14, 0.75),
+            keys_blur_factor=0.75,
+            additive_noise_sigma=0.75,
+        )[0]
+        made.append(
+            np.rint(np.clip((np.moveaxis(image.numpy(), 0, -1) + 1) / 2, 0, 1) * 255).astype(np.uint8)
+        )
+    return made
+
+
+def spread(source: np.ndarray, made: list[np.ndarray]) -> float:
+    """Return the pictures' diversity: the standard deviation over them of each pixel, over the source's."""
+    return float(np.stack([grey(one) for one in made]).std(axis=0).mean() / grey(source).std())
+
+
+def report_peer(folder: Path) -> None:
+    """Run Efficient-GPNN (faiss IVF, one thread) and the engine on four of its pictures, without tone and flip."""
+    sys.path.insert(0, str(folder))
+    print(f"\nBeside Efficient-GPNN at {PEER_PX} px, n=4: CPU s a picture, swd*1000, diversity")
+    for name in PEER_PICTURES:
+        source = square(Image.open(folder / "images" / "SIGD16" / f"{name}.jpg"), PEER_PX)
+        start = time.process_time()
+        theirs = peer_pictures(source, 4)
+        seconds = (time.process_time() - start) / 4
+        swd = statistics.mean(patch_swd(source, one) for one in theirs)
+        print(f"image {name:>2}: peer {seconds:5.1f} s {swd:5.1f} {spread(source, theirs):.2f}", end="")
+        for strength in (0.5, 0.8):
+            make(source[:96, :96], 1, strength)
+            start = time.process_time()
+            ours = make(source, 4, strength, tone=False, flip=False)
+            our_seconds = (time.process_time() - start) / 4
+            swd = statistics.mean(patch_swd(source, one) for one in ours)
+            print(
+                f" | at {strength} {our_seconds:.2f} s ({seconds / our_seconds:.0f} times faster) "
+                f"{swd:5.1f} {spread(source, ours):.2f}",
+                end="",
+            )
+        print(flush=True)
 
 
 def main() -> None:
     """Parse the command line and print the reports asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=["speed", "quality"])
+    parser.add_argument("--only", choices=["speed", "quality", "peer"])
     parser.add_argument("--peer", type=Path, metavar="FOLDER", help="a checkout of Efficient-GPNN")
     parser.add_argument("--one", nargs=3, metavar=("SIDE", "N", "STRENGTH"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -301,9 +333,9 @@ def main() -> None:
         side_px, n, strength = chosen.one
         run_one(int(side_px), int(n), float(strength))
         return
-    if chosen.only != "quality":
+    if chosen.only in (None, "speed"):
         report_speed()
-    if chosen.only != "speed":
+    if chosen.only in (None, "quality"):
         report_quality()
     if chosen.peer:
         report_peer(chosen.peer)

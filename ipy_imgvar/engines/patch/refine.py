@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["dense", "fine"]
 
-_ROUNDS = 3
+_ROUNDS = 2
 _MENDED = 1
 _LEAPS_UP_TO = 300 * 400
 _CHUNK = 8_192

@@ -57,7 +57,7 @@ def make(count, *, size=(600, 400), name="cat.png", mode="RGB", **facts):
             Variation(data, source=Source(name), mime_type="image/png", size=size, index=index, seed=7)
             for index in range(1, count + 1)
         ],
-        **{"engine": "patch", "model": "patch-1", "elapsed": 1.25} | facts,
+        **{"engine": "patch", "model": "patch-2", "elapsed": 1.25} | facts,
     )
 
 
@@ -101,7 +101,7 @@ class TestHtml:
         text = Page(make(2)._repr_html_()).text
         assert "cat-1 · 600x400 · seed 7" in text
         assert "cat-2 · 600x400 · seed 7" in text
-        assert "2 pictures by patch (patch-1) · 1.2 s" in text
+        assert "2 pictures by patch (patch-2) · 1.2 s" in text
 
     def test_warnings_and_notes(self):
         """Warnings and notes are on the page, escaped."""
@@ -155,7 +155,7 @@ class TestHtml:
         """A run without a picture still says who and how it ended."""
         page = Page(make(0, status="failed")._repr_html_())
         assert page.images() == []
-        assert "0 pictures by patch (patch-1) · 1.2 s · failed" in page.text
+        assert "0 pictures by patch (patch-2) · 1.2 s · failed" in page.text
 
     def test_one_variation(self):
         """One `Variation` shows itself, without a line about a run."""
@@ -312,7 +312,7 @@ class TestText:
 
     def test_nothing_made(self):
         """A run without a picture has no table, only how it ended."""
-        assert gallery.text(make(0, status="failed", elapsed=0)) == "0 pictures by patch (patch-1) · failed"
+        assert gallery.text(make(0, status="failed", elapsed=0)) == "0 pictures by patch (patch-2) · failed"
 
     def test_control_characters(self):
         """A name can't send a terminal escape sequences, nor break the table's lines."""

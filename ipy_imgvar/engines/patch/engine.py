@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["PatchEngine"]
 
 #: The version of the method: the same one makes the same bytes of the same image, seed and settings.
-_MODEL: Final = "patch-1"
+_MODEL: Final = "patch-2"
 _MIN_SIDE_PX, _MAX_SIDE_PX = 64, 2048
 #: The engine's own options and what they are when left out.
 _OPTIONS: Final = {"flip": True, "tone": True}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Place", "can_shrink", "placed", "sunk"]
 
-_CUT = 0.08
+_CUT = 0.03
 """How far a subject that the source's border cuts off may move away from it, as a share of the side."""
 
 _OUT_ABOVE = 0.3

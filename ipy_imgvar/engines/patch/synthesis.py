@@ -4,19 +4,20 @@ The method is that of Granot et al., "Drop the GAN" (CVPR 2022): from coarse to 
 output is replaced by its nearest neighbour among the source's patches, and overlaps are averaged.
 Departures, and why:
 
-- Unusual regions are kept whole and placed first (`keep`, `layout`), since plain matching scrambles faces.
-  They move against the ground, and where mirroring is allowed each may be mirrored without the other: this,
-  not the noise, is what makes an arrangement new.
+- Things on a ground, or else the most unusual part, are kept whole and placed first (`keep`, `placing`), since
+  plain matching scrambles faces. They move against the ground and, where they are many, against each other; the
+  ground's horizon may sink or rise. This, not the noise, is what makes an arrangement new.
 - Above strength 0.3 the search begins at about 30 px instead of 15, where a patch sees half the picture and
-  puts everything back in its old place.
+  puts everything back in its old place. What that size loses (masts, wires) is matched as one more channel.
 - Ground away from a subject may not use what lies at a subject's outline, so that no half head is left
   behind.
-- Several layouts are tried at the coarsest level, and one that is a moved copy is not chosen (`novelty`).
+- Several layouts are tried at the coarsest level. One that is a moved copy of the source or of a sibling is
+  not chosen (`novelty`).
 - Exact matching only where the levels are tiny; above, the field is inherited and mended along its seams,
   since everything else is a copy already. There a pixel shows the one patch centred on it, without a vote:
   averages at seams cost sharpness and hide nothing.
-- Re-framing (a smaller source in a full canvas) only below strength 0.4: above, arrangements differ without
-  it.
+- A smaller source in a full canvas (re-framing) for every third picture below strength 0.4, and as some of
+  the candidates above 0.6 where there is a ground to extend.
 
 It cannot invent content, pose or style. Reading requests and writing files is `engine`'s job.
 """

@@ -1,6 +1,9 @@
 import numpy as np
 
-from ipy_imgvar.engines.patch.novelty import new_share
+from ipy_imgvar.engines.patch.arrange import Arrangement
+from ipy_imgvar.engines.patch.field import Field
+from ipy_imgvar.engines.patch.knobs import knobs
+from ipy_imgvar.engines.patch.novelty import best, new_share
 from ipy_imgvar.engines.patch.resize import resize
 
 
@@ -23,3 +26,33 @@ def test_flat_pictures_do_not_divide_by_zero():
     """A picture of one colour correlates with nothing."""
     flat = np.zeros((20, 20, 3), np.float32)
     assert new_share(flat, flat) == 1
+
+
+def arrangement(image, cost):
+    """Return an arrangement that looks like an image."""
+    nothing = np.zeros((1, 1), np.int32)
+    return Arrangement(image, Field(nothing, nothing, (7, 7), (7, 7)), cost)
+
+
+def test_a_moved_copy_is_not_taken_for_being_cheap(photograph):
+    """At medium the new arrangement wins although the moved copy costs nothing; at subtle it need not."""
+    source = photograph("coffee", 36)
+    other = photograph("chelsea", 36)
+    candidates = [arrangement(np.roll(source, 2, axis=1), 0.001), arrangement(other, 0.01)]
+    assert best(candidates, source, [], knobs(0.5), [0, 0]) == 1
+    assert best(candidates, source, [], knobs(0.1), [0, 0]) == 0
+
+
+def test_a_copy_of_a_sibling_is_not_taken(photograph):
+    """Of two that cost the same, the one that no sibling shows yet is carried on."""
+    source, shown, other = (photograph(name, 36) for name in ("coffee", "chelsea", "astronaut"))
+    candidates = [arrangement(shown, 0.01), arrangement(other, 0.01)]
+    assert best(candidates, source, [shown], knobs(0.5), [0, 0]) == 1
+    assert best(candidates, source, [other], knobs(0.5), [0, 0]) == 0
+
+
+def test_a_handicap_counts_as_cost(photograph):
+    """Of two that are alike, the one without a handicap is carried on."""
+    source, other = photograph("coffee", 36), photograph("chelsea", 36)
+    candidates = [arrangement(other, 0.01), arrangement(other, 0.01)]
+    assert best(candidates, source, [], knobs(0.85), [0.4, 0]) == 1

@@ -35,7 +35,7 @@ def random_source(rng, height, width, channels):
 
 @given(
     st.integers(0, 2**32 - 1),
-    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)) | st.tuples(st.integers(7, 130), st.integers(41, 130)),
     st.sampled_from([1, 3, 4]),
     st.floats(0, 1),
     st.integers(0, 2**63),
@@ -268,6 +268,40 @@ def test_statistics_on_a_photograph(photograph):
             [new_share(resize(picture, (32, 32)), resize(source, (32, 32))) for picture in made]
         )
     assert apart[0.1] < 0.1 < apart[0.6]
+
+
+@pytest.mark.parametrize(("strength", "median", "least"), [(0.5, 0.1, 0.03), (0.85, 0.18, 0.04)])
+def test_arrangements_are_new(photograph, strength, median, least):
+    """Pictures are not the source moved, zoomed or mirrored: the stronger, the less."""
+    shares = []
+    for name in ("astronaut", "coffee", "coins", "chelsea", "rocket"):
+        source = photograph(name, 128)
+        made = pictures(source, n=3, strength=strength, tone=False)
+        small = [resize(picture / np.float32(255), (40, 40)) for picture in made]
+        shares += [new_share(picture, resize(source, (40, 40))) for picture in small]
+    assert np.median(shares) > median
+    assert min(shares) > least
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.5, 0.85])
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "coins"])
+def test_siblings_differ(photograph, name, strength):
+    """No two pictures of a call are nearly the same."""
+    made = [
+        picture.astype(float)
+        for picture in pictures(photograph(name, 128), n=3, strength=strength, tone=False)
+    ]
+    for left, right in ((0, 1), (0, 2), (1, 2)):
+        assert np.abs(made[left] - made[right]).mean() > 6
+
+
+def test_a_tripod_keeps_its_legs(photograph):
+    """What stands on something thin stands on it in the picture too, moved or mirrored."""
+    source = photograph("camera", 160)
+    legs = source[105:155, 75:125].mean(axis=2)
+    for picture in pictures(source, n=3, strength=0.5, tone=False):
+        grey = picture.mean(axis=2)
+        assert max(match_template(grey, one).max() for one in (legs, legs[:, ::-1])) > 0.8
 
 
 def test_retargeting_shows_the_subject_once_more_or_less(photograph):

@@ -11,7 +11,7 @@ from .arrange import force, force_field
 from .patches import PATCH, RADIUS, project
 from .regions import dilate
 from .search import patch_match
-from .vote import copy, vote
+from .vote import copy, vote, vote_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +25,7 @@ __all__ = ["dense", "fine"]
 
 _ROUNDS = 2
 _MENDED = 1
+_FEATHERED_PX = 400
 _LEAPS_UP_TO = 300 * 400
 _CHUNK = 8_192
 
@@ -60,17 +61,23 @@ def dense(
 
 
 def fine(
-    field: Field, level: Level, rng: np.random.Generator, workers: Workers
+    field: Field, level: Level, rng: np.random.Generator, workers: Workers, *, last: bool
 ) -> tuple[Field, NDArray[np.uint64]]:
     """Inherit a field at a large level, mend it along its seams, and show it.
 
     Features are computed where they are asked for: seams are a small part of a large picture.
 
+    Parameters
+    ----------
+    last : bool
+        Whether nothing follows: then seams are feathered, from 400 px on by one pixel more to either side for
+        every 400. Below, and between levels, an average would only cost sharpness.
+
     Returns
     -------
     Field
     ndarray of shape level.output, uint64
-        Packed pixels, each a copy: averages at seams would only blur texture, since a good seam needs none.
+        Packed pixels, each a copy, or a vote near a feathered seam.
     """
     field = field.enlarged(level.output, level.sheet)
     words = copy(level.packed, field, workers)
@@ -84,7 +91,13 @@ def fine(
         _jumps(rng, len(movable), level, 2 if words.size <= _LEAPS_UP_TO else 0),
         view=level.size[1],
     )
-    return field, copy(level.packed, field, workers)
+    words = copy(level.packed, field, workers)
+    reach = min(RADIUS, min(level.output) // _FEATHERED_PX)
+    if last and reach:
+        near = dilate(np.pad(field.seams(), RADIUS, mode="edge"), reach)
+        pixels = np.flatnonzero(near)
+        words.reshape(-1)[pixels] = vote_at(level.packed, field, pixels, reach, workers)
+    return field, words
 
 
 def _features_at(

@@ -14,8 +14,8 @@ Departures, and why:
 - Several layouts are tried at the coarsest level. One that is a moved copy of the source or of a sibling is
   not chosen (`novelty`).
 - Exact matching only where the levels are tiny; above, the field is inherited and mended along its seams,
-  since everything else is a copy already. There a pixel shows the one patch centred on it, without a vote:
-  averages at seams cost sharpness and hide nothing.
+  since everything else is a copy already. There a pixel shows the one patch centred on it, without a vote;
+  only the last level's seams are feathered, by a few pixels where the picture is large.
 - A smaller source in a full canvas (re-framing) for every third picture below strength 0.4, and as some of
   the candidates above 0.6 where there is a ground to extend.
 
@@ -191,8 +191,9 @@ class _Run:
             if asked[0] * asked[1] <= _DENSE_PATCHES:
                 field, image = dense(field, composition.layout, level, rng, self.workers)
             else:
-                field, words = fine(field, level, rng, self.workers)
-                if place + 1 == len(levels):
+                last = place + 1 == len(levels)
+                field, words = fine(field, level, rng, self.workers, last=last)
+                if last:
                     image = unpack(words, channels)
         return image
 

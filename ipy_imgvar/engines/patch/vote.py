@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .field import Field
     from .workers import Workers
 
-__all__ = ["LANES", "SCALE", "copy", "pack", "unpack", "vote"]
+__all__ = ["LANES", "SCALE", "copy", "pack", "unpack", "vote", "vote_at"]
 
 LANES = 4
 """Channels to a word."""
@@ -98,6 +98,53 @@ def copy(packed: NDArray[np.uint64], field: Field, workers: Workers) -> NDArray[
         np.take(packed, flat[top : top + band], out=words[top : top + band], mode="clip")
 
     workers.each(run, range(0, field.output[0], band))
+    return words
+
+
+def vote_at(
+    packed: NDArray[np.uint64], field: Field, pixels: NDArray[np.intp], reach: int, workers: Workers
+) -> NDArray[np.uint64]:
+    """Average the covering patches at some output pixels only.
+
+    Parameters
+    ----------
+    packed : ndarray of shape (H * W,), uint64
+        The source.
+    field : Field
+    pixels : ndarray of shape (M,), intp
+        Flat output pixels.
+    reach : int
+        How far from a patch's centre its pixels count, 0 to 3: 3 asks all 49 covering patches.
+    workers : Workers
+
+    Returns
+    -------
+    ndarray of shape (M,), uint64
+    """
+    first = _first_pixels(field).reshape(-1)
+    rows, cols = field.rows.shape
+    stride = field.source[1]
+    width = field.output[1]
+    words = np.empty(len(pixels), np.uint64)
+    offsets = range(RADIUS - reach, RADIUS + reach + 1)
+    share = np.uint64(len(offsets) ** 2)
+
+    def run(start: int) -> None:
+        row, col = np.divmod(pixels[start : start + _CHUNK], width)
+        total = np.zeros(len(row), np.uint64)
+        tops = [np.clip(row - offset, 0, rows - 1) for offset in offsets]
+        lefts = [np.clip(col - offset, 0, cols - 1) for offset in offsets]
+        for top in tops:
+            line = top * cols
+            inside = np.asarray(col + (row - top) * stride)
+            for left in lefts:
+                total += packed[first[line + left] + (inside - left)]
+        lanes = total.view(np.uint16)
+        lanes += np.uint16(share // np.uint64(2))
+        lanes //= np.uint16(share)
+        words[start : start + _CHUNK] = total
+
+    workers.each(run, range(0, len(pixels), _CHUNK))
     return words
 
 

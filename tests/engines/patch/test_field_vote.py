@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from ipy_imgvar.engines.patch.field import Field
 from ipy_imgvar.engines.patch.patches import grid
 from ipy_imgvar.engines.patch.regions import dilate
-from ipy_imgvar.engines.patch.vote import copy, pack, unpack, vote
+from ipy_imgvar.engines.patch.vote import copy, pack, unpack, vote, vote_at
 from ipy_imgvar.engines.patch.workers import Workers
 
 sizes = st.integers(8, 24)
@@ -44,15 +44,17 @@ def test_vote_is_the_mean_of_overlapping_patches(seed, known_shape, shape, chann
     np.testing.assert_allclose(vote(pack(image), field, channels), brute_vote(image, field), atol=1e-3)
 
 
-@given(sizes, sizes)
+@given(sizes, sizes, st.sampled_from([0, 1, 2, 3]))
 @settings(max_examples=20, deadline=None)
-def test_the_identity_shows_the_source(height, width):
-    """A copy of an undisplaced field is the source, to the bit."""
+def test_the_identity_shows_the_source(height, width, reach):
+    """Copies and votes of an undisplaced field are the source, to the bit."""
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.float32) / 255
     field = identity((height, width))
     packed = pack(image)
     copied = copy(packed, field, Workers(1, None))
+    voted = vote_at(packed, field, np.arange(height * width), reach, Workers(1, None))
     np.testing.assert_array_equal(copied.reshape(-1), packed)
+    np.testing.assert_array_equal(voted, packed)
     np.testing.assert_array_equal(np.rint(unpack(copied, 3) * 255), np.rint(image * 255))
 
 

@@ -159,7 +159,9 @@ def _straight(layout: Layout, level: Level) -> Field:
     height, width = level.size
     return Field.from_positions(
         (rows[inner, inner] * height).astype(np.int32) - RADIUS,
-        (cols[inner, inner] * width).astype(np.int32) + layout.ground.view * width - RADIUS,
+        # Within its view: a patch across two would show the border mirrored.
+        np.clip((cols[inner, inner] * width).astype(np.int32) - RADIUS, 0, width - PATCH)
+        + layout.ground.view * width,
         level.output,
         level.sheet,
     )

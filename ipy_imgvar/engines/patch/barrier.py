@@ -22,8 +22,15 @@ __all__ = ["barrier_distance", "things"]
 _PASSES = 2
 _DECIDING_SIDE = 2
 _CLEAR = 0.45
+"""How near ground may be, as a share of what things are away. This and the next were chosen by eye on sixteen
+photographs: coins, cows and a tripod pass, a cat's face and a plate do not."""
+
 _CLEARER = 0.6
+"""The same between what is far and what is farther, where a sky that brightens towards the ground is far too."""
+
 _LARGEST = 0.55
+"""The share of the picture above which what was found is not on a ground but all there is."""
+
 _UNREACHED = np.float32(1e3)
 
 

@@ -116,17 +116,28 @@ class Composer:
         for layout, levels in zip(layouts, pyramids, strict=True):
             start, smallest = layout.start(levels[0]), levels[: _smallest(levels)]
             candidates.append(descend(start, layout, smallest, self._knobs, workers))
-        colours = self._source.shape[2]
-        known = self._levels(1.0)
-        reference = known[_smallest(known) - 1].image[..., :colours]
-        handicaps = [_SHRUNK * (zoom < 1) for zoom in zooms]
-        chosen = best(candidates, reference, self._siblings, self._knobs, handicaps)
+        chosen = self._best(candidates, zooms)
         layout, found, levels = layouts[chosen], candidates[chosen], pyramids[chosen]
-        self._siblings.append(found.image[..., :colours])
         exact = _exact(levels)
         if len(exact) > _smallest(levels):
             found = descend(found.image, layout, exact[_smallest(levels) :], self._knobs, workers)
         return Composition(found, layout, levels[len(exact) :], rng)
+
+    def _best(self, candidates: list[Arrangement], zooms: list[float]) -> int:
+        """Return which candidate to carry on, and remember what it looks like."""
+        colours = self._source.shape[2]
+        levels = self._levels(1.0)
+        level = levels[_smallest(levels) - 1]
+        # The levels of a smaller source have other sizes.
+        images = [resize(candidate.image[..., :colours], level.output) for candidate in candidates]
+        usual = float(np.median([candidate.cost for candidate in candidates])) + 1e-6
+        costs = [
+            candidate.cost / usual + _SHRUNK * (zoom < 1)
+            for candidate, zoom in zip(candidates, zooms, strict=True)
+        ]
+        chosen = best(images, costs, level.image[..., :colours], self._siblings, self._knobs)
+        self._siblings.append(images[chosen])
+        return chosen
 
     def _zooms(self, rng: np.random.Generator, number: int) -> list[float]:
         """Return the scale of the source for each candidate of a picture."""
@@ -157,8 +168,8 @@ class Composer:
         return self._pyramids[zoom]
 
     def _layout(self, rng: np.random.Generator, level: Level, sign: int, number: int) -> Layout:
-        layout = draw(rng, self._knobs, level, sign=sign, number=number)
-        return replace(layout, places=(Place(0.0, 0.0),)) if self._fixed else layout
+        fixed = (Place(0.0, 0.0),) if self._fixed else None
+        return draw(rng, self._knobs, level, sign=sign, number=number, fixed=fixed)
 
 
 def _knobs(strength: float, *, same_shape: bool) -> Knobs:

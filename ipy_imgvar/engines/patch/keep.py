@@ -24,8 +24,12 @@ __all__ = ["Subjects", "lost_detail", "subjects"]
 _COMPARED_PX = 64
 _FINE_PX = 256
 _WEIGHT = np.float32(2)
+"""What lost detail counts beside a colour: enough that a tripod is one with its head, found by eye."""
 _SMALLEST = 0.003
+"""The share of the picture below which something is ground: a dozen pixels at 64 px."""
+
 _MOST = 24
+"""How many subjects are placed one by one; smaller ones are ground."""
 
 
 class Subjects(NamedTuple):
@@ -59,13 +63,12 @@ def subjects(source: NDArray[np.float32], lost: NDArray[np.float32], cover: floa
     mask = None
     if min(small.shape[:2]) >= 2 * PATCH:
         mask = things(np.concatenate([_smooth(small), lost], axis=2))
-    if mask is None:
+    mask = None if mask is None else filled(mask)
+    apart = [] if mask is None else _separate(mask)
+    if mask is None or not apart:
         return Subjects(tuple(_separate(unusual(source, cover))), on_ground=False)
-    mask = filled(mask)
-    return Subjects(
-        tuple((dilate(one > 0, 1) & ((one > 0) | ~mask)).astype(np.float32) for one in _separate(mask)),
-        on_ground=True,
-    )
+    grown = (dilate(one > 0, 1) & ((one > 0) | ~mask) for one in apart)
+    return Subjects(tuple(one.astype(np.float32) for one in grown), on_ground=True)
 
 
 def _separate(mask: NDArray[np.bool_]) -> list[NDArray[np.float32]]:

@@ -15,6 +15,7 @@ _TABLE: dict[str, tuple[tuple[float, float], ...]] = {
     "prior_rows": ((0, 0.4), (0.5, 0.2), (0.8, 0.12), (1, 0.08)),
     "prior_cols": ((0, 0.2), (0.5, 0.03), (0.8, 0.01), (1, 0.005)),
     "warp": ((0, 0.02), (0.5, 0.03), (1, 0.05)),
+    # Below 0.25, where the ground would fold (`placing.sunk`).
     "shift_rows": ((0, 0.01), (0.3, 0.03), (0.5, 0.05), (0.85, 0.16), (1, 0.2)),
     "shift_cols": ((0, 0.02), (0.3, 0.07), (0.5, 0.25), (0.85, 0.32), (1, 0.4)),
     "out": ((0, 0.04), (0.5, 0.065), (0.85, 0.2), (1, 0.3)),
@@ -57,7 +58,9 @@ class Knobs:
     novelty : float
         What missing that aim altogether counts, in usual costs of a candidate.
     zoom : float
-        The smaller scale at which the source may be shown, above strength 0.6.
+        The smaller scale at which the source may be shown, from strength 0.6.
+    coarsest : int
+        The short side, in pixels, at which the search begins.
     candidates : int
         Arrangements tried per picture.
     """

@@ -27,7 +27,7 @@ _GOLDEN = 0.618
 """Steps of this share of a whole spread any number of pictures evenly."""
 
 _TOGETHER = 0.04
-"""How far a subject may be from where its ground goes and still count as a part of it, in widths."""
+"""How far aside a subject may be from where its ground goes and still count as a part of it, in widths."""
 
 _MIRRORED = 0.5
 _BOLDNESS = (0.3, 1.7)
@@ -107,7 +107,15 @@ class Layout:
         return image
 
 
-def draw(rng: np.random.Generator, knobs: Knobs, level: Level, *, sign: int, number: int) -> Layout:
+def draw(
+    rng: np.random.Generator,
+    knobs: Knobs,
+    level: Level,
+    *,
+    sign: int,
+    number: int,
+    fixed: tuple[Place, ...] | None = None,
+) -> Layout:
     """Draw one arrangement at random.
 
     Parameters
@@ -120,6 +128,8 @@ def draw(rng: np.random.Generator, knobs: Knobs, level: Level, *, sign: int, num
         1 or -1: the side to which the whole moves.
     number : int
         The picture's. Where all moves as one, how far is spread evenly over the pictures.
+    fixed : tuple of Place or None
+        Where the subjects are, if that is not to be drawn.
     """
     down = knobs.shift_rows * rng.uniform(-1, 1)
     share = rng.uniform(0.4, 1)
@@ -131,11 +141,11 @@ def draw(rng: np.random.Generator, knobs: Knobs, level: Level, *, sign: int, num
     if knobs.part:
         ground = Place(down, aside - sign * knobs.part * rng.uniform(0.1, 0.6), _view(rng, level))
         view = _view(rng, level) if knobs.part >= _TURNED_FROM else ground.view
-    places = placed(rng, knobs, level, Place(down, aside, view))
+    places = fixed or tuple(placed(rng, knobs, level, Place(down, aside, view)))
     bend = rng.normal(0, knobs.warp, (5, 5, 2)).astype(np.float32)
     boldness = rng.uniform(*_BOLDNESS) if knobs.part else 1.0
     noise = rng.normal(0, knobs.noise / 2 * boldness, (*level.output, level.channels)).astype(np.float32)
-    return Layout(tuple(places), ground, min(1.0, knobs.fade * boldness), bend, noise)
+    return Layout(places, ground, min(1.0, knobs.fade * boldness), bend, noise)
 
 
 def _view(rng: np.random.Generator, level: Level) -> int:

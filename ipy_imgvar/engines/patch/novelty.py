@@ -12,13 +12,12 @@ from .resize import resize
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .arrange import Arrangement
     from .knobs import Knobs
 
 __all__ = ["best", "new_share"]
 
 _INNER = 0.8
-_ZOOMS = (1.0, 0.9, 0.8)
+_ZOOMS = (1.0, 0.9, 0.8, 0.7)
 _AGAINST_SIBLINGS = 0.6
 _SIBLINGS_APART = 0.06
 """How far two siblings should be apart, as a mean absolute difference."""
@@ -30,7 +29,7 @@ _COPY = 0.06
 def new_share(image: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
     """Return 1 minus the best correlation of the reference's inner 80 % with the image.
 
-    All shifts, three zooms from 0.8 to 1, and mirroring are tried.
+    All shifts, four zooms from 0.7 to 1, and mirroring are tried.
 
     Parameters
     ----------
@@ -68,46 +67,41 @@ def _best(image: NDArray[np.float32], template: NDArray[np.float32]) -> float:
 
 
 def best(
-    candidates: list[Arrangement],
+    images: list[NDArray[np.float32]],
+    costs: list[float],
     source: NDArray[np.float32],
     siblings: list[NDArray[np.float32]],
     knobs: Knobs,
-    handicaps: list[float],
 ) -> int:
     """Return the index of the candidate to carry on.
 
-    A candidate loses for its cost over the usual one, and for being nearer than wanted to the source or to
-    a sibling. Beyond that more novelty earns nothing, so that the cost decides among those that are new
-    enough.
+    A candidate loses for its cost, and for being nearer than wanted to the source or to a sibling. Beyond
+    that more novelty earns nothing, so that the cost decides among those that are new enough.
 
     Parameters
     ----------
-    candidates : list of Arrangement
-        All at one level.
+    images : list of ndarray of shape (h, w, C), float32
+        The candidates, all at the scale of `source`.
+    costs : list of float
+        What each candidate costs, 1 being usual.
     source : ndarray of shape (H, W, C), float32
-        The source at that level.
+        A small copy (about 30 px).
     siblings : list of ndarray of shape (h, w, C), float32
-        What was chosen for the pictures before.
+        What was chosen for the pictures before, at the same scale.
     knobs : Knobs
         The new share to aim at (0: a moved copy will do), and how much missing it counts.
-    handicaps : list of float
-        What each candidate loses besides.
     """
-    usual = float(np.median([candidate.cost for candidate in candidates])) + 1e-6
     scores = []
-    for candidate, handicap in zip(candidates, handicaps, strict=True):
-        image = candidate.image[..., : source.shape[2]]
+    for image, cost in zip(images, costs, strict=True):
         lacking = _AGAINST_SIBLINGS * max((_near(image, one, knobs.share) for one in siblings), default=0.0)
         if knobs.share:
             share = new_share(image, source)
             lacking += max(0.0, 1 - share / knobs.share) + max(0.0, 1 - share / _COPY)
-        scores.append(candidate.cost / usual + handicap + knobs.novelty * lacking)
+        scores.append(cost + knobs.novelty * lacking)
     return int(np.argmin(scores))
 
 
 def _near(image: NDArray[np.float32], sibling: NDArray[np.float32], aim: float) -> float:
     """Return how much two siblings lack: 0 where they are far enough apart, in place and as arrangements."""
-    if image.shape != sibling.shape:
-        sibling = resize(sibling, image.shape[:2])
     apart = float(np.abs(image - sibling).mean()) / _SIBLINGS_APART
     return max(0.0, 1 - (min(apart, new_share(image, sibling) / aim) if aim else apart))

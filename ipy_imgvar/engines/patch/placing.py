@@ -25,6 +25,9 @@ _CUT = 0.03
 _OUT_ABOVE = 0.3
 """How far a subject may leave the picture above and below, compared with the sides: heads are above."""
 
+_DOWN, _ASIDE = 0.12, 0.5
+"""How far a subject may move from where all would go together: ground recedes upward, so less up and down."""
+
 _TRIES = 12
 
 
@@ -90,7 +93,7 @@ def sunk(down: NDArray[np.float32], amount: float) -> NDArray[np.float32]:
     """Return the source's height for heights of the output, 0..1, where the middle has sunk by `amount`.
 
     Top and bottom stay, so that what is between is stretched on one side and pressed together on the other,
-    and nothing has to be repeated at a border.
+    and nothing has to be repeated at a border. Below 0.25 it does not fold.
     """
     return down - np.float32(4 * amount) * down * (1 - down)
 
@@ -123,7 +126,9 @@ def placed(rng: np.random.Generator, knobs: Knobs, level: Level, whole: Place) -
         least = np.inf
         for trial in range(_TRIES):
             reach = knobs.part * (1 - trial / _TRIES) if places else 0.0
-            aside = Place(rng.uniform(-0.12, 0.12) * reach, whole.cols + rng.uniform(-0.5, 0.5) * reach)
+            aside = Place(
+                rng.uniform(-_DOWN, _DOWN) * reach, whole.cols + rng.uniform(-_ASIDE, _ASIDE) * reach
+            )
             found = _on_ground(seen, whole, aside, ratio, knobs.out * rng.uniform(0.5, 1))
             shown = _footprint(seen, found, ratio)
             covered = int((shown & taken).sum()) if taken.size else 0

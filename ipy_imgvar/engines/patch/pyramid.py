@@ -202,7 +202,7 @@ def pyramid(
     """Return the levels, coarsest first.
 
     The scale halves from the full size until the short side is at most 90, then shrinks by 0.75 until it is
-    at most 18: large steps where only detail is added, small ones where the arrangement is found.
+    at most `coarsest`: large steps where only detail is added, small ones where the arrangement is found.
 
     Parameters
     ----------

@@ -66,7 +66,9 @@ def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def otsu(values: NDArray[np.float32]) -> float:
-    """Return the threshold that separates two classes best (Otsu 1979)."""
+    """Return the threshold that separates two classes best (Otsu 1979); the value itself where there is one."""
+    if values.size == 1:
+        return float(values.reshape(-1)[0])
     ordered = np.sort(values.reshape(-1)).astype(np.float64)
     size = ordered.size
     low = np.arange(1, size)

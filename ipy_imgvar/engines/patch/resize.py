@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["fitted", "nearest", "resize"]
+__all__ = ["fitted", "resize"]
 
 Taps: TypeAlias = "tuple[tuple[NDArray[np.intp], NDArray[np.float32]], ...]"
 
@@ -51,11 +51,6 @@ def fitted(source: NDArray[np.float32], short_px: int) -> tuple[int, int]:
     height, width = source.shape[:2]
     scale = min(1.0, short_px / min(height, width), short_px * (1.2 / (height * width)) ** 0.5)
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def nearest(size_in: int, size_out: int) -> NDArray[np.intp]:
-    """Return, for every index of an axis of `size_out`, the index of the nearest sample among `size_in`."""
-    return (np.arange(size_out) * 2 + 1) * size_in // (2 * size_out)
 
 
 def _halve(image: NDArray[np.float32]) -> NDArray[np.float32]:

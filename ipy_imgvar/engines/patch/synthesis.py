@@ -11,13 +11,13 @@ Departures, and why:
   puts everything back in its old place. What that size loses (masts, wires) is matched as one more channel.
 - Ground away from a subject may not use what lies at a subject's outline, so that no half head is left
   behind.
-- Several layouts are tried at the coarsest level. One that is a moved copy of the source or of a sibling is
+- Several layouts are tried at the smallest levels. One that is a moved copy of the source or of a sibling is
   not chosen (`novelty`).
 - Exact matching only where the levels are tiny; above, the field is inherited and mended along its seams,
   since everything else is a copy already. There a pixel shows the one patch centred on it, without a vote;
   only the last level's seams are feathered, by a few pixels where the picture is large.
 - A smaller source in a full canvas (re-framing) for every third picture below strength 0.4, and as some of
-  the candidates above 0.6 where there is a ground to extend.
+  the candidates from 0.6 where there is a ground to extend.
 
 It cannot invent content, pose or style. Reading requests and writing files is `engine`'s job.
 """

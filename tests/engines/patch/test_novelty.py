@@ -1,7 +1,5 @@
 import numpy as np
 
-from ipy_imgvar.engines.patch.arrange import Arrangement
-from ipy_imgvar.engines.patch.field import Field
 from ipy_imgvar.engines.patch.knobs import knobs
 from ipy_imgvar.engines.patch.novelty import best, new_share
 from ipy_imgvar.engines.patch.resize import resize
@@ -28,31 +26,24 @@ def test_flat_pictures_do_not_divide_by_zero():
     assert new_share(flat, flat) == 1
 
 
-def arrangement(image, cost):
-    """Return an arrangement that looks like an image."""
-    nothing = np.zeros((1, 1), np.int32)
-    return Arrangement(image, Field(nothing, nothing, (7, 7), (7, 7)), cost)
-
-
 def test_a_moved_copy_is_not_taken_for_being_cheap(photograph):
     """At medium the new arrangement wins although the moved copy costs nothing; at subtle it need not."""
     source = photograph("coffee", 36)
     other = photograph("chelsea", 36)
-    candidates = [arrangement(np.roll(source, 2, axis=1), 0.001), arrangement(other, 0.01)]
-    assert best(candidates, source, [], knobs(0.5), [0, 0]) == 1
-    assert best(candidates, source, [], knobs(0.1), [0, 0]) == 0
+    images = [np.roll(source, 2, axis=1), other]
+    assert best(images, [0.1, 1], source, [], knobs(0.5)) == 1
+    assert best(images, [0.1, 1], source, [], knobs(0.1)) == 0
 
 
 def test_a_copy_of_a_sibling_is_not_taken(photograph):
     """Of two that cost the same, the one that no sibling shows yet is carried on."""
     source, shown, other = (photograph(name, 36) for name in ("coffee", "chelsea", "astronaut"))
-    candidates = [arrangement(shown, 0.01), arrangement(other, 0.01)]
-    assert best(candidates, source, [shown], knobs(0.5), [0, 0]) == 1
-    assert best(candidates, source, [other], knobs(0.5), [0, 0]) == 0
+    assert best([shown, other], [1, 1], source, [shown], knobs(0.5)) == 1
+    assert best([shown, other], [1, 1], source, [other], knobs(0.5)) == 0
 
 
-def test_a_handicap_counts_as_cost(photograph):
-    """Of two that are alike, the one without a handicap is carried on."""
-    source, other = photograph("coffee", 36), photograph("chelsea", 36)
-    candidates = [arrangement(other, 0.01), arrangement(other, 0.01)]
-    assert best(candidates, source, [], knobs(0.85), [0.4, 0]) == 1
+def test_a_smaller_copy_is_not_new(photograph):
+    """The source shown at three quarters is a moved copy too."""
+    source = photograph("astronaut", 40)
+    smaller = np.pad(resize(source, (30, 30)), ((5, 5), (5, 5), (0, 0)), mode="edge")
+    assert new_share(smaller, source) < 0.15

@@ -11,6 +11,7 @@ from skimage.feature import match_template
 from threadpoolctl import threadpool_info
 
 from ipy_imgvar.engines.patch import synthesis
+from ipy_imgvar.engines.patch.compose import Composer
 from ipy_imgvar.engines.patch.novelty import new_share
 from ipy_imgvar.engines.patch.resize import resize
 from ipy_imgvar.engines.patch.synthesis import is_flat, synthesise
@@ -111,6 +112,33 @@ def test_what_the_caller_keeps_stays(small, strength, channels):
     for picture in pictures(source, n=3, strength=strength, keep=keep):
         np.testing.assert_array_equal(picture[keep], np.rint(straight[keep] * 255).astype(np.uint8))
         assert (picture[~keep] != np.rint(straight[~keep] * 255)).any()
+
+
+def test_a_mask_that_keeps_nothing_is_no_mask_to_fail_on(small):
+    """Nothing marked: all of it may be rearranged."""
+    nothing = np.zeros(small.shape[:2], bool)
+    assert pictures(small, keep=nothing)[0].shape == small.shape
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.5, 0.85])
+@pytest.mark.parametrize(("side_px", "dot_px"), [(72, 1), (128, 2), (192, 3), (192, 6)])
+def test_a_dot_on_a_plain_ground_works(side_px, dot_px, strength):
+    """One hot pixel, a star, a small logo: too small for a subject, and no reason to fail."""
+    source = np.full((side_px, side_px, 3), 0.1, np.float32)
+    source[side_px // 3 : side_px // 3 + dot_px, side_px // 2 : side_px // 2 + dot_px] = 1
+    assert len(pictures(source, strength=strength, n=2)) == 2
+
+
+def test_strong_shows_some_things_from_further_away(photograph):
+    """Above 0.6, where the ground can be extended, some candidates show the source smaller."""
+    source = photograph("rocket", 128)
+
+    def zooms(strength):
+        composer = Composer(source, shape=(128, 128), strength=strength, keep=None, flip=True)
+        return composer._zooms(np.random.default_rng(0), 0)
+
+    assert min(zooms(0.85)) < 0.8 < max(zooms(0.85)) == 1
+    assert set(zooms(0.5)) == {1}
 
 
 def test_keeping_everything_returns_the_source(small):

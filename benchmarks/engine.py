@@ -118,10 +118,10 @@ def machine() -> dict[str, float]:
 def lower_bound(side_px: int, speeds: dict[str, float], threads: int = 2) -> float:
     """Return the wall seconds that the plain method's least work takes at the machine's speed.
 
-    The plain method (one view of the source, colours only, from 18 px on) matches every patch of every level: six products of all pairs at the exact levels, and
-    above them, once for every patch, its 147 values copied, projected to 16 features, and the features of
-    one candidate gathered. Nothing else is counted, and all threads are always busy. Inheriting the field
-    avoids most of this at the large levels.
+    The plain method (one view of the source, colours only, from 18 px on) matches every patch of every
+    level: six products of all pairs at the exact levels, and above them, once for every patch, its 147 values
+    copied, projected to 16 features, and the features of one candidate gathered. Nothing else is counted, and
+    all threads are always busy. Inheriting the field avoids most of this at the large levels.
     """
     from ipy_imgvar.engines.patch.pyramid import pyramid
 

@@ -1,9 +1,10 @@
-"""What all tests share: a store of their own, a clean environment, a photograph, and an engine with a queue."""
+"""What all tests share: an empty store, a clean environment, a photograph, a queueing engine, an images API."""
 
 import os
 import time
 
 import pytest
+from loopback import Api
 from PIL import Image
 from skimage import data
 
@@ -22,6 +23,20 @@ def store_root(tmp_path_factory, monkeypatch):
     journal.forget()
     yield root
     journal.forget()
+
+
+@pytest.fixture(scope="session")
+def _api():
+    api = Api()
+    yield api
+    api.close()
+
+
+@pytest.fixture
+def api(_api):
+    """Give the loopback images API, with nothing recorded and nothing scripted."""
+    _api.reset()
+    return _api
 
 
 @pytest.fixture(scope="session")

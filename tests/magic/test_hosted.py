@@ -8,24 +8,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from loopback import CANARY, Api, refusal
+from loopback import CANARY, refusal
 from nbclient import NotebookClient
 
 import ipy_imgvar
-
-
-@pytest.fixture(scope="module")
-def _api():
-    api = Api()
-    yield api
-    api.close()
-
-
-@pytest.fixture
-def api(_api):
-    """Give the loopback images API, with nothing recorded and nothing scripted."""
-    _api.reset()
-    return _api
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ _COMPARED_PX = 64
 _FINE_PX = 256
 _WEIGHT = np.float32(2)
 """What lost detail counts beside a colour: enough that a tripod is one with its head, found by eye."""
+
 _SMALLEST = 0.003
 """The share of the picture below which something is ground: a dozen pixels at 64 px."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .placing import Place, placed, sunk
+from .placing import Place, landed, placed, sunk
 from .resize import resize
 
 if TYPE_CHECKING:
@@ -67,17 +67,11 @@ class Layout:
         ndarray of shape level.output, int32
             Flat pixels of the sheet; -1 where no subject lies.
         """
-        height, width = level.size
-        rows, cols = level.output
+        width = level.size[1]
         result = np.full(level.output, -1, np.int32)
         for region, place in zip(level.regions, self.places, strict=True):
-            row, col = np.nonzero(region[:, ::-1] if place.view else region)
-            new_row = row + round(place.rows * height + (rows - height) / 2)
-            new_col = col + round(place.cols * width + (cols - width) / 2)
-            inside = (new_row >= 0) & (new_row < rows) & (new_col >= 0) & (new_col < cols)
-            result[new_row[inside], new_col[inside]] = (row * level.sheet[1] + place.view * width + col)[
-                inside
-            ]
+            (row, col), there = landed(region[:, ::-1] if place.view else region, place, level.output)
+            result[there] = row * level.sheet[1] + place.view * width + col
         return result
 
     def origin(self, shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -7,7 +7,7 @@ source may be smaller than the output; `ratio` is the output's size over the sou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from .knobs import Knobs
     from .pyramid import Level
 
-__all__ = ["Place", "can_shrink", "placed", "sunk"]
+__all__ = ["Place", "can_shrink", "landed", "placed", "sunk"]
+
+Pixels: TypeAlias = "tuple[NDArray[np.intp], NDArray[np.intp]]"
 
 _CUT = 0.03
 """How far a subject that the source's border cuts off may move away from it, as a share of the side."""
@@ -157,11 +159,33 @@ def _on_ground(
 
 def _footprint(mask: NDArray[np.float32], place: Place, ratio: tuple[float, float]) -> NDArray[np.bool_]:
     """Mark what a subject covers of the output when it is in its place."""
-    height, width = mask.shape
-    shown = np.zeros((round(height * ratio[0]), round(width * ratio[1])), bool)
-    row, col = np.nonzero(mask)
-    row = row + round(place.rows * height + (shown.shape[0] - height) / 2)
-    col = col + round(place.cols * width + (shown.shape[1] - width) / 2)
-    inside = (row >= 0) & (row < shown.shape[0]) & (col >= 0) & (col < shown.shape[1])
-    shown[row[inside], col[inside]] = True
+    shown = np.zeros((round(mask.shape[0] * ratio[0]), round(mask.shape[1] * ratio[1])), bool)
+    _, there = landed(mask, place, (shown.shape[0], shown.shape[1]))
+    shown[there] = True
     return shown
+
+
+def landed(mask: NDArray[Any], place: Place, output: tuple[int, int]) -> tuple[Pixels, Pixels]:
+    """Return the marked pixels that the output shows, and where it shows them.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (H, W)
+        A subject, seen as its place shows it: already mirrored where that does.
+    place : Place
+    output : tuple of int
+        Rows and columns of the output.
+
+    Returns
+    -------
+    tuple of two ndarray of shape (N,), intp
+        Rows and columns in the mask.
+    tuple of two ndarray of shape (N,), intp
+        Rows and columns in the output.
+    """
+    height, width = mask.shape
+    row, col = np.nonzero(mask)
+    new_row = row + round(place.rows * height + (output[0] - height) / 2)
+    new_col = col + round(place.cols * width + (output[1] - width) / 2)
+    inside = (new_row >= 0) & (new_row < output[0]) & (new_col >= 0) & (new_col < output[1])
+    return (row[inside], col[inside]), (new_row[inside], new_col[inside])

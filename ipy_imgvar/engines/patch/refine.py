@@ -52,7 +52,6 @@ def dense(
         image = vote(level.packed, field, channels)
         force(image, level, forced)
         asked = project(image, level.directions, workers)
-        # A patch that already shows a source patch exactly cannot get better.
         jumps = _jumps(rng, len(movable), level, 4)
         field = patch_match(field, asked[movable], known.__getitem__, movable, jumps, view=level.size[1])
     image = vote(level.packed, field, channels)

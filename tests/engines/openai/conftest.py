@@ -1,25 +1,11 @@
-"""The loopback images API, one for the whole run, and clients that ask it."""
+"""Clients of the loopback images API, and a watch on what is logged."""
 
 import logging
 
 import pytest
-from loopback import CANARY, Api
+from loopback import CANARY
 
 from ipy_imgvar import Client
-
-
-@pytest.fixture(scope="session")
-def _api():
-    api = Api()
-    yield api
-    api.close()
-
-
-@pytest.fixture
-def api(_api):
-    """Give the loopback images API, with nothing recorded and nothing scripted."""
-    _api.reset()
-    return _api
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ where they leave an engine or a codec, never further out.
 from __future__ import annotations
 
 import reprlib
-import unicodedata
 from typing import TYPE_CHECKING, Any
+
+from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from ipy_imgvar.result import Variations
@@ -45,11 +46,6 @@ __all__ = [
 ]
 
 
-def _printable(char: str) -> str:
-    """Escape a control character or a lone surrogate: a terminal obeys the one and no file takes the other."""
-    return char.encode("unicode_escape").decode() if unicodedata.category(char) in ("Cc", "Cs") else char
-
-
 class ImageVariationError(Exception):
     """Base of every error of this package.
 
@@ -62,7 +58,7 @@ class ImageVariationError(Exception):
     """
 
     def __init__(self, message: str, *, partial: Variations | None = None) -> None:
-        super().__init__("".join(map(_printable, " ".join(message.splitlines()))))
+        super().__init__(plain(" ".join(message.splitlines())))
         self.partial = partial
 
 

@@ -10,11 +10,11 @@ import base64
 import contextlib
 import html as markup
 import math
-import unicodedata
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar import codec
 from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,6 @@ __all__ = [
     "html",
     "image_html",
     "picture_html",
-    "plain",
     "prepare",
     "preview_html",
     "text",
@@ -134,12 +133,6 @@ def caption(picture: Variation) -> str:
     width, height = picture.size
     seed = "" if picture.seed is None else f" · seed {picture.seed}"
     return f"{plain(picture.name)} · {width}x{height}{seed}"
-
-
-def plain(name: str) -> str:
-    """Escape what a terminal would obey, and what can't be encoded: a file's name may hold any byte."""
-    control = ("Cc", "Cs")  # not Cf: several scripts and emoji need their joiners
-    return "".join(ascii(char)[1:-1] if unicodedata.category(char) in control else char for char in name)
 
 
 def run_lines(pictures: Sequence[Variation]) -> list[str]:

@@ -20,6 +20,7 @@ CORE = {
     "gallery",
     "likeness",
     "outfile",
+    "plain",
     "protocol",
     "request",
     "result",

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import html as markup
 import os
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from ipy_imgvar import codec
 from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.plain import plain
 from ipy_imgvar.store import write_atomic
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ def _page_name(number: int) -> str:
 
 
 def _row(item: BulkItem, out_dir: Path) -> str:
-    name = _plain(item.source)
+    name = plain(item.source)
     source = item.thumbnail or (Path(item.source).expanduser() if _is_file(item) else None)
     figures = [_figure(source, out_dir, name, "")]
     figures += [
         _figure(path, out_dir, f"{index}", f"Variation {index} of {name}")
         for index, path in enumerate(item.paths, start=1)
     ]
-    note = f"<p>{markup.escape(_plain(f'{item.status}: {item.error}'))}</p>" if item.error else ""
+    note = f"<p>{markup.escape(plain(f'{item.status}: {item.error}'))}</p>" if item.error else ""
     return f"<section>{''.join(figures)}{note}</section>"
 
 
@@ -98,11 +98,6 @@ def _address(path: Path, out_dir: Path) -> str:
     return quote(os.fsencode(Path(relative).as_posix()))
 
 
-def _plain(text: str) -> str:
-    """Escape what can't be shown or encoded: a file's name may hold any byte."""
-    return "".join(ascii(char)[1:-1] if unicodedata.category(char) in ("Cc", "Cs") else char for char in text)
-
-
 def fragment(result: BulkResult) -> str:
     """Return the counts, a few thumbnails and a few errors as an HTML fragment, however long the run was."""
     shown = [each for each in result[: 2 * _SHOWN_ITEMS] if each.paths][:_SHOWN_ITEMS]
@@ -112,13 +107,13 @@ def fragment(result: BulkResult) -> str:
     if len(result) > len(shown):
         parts.append(f"<div>{len(shown):,} of {len(result):,} items are shown</div>")
     parts += [
-        f"<div>{markup.escape(_plain(f'{each.source}: {each.error}'))}</div>"
+        f"<div>{markup.escape(plain(f'{each.source}: {each.error}'))}</div>"
         for each in failed[:_SHOWN_FAILURES]
     ]
     if len(failed) > _SHOWN_FAILURES:
         parts.append(f"<div>and {len(failed) - _SHOWN_FAILURES:,} more failed</div>")
     parts.append(
-        f"<div>all of them: <code>{markup.escape(_plain(str(result.out_dir / 'index.html')))}</code></div>"
+        f"<div>all of them: <code>{markup.escape(plain(str(result.out_dir / 'index.html')))}</code></div>"
     )
     return "".join(parts)
 
@@ -129,7 +124,7 @@ def _thumbnails(item: BulkItem) -> str:
     images = "".join(map(_thumbnail, paths))
     more = len(item.paths) - _SHOWN_PICTURES
     note = f" and {more} more" if more > 0 else ""
-    name = f'<span style="font-size:85%">{markup.escape(_plain(item.source))}{note}</span>'
+    name = f'<span style="font-size:85%">{markup.escape(plain(item.source))}{note}</span>'
     return f'<div style="display:flex;gap:6px;align-items:center;margin:4px 0">{images}{name}</div>'
 
 
@@ -139,7 +134,7 @@ def _thumbnail(path: Path) -> str:
     except (OSError, ImageVariationError):  # It was moved or removed since.
         return ""
     encoded = base64.b64encode(data).decode("ascii")
-    alt = markup.escape(_plain(path.stem))
+    alt = markup.escape(plain(path.stem))
     return (
         f'<img src="data:{mime_type};base64,{encoded}" width="{width}" height="{height}" alt="{alt}" '
         'style="margin:0">'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ipy_imgvar.gallery import plain
+from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,0 +1,37 @@
+"""Text from outside (a server, a file's name, an image's metadata) as it may be shown: the one place that decides.
+
+HTML escaping comes after it and is `html.escape`'s; hiding keys comes before it and is the engine's.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+__all__ = ["plain"]
+
+#: Controls, which a terminal obeys, and lone surrogates, which no file takes; line and paragraph separators.
+_ESCAPED_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
+#: Unicode's bidirectional embeddings, overrides and isolates: they let a name read as another one
+#: (https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing). Joiners and marks stay: scripts and emoji need
+#: them.
+_BIDIRECTIONAL: Final = frozenset(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
+
+
+def plain(text: str) -> str:
+    r"""Return a text from outside with every character escaped that would act instead of being shown.
+
+    Examples
+    --------
+    >>> plain("cat\x1b[2J\u202egnp.png\n")
+    'cat\\x1b[2J\\u202egnp.png\\n'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_escaped, text))
+
+
+def _escaped(char: str) -> str:
+    if unicodedata.category(char) in _ESCAPED_CATEGORIES or char in _BIDIRECTIONAL:
+        return char.encode("unicode_escape").decode("ascii")
+    return char

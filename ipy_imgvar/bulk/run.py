@@ -96,7 +96,7 @@ def run(
     """Make variations of many images; see `Client.map`, which has checked the request."""
     folder = Path(os.path.expanduser(out_dir)).absolute()  # noqa: PTH111
     items = Items(images, folder)
-    workers = choose_workers(engine, executor, max_workers)
+    workers = choose_workers(engine, executor, max_workers, request.timeout)
     ledger = Ledger(folder)
     started = time.monotonic()
     try:

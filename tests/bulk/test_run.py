@@ -319,8 +319,8 @@ from ipy_imgvar import Client
 from ipy_imgvar.bulk import pool
 made = []
 class Watched(pool.WorkerProcesses):
-    def __init__(self, count):
-        super().__init__(count)
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
         made.append(self)
 pool.WorkerProcesses = Watched
 def kill():

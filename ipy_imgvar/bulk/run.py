@@ -230,7 +230,7 @@ class _Work:
         if place is None or 0 <= place < self._first_place:
             return None
         record = self._ledger.at(place) or {}
-        same = _comparable(record.get("request") or {}) == _comparable(self._settings)
+        same = _comparable(record.get("request")) == _comparable(self._settings)
         return record if same and record.get("status") == "done" else None
 
     def end(self, task: Task, outcome: Outcome) -> None:
@@ -265,7 +265,9 @@ def _settings(engine: Engine, request: VariationRequest) -> dict[str, Any]:
     return settings
 
 
-def _comparable(settings: dict[str, Any]) -> str:
+def _comparable(settings: Any) -> str:
+    if not isinstance(settings, dict):  # A ledger may hold anything.
+        return ""
     kept = {name: value for name, value in settings.items() if name not in _NO_MATTER}
     return json.dumps(kept, sort_keys=True, default=str)
 

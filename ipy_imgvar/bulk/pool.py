@@ -346,8 +346,7 @@ class Pool:
         if task.tries + 1 < _MAX_DEATHS and not self.is_stopping:
             self._put_back(replace(task, tries=task.tries + 1), 0.0)
             return None
-        reason = " ".join(f"{type(exc).__name__}: {exc}".split())
-        error = f"its worker ended in the middle of it {task.tries + 1} times ({reason})"
+        error = f"its worker ended in the middle of it {task.tries + 1} times ({type(exc).__name__}: {exc})"
         return Outcome(failure(task.ready, error))
 
     def _after_refusal(self, task: Task, outcome: Outcome, again_s: float) -> Outcome | None:
@@ -374,7 +373,7 @@ def _no_worker_answers() -> EngineError:
 
 
 def failure(ready: Ready, error: str) -> dict[str, Any]:
-    """Return the record of an item that failed outside a worker."""
+    """Return the record of an item that failed outside a worker; the error becomes one plain line."""
     return {
         "item": ready.item,
         "status": "failed",
@@ -383,6 +382,6 @@ def failure(ready: Ready, error: str) -> dict[str, Any]:
         "paths": [],
         "seed": None,
         "usage": None,
-        "error": error,
+        "error": plain(" ".join(error.split())),
         "elapsed": None,
     }

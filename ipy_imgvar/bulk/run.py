@@ -24,6 +24,7 @@ from ipy_imgvar.bulk.pool import Pool, choose_workers, failure
 from ipy_imgvar.bulk.result import STATUSES, BulkResult, Tally
 from ipy_imgvar.bulk.work import Outcome, Task
 from ipy_imgvar.errors import CancelledError, ImageVariationError
+from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,7 +133,7 @@ def _announce(engine: Engine, request: VariationRequest, folder: Path, listener:
     server = _server_of(engine)
     if server is None:
         return
-    line = f"the images go to {server} (model {engine.model(request)}), what comes back to {folder}"
+    line = plain(f"the images go to {server} (model {engine.model(request)}), what comes back to {folder}")
     _log.info("%s", line)
     if listener.on_notice is not None:
         listener.on_notice(line)
@@ -163,7 +164,7 @@ def _write_pages(result: BulkResult, ledger: Ledger) -> list[str]:
         notes.append(f"{unwritten} items could not be written to {ledger.path}: another run does them again")
     try:
         page.write_pages(result)
-    except (OSError, ImageVariationError) as exc:  # Pictures and ledger matter more.
+    except Exception as exc:  # noqa: BLE001 - pictures and ledger are there, and the run's result is about them
         reason = getattr(exc, "strerror", None) or exc
         notes.append(f"{result.out_dir / 'index.html'} can't be written ({reason})")
     return notes
@@ -171,7 +172,7 @@ def _write_pages(result: BulkResult, ledger: Ledger) -> list[str]:
 
 def _tell(result: BulkResult, notes: list[str], listener: Listener) -> None:
     _log.info("%s", result.summary())
-    for line in notes:
+    for line in map(plain, notes):
         (listener.on_notice or _log.warning)(line)
 
 
@@ -216,7 +217,7 @@ class _Work:
             ready = Ready(f"{item.place}-unread", "image", f"image {item.place}", "", is_file=False)
             self._under_way[ready.item] = [item.index]
             own = isinstance(exc, ImageVariationError)
-            error = str(exc) if own else " ".join(f"{type(exc).__name__}: {exc}".split())
+            error = str(exc) if own else f"{type(exc).__name__}: {exc}"
             self.end(Task(ready, self._request, self._folder), Outcome(failure(ready, error)))
             return None
         if ready.item in self._under_way:
@@ -242,7 +243,7 @@ class _Work:
             place = self._ledger.add({**record, "request": self._settings})
             self.tally.add_usage(record["usage"])
         if status == "failed":
-            _log.info("%s failed: %s", record["source"], record["error"])
+            _log.info("%s failed: %s", plain(record["source"]), record["error"])
         first, *again = self._under_way.pop(item)
         self.tally.set(first, place, status)
         for index in again:

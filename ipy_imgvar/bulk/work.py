@@ -23,6 +23,7 @@ from ipy_imgvar import codec
 from ipy_imgvar.bulk.items import Ready, digest
 from ipy_imgvar.engines import make_engine
 from ipy_imgvar.errors import APIStatusError, CancelledError, ConfigurationError, ImageVariationError
+from ipy_imgvar.plain import plain
 from ipy_imgvar.settings import Connection, connection
 from ipy_imgvar.source import Source, load_sources
 from ipy_imgvar.store import write_atomic
@@ -205,7 +206,7 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
     record["usage"] = job.usage or None
     record["elapsed"] = round(time.monotonic() - started, 3)
     if job.warnings:
-        record["warnings"] = job.warnings
+        record["warnings"] = list(map(_one_line, job.warnings))
     return Outcome(record, again_s, slow_down)
 
 
@@ -304,4 +305,4 @@ def _refuse_full_disk(out_dir: Path) -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return plain(" ".join(text.split()))

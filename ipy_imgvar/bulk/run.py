@@ -158,10 +158,15 @@ def _run_all(pool: Pool, work: _Work, items: Items, progress: _Progress) -> Exce
 
 
 def _write_pages(result: BulkResult, ledger: Ledger) -> list[str]:
-    """Write the pages, and return what is to be said of a disk that has no room."""
+    """Write the pages, and return what is to be said of a disk that has no room or a folder that was removed."""
     notes = []
     if unwritten := ledger.write_late():
         notes.append(f"{unwritten} items could not be written to {ledger.path}: another run does them again")
+    if ledger.was_moved:
+        notes.append(
+            f"{result.out_dir} was removed or renamed during the run, with the pictures made until then; the same "
+            "again makes those that are missing"
+        )
     try:
         page.write_pages(result)
     except Exception as exc:  # noqa: BLE001 - pictures and ledger are there, and the run's result is about them

@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Run", "Store", "new_run_id", "write_atomic"]
+__all__ = ["HALF_SUFFIX", "Run", "Store", "new_run_id", "write_atomic"]
 
 _RECORD: Final = "run.json"
+
+
+#: The end of the names of files that are not whole yet; no other program's files are called so.
+HALF_SUFFIX: Final = ".imgvar.tmp"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -31,7 +35,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     Parents are made. The temporary file lies beside the target, since a rename is atomic within one file system only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:40]}-{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name[:40]}-{secrets.token_hex(4)}{HALF_SUFFIX}")
     try:
         with temporary.open("xb") as file:
             file.write(data)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["NAME", "Ledger", "read_line", "whole_lines"]
 
 NAME: Final = "ledger.jsonl"
+#: How each line begins: `item` is the first field of a record.
+_BEGIN: Final = b'{"item":'
 _SYNC_EVERY_S: Final = 5.0
 _COPIED_BYTES: Final = 1 << 20
 
@@ -37,7 +39,7 @@ class Ledger:
     Raises
     ------
     InvalidRequestError
-        If the folder can't be written, or another process is writing to it.
+        If the folder can't be written, another process is writing to it, or the file is something else.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,6 +58,8 @@ class Ledger:
             _lock(self._file, folder)
             #: Where the next line goes.
             lines, self.end = whole_lines(self._file)
+            if not lines:
+                _refuse_foreign(self._file, self.path)
             os.ftruncate(self._file, self.end)
         except BaseException:
             os.close(self._file)
@@ -180,6 +184,17 @@ def _lock(file: int, folder: Path) -> None:
         ) from None
     except OSError:  # A file system without locks; two runs at once are then the caller's to avoid.
         return
+
+
+def _refuse_foreign(file: int, path: Path) -> None:
+    """Raise where a file without a single line of ours holds anything but the first half of one."""
+    os.lseek(file, 0, os.SEEK_SET)
+    start = os.read(file, len(_BEGIN))
+    if not _BEGIN.startswith(start):
+        raise InvalidRequestError(
+            f"{path} is not the ledger of a bulk run, and would be overwritten; choose another out_dir",
+            field="out_dir",
+        )
 
 
 def whole_lines(file: int) -> tuple[list[tuple[bytes, int]], int]:

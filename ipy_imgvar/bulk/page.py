@@ -7,6 +7,7 @@ what it shows, so there only a few thumbnails are put in, whatever the run's siz
 from __future__ import annotations
 
 import base64
+import contextlib
 import html as markup
 import os
 from pathlib import Path
@@ -31,6 +32,8 @@ _SHOWN_ITEMS: Final = 8
 _SHOWN_FAILURES: Final = 5
 _SHOWN_PICTURES: Final = 4
 _THUMBNAIL_PX: Final = 96
+#: How each page begins; by it a page of another run is known.
+_HEAD: Final = '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Variations</title>'
 _STYLE: Final = (
     "body{font:15px/1.4 system-ui,sans-serif;margin:1.5em;color-scheme:light dark}"
     "section{display:flex;flex-wrap:wrap;gap:8px;align-items:flex-start;padding:10px 0;border-top:1px solid #8886}"
@@ -40,7 +43,13 @@ _STYLE: Final = (
 
 
 def write_pages(result: BulkResult) -> Path:
-    """Write `index.html`, and `index-2.html` and so on for long runs, and return the first one's path."""
+    """Write `index.html`, and `index-2.html` and so on for long runs, and return the first one's path.
+
+    Raises
+    ------
+    ImageVariationError
+        If a page of that name is there that no bulk run has written; it is left as it is.
+    """
     pages = max(1, -(-len(result) // PAGE_ITEMS))
     for number in range(pages):
         part = result[number * PAGE_ITEMS : (number + 1) * PAGE_ITEMS]
@@ -50,13 +59,19 @@ def write_pages(result: BulkResult) -> Path:
             for each in range(pages)
         )
         text = (
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Variations</title>'
-            f"<style>{_STYLE}</style></head><body>\n<h1>Variations</h1>\n<p>{markup.escape(result.summary())}</p>\n"
+            f"{_HEAD}<style>{_STYLE}</style></head><body>\n<h1>Variations</h1>\n<p>{markup.escape(result.summary())}</p>\n"
             + (f"<nav>Page {links}</nav>\n" if pages > 1 else "")
             + f"{rows}\n</body></html>\n"
         )
+        _refuse_foreign(result.out_dir / _page_name(number))
         write_atomic(result.out_dir / _page_name(number), text.encode())
     return result.out_dir / _page_name(0)
+
+
+def _refuse_foreign(path: Path) -> None:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read(len(_HEAD)) not in (b"", _HEAD.encode()):
+            raise ImageVariationError("a page that no bulk run has written is there, and is left as it is")
 
 
 def _page_name(number: int) -> str:

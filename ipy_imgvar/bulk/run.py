@@ -22,9 +22,10 @@ from ipy_imgvar.bulk.items import Items, Ready
 from ipy_imgvar.bulk.ledger import Ledger
 from ipy_imgvar.bulk.pool import Pool, choose_workers, failure
 from ipy_imgvar.bulk.result import STATUSES, BulkResult, Tally
-from ipy_imgvar.bulk.work import Outcome, Task
+from ipy_imgvar.bulk.work import SOURCES, Outcome, Task
 from ipy_imgvar.errors import CancelledError, ImageVariationError
 from ipy_imgvar.plain import plain
+from ipy_imgvar.store import HALF_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,9 +124,10 @@ def run(
 
 def _sweep(folder: Path) -> None:
     """Remove what killed processes were writing; nobody else writes here while the ledger is open."""
-    for half in folder.glob(".*-????????.tmp"):
-        with contextlib.suppress(OSError):
-            half.unlink()
+    for place in (folder, folder / SOURCES):
+        for half in place.glob(f".*{HALF_SUFFIX}"):
+            with contextlib.suppress(OSError):
+                half.unlink()
 
 
 def _announce(engine: Engine, request: VariationRequest, folder: Path, listener: Listener) -> None:

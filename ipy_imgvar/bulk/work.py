@@ -26,7 +26,7 @@ from ipy_imgvar.errors import APIStatusError, CancelledError, ConfigurationError
 from ipy_imgvar.plain import plain
 from ipy_imgvar.settings import Connection, connection
 from ipy_imgvar.source import Source, load_sources
-from ipy_imgvar.store import write_atomic
+from ipy_imgvar.store import HALF_SUFFIX, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -291,7 +291,7 @@ def _keep_thumbnail(task: Task, source: Source, out_dir: Path) -> str:
 
 def _refuse_full_disk(out_dir: Path) -> None:
     """Find out that a picture could not be kept before somebody is paid for it."""
-    probe = out_dir / f".probe-{secrets.token_hex(4)}.tmp"
+    probe = out_dir / f".probe-{secrets.token_hex(4)}{HALF_SUFFIX}"
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(bytes(_PROBE_BYTES))

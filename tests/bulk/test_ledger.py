@@ -122,3 +122,12 @@ def test_a_folder_that_another_run_took_over_is_left_to_it(tmp_path):
             assert ledger.at(ledger.add({"item": "a", "status": "done"})) == {"item": "a", "status": "done"}
             assert ledger.write_late() == 1
             assert (out / NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ['{"date": "1 May", "sum": 5}\n', "a,b\n1,2", '{"date": 5'])
+def test_a_file_that_is_no_ledger_is_refused_and_stays(tmp_path, text):
+    """A file of the ledger's name that holds something else is not overwritten."""
+    (tmp_path / NAME).write_text(text)
+    with pytest.raises(InvalidRequestError, match="choose another out_dir"):
+        Ledger(tmp_path)
+    assert (tmp_path / NAME).read_text() == text

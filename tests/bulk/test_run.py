@@ -140,6 +140,26 @@ def test_again_makes_what_a_record_does_not_prove(fake, make_folder, tmp_path, l
     assert [each.status for each in second] == ["skipped", "done", "skipped"]
 
 
+def test_what_is_not_of_a_run_is_left_alone(fake, make_folder, tmp_path):
+    """Temporary files and a page of others stay as they are; what a killed run was writing is removed."""
+    client, _ = fake
+    out = tmp_path / "out"
+    (out / "sources").mkdir(parents=True)
+    others = [out / ".backup-20240101.tmp", out / ".notes-abcdef01.tmp", out / "index.html"]
+    for path in others:
+        path.write_text("mine")
+    halves = [out / ".p-1.png-0123abcd.imgvar.tmp", out / "sources" / ".p-1.png-0123abcd.imgvar.tmp"]
+    for path in halves:
+        path.write_text("half")
+    notices = []
+    made = client.map(str(make_folder(1)), out_dir=out, on_notice=notices.append, **SMALL)
+    assert len(made.done) == 1
+    assert [path.read_text() for path in others] == ["mine"] * 3
+    assert not any(path.exists() for path in halves)
+    assert len(notices) == 1
+    assert "no bulk run has written" in notices[0]
+
+
 def test_a_failed_item_is_recorded_and_tried_again_next_time(fake_engine, make_folder, tmp_path, look):
     """An item that fails, in whatever way, costs the others nothing; the same run again tries it again."""
     engine = fake_engine(

@@ -224,6 +224,20 @@ def _normal_base(base: Any) -> str:
     return text if parts.path else f"{text}/v1"
 
 
+def proxy_variables() -> dict[str, str]:
+    """Return the variables that are set and name a proxy, with their values, which may hold a password."""
+    # In lower case they win, as in curl; an empty one names none.
+    names = ("all_proxy", "https_proxy", "http_proxy")
+    found = {spelt: os.environ.get(spelt, "") for name in names for spelt in (name, name.upper())}
+    return {name: value for name, value in found.items() if value}
+
+
+def certificate_variables() -> list[str]:
+    """Return the variables that are set and name a file that TLS opens."""
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
+    return [name for name in names if os.environ.get(name)]
+
+
 def server_keys() -> list[Secret]:
     """Return the keys that a server of ours asks its clients for: `IMGVAR_API_KEYS`, with commas between them."""
     keys = os.environ.get("IMGVAR_API_KEYS", "").split(",")

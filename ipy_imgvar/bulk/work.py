@@ -210,7 +210,7 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
 
 def _attempt(task: Task, engine: Engine, job: _Job, record: dict[str, Any]) -> None:
     """Do the work and fill in the record as it gets on."""
-    source = _loaded(task.ready)
+    source = _loaded(task.ready, job, task.request.timeout)
     record["sha256"] = source.sha256
     out_dir = Path(task.out_dir)
     if task.known is not None and task.known.get("sha256") == source.sha256:
@@ -241,9 +241,10 @@ def _attempt(task: Task, engine: Engine, job: _Job, record: dict[str, Any]) -> N
     record["status"] = "done"
 
 
-def _loaded(ready: Ready) -> Source:
+def _loaded(ready: Ready, job: _Job, timeout_s: float) -> Source:
     """Return the source with its bytes, read once; a file that is gone or no file raises what is said of it."""
     source = load_sources(ready.image)[0]
+    source.fetch(timeout_s=timeout_s, check=job.check)
     return Source(source.name, path=source.path, data=source.read())
 
 

@@ -1,8 +1,8 @@
 import base64
 import contextlib
 import io
-import pickle
 import os
+import pickle
 import threading
 import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

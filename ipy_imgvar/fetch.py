@@ -14,7 +14,7 @@ import httpx
 
 from ipy_imgvar import payload
 from ipy_imgvar.errors import ConnectionFailedError, InvalidImageError, RequestTimeoutError
-from ipy_imgvar.network import AGENT, also_watched, guarded, look_up_for_proxy, make_client
+from ipy_imgvar.network import AGENT, also_watched, guarded, look_up_for_proxy, make_client, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +137,7 @@ def _request(client: httpx.Client, url: httpx.URL, timeout_s: float) -> httpx.Re
         url.copy_with(query=None, fragment=None, userinfo=b""),
         headers=headers,
         timeout=timeout_s,
-        extensions={"target": url.raw_path},
+        extensions={"target": target_of(client, url)},
     )
 
 

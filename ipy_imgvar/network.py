@@ -38,6 +38,7 @@ __all__ = [
     "look_up_for_proxy",
     "make_client",
     "peer_of",
+    "target_of",
     "watched",
 ]
 
@@ -136,6 +137,16 @@ def is_proxied(client: httpx.Client, url: httpx.URL) -> bool:
     """Return whether a request goes to a proxy first."""
     pool = getattr(client._transport_for_url(url), "_pool", None)  # noqa: SLF001 - it knows the proxies
     return pool is not None and type(pool) is not httpcore.ConnectionPool
+
+
+def target_of(client: httpx.Client, url: httpx.URL) -> bytes:
+    """Return what stands in the first line of a request for an address, for httpcore's extension `target`.
+
+    A proxy that forwards plain HTTP has to be told the host there.
+    """
+    pool = getattr(client._transport_for_url(url), "_pool", None)  # noqa: SLF001 - it knows the proxies
+    is_forwarded = isinstance(pool, httpcore.HTTPProxy) and url.scheme == "http"
+    return b"http://" + url.netloc + url.raw_path if is_forwarded else url.raw_path
 
 
 def make_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:

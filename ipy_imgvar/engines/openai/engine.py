@@ -37,7 +37,7 @@ from ipy_imgvar.errors import (
     InvalidRequestError,
     RequestTimeoutError,
 )
-from ipy_imgvar.network import AGENT, is_proxied, make_client, peer_of, watched
+from ipy_imgvar.network import AGENT, is_proxied, make_client, peer_of, target_of, watched
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -179,7 +179,8 @@ class OpenAIEngine:
         extensions: dict[str, Any] = {"timeout": {"connect": connect_s or None}}
         if request.extra_query:
             # Beside the address, since httpx logs each address and what is added may hold a key.
-            extensions["target"] = url.copy_merge_params(dict(request.extra_query)).raw_path
+            extended = url.copy_merge_params(dict(request.extra_query))
+            extensions["target"] = target_of(self._connections(), extended)
         # Not the client's `build_request`: merging its settings takes as long as sending.
         headers = self._headers(request, message.content_type)
         return httpx.Request("POST", url, headers=headers, content=message.body, extensions=extensions)

@@ -12,13 +12,16 @@ import math
 import threading
 import warnings
 import zlib
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from ipy_imgvar.arrays import as_pixels
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
+from ipy_imgvar.formats import ALLOWED, READ, format_of, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +34,7 @@ __all__ = [
     "EXTENSIONS",
     "PARAMETERS_KEY",
     "convert",
+    "copied",
     "encode_png",
     "extension_of",
     "fit_image",
@@ -64,7 +68,7 @@ _warnings_lock = threading.Lock()  # `catch_warnings` changes process-wide state
 
 
 def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Image.Image:
-    """Decode an image of any format that Pillow reads.
+    """Decode an image of one of `formats.READ`; no other decoder is run.
 
     Parameters
     ----------
@@ -103,13 +107,16 @@ def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Ima
 
 
 def _open_lazily(data: bytes, name: str) -> Image.Image:
-    """Read the header only."""
+    """Read the header only, with the decoders of `formats.READ` and no other."""
     if not data:
         raise InvalidImageError(f"{name} is empty (0 bytes); pass an image file")
+    kind = format_of(data)
+    if kind is None or not _has_decoder(kind):
+        raise InvalidImageError(refusal_of(data, name))
     try:
         with _warnings_lock, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data))
+            return Image.open(io.BytesIO(data), formats=[kind])
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as exc:
         limit = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise InvalidImageError(
@@ -117,12 +124,18 @@ def _open_lazily(data: bytes, name: str) -> Image.Image:
             "PIL.Image.MAX_IMAGE_PIXELS if you trust it"
         ) from exc
     except UnidentifiedImageError as exc:
-        raise InvalidImageError(
-            f"{name} is not an image (its content begins with {shown(bytes(data[:8]))}); "
-            "allowed: PNG, JPEG, WebP, GIF, TIFF, BMP and what else Pillow reads"
-        ) from exc
+        raise InvalidImageError(refusal_of(data, name)) from exc
     except Exception as exc:  # Damaged headers surface as any of a plugin's errors.
         raise InvalidImageError(f"{name} is damaged ({exc}); export or download it again") from exc
+
+
+def _has_decoder(kind: str) -> bool:
+    """Return whether Pillow can open a format here; pillow-heif is made known to it where it is installed."""
+    if kind == "HEIF" and find_spec("pillow_heif") is not None:
+        import_module("pillow_heif").register_heif_opener()
+    if kind not in Image.OPEN:
+        Image.init()
+    return kind in Image.OPEN
 
 
 def probe(data: bytes, name: str) -> tuple[str, Size]:
@@ -130,7 +143,9 @@ def probe(data: bytes, name: str) -> tuple[str, Size]:
     if (size := _png_size(data)) is not None:
         return "image/png", size
     image = _open_lazily(data, name)
-    return Image.MIME.get(image.format or "", "application/octet-stream"), image.size
+    # An MPO is a JPEG to everybody else, and its type and extension are known to few.
+    kind = "JPEG" if image.format == "MPO" else image.format or ""
+    return Image.MIME.get(kind, "application/octet-stream"), image.size
 
 
 def _png_size(data: bytes) -> Size | None:
@@ -142,6 +157,24 @@ def _png_size(data: bytes) -> Size | None:
     return (
         (width, height) if is_safe and zlib.crc32(data[12:29]) == int.from_bytes(data[29:33], "big") else None
     )
+
+
+def copied(picture: Image.Image) -> Image.Image:
+    """Return a PIL image of the caller's, decoded and normalised; later changes of it are not seen.
+
+    Raises
+    ------
+    InvalidImageError
+        If it was opened from a file of a format that we don't read, and is not decoded yet: decoding could start a
+        program, as it does for PostScript.
+    """
+    is_decoded = any(vars(picture).get(name) is not None for name in ("_im", "im"))  # by Pillow's version
+    if isinstance(picture, ImageFile.ImageFile) and not is_decoded and picture.format not in READ:
+        raise InvalidImageError(
+            f"it is a {picture.format} file that is not decoded yet; allowed: {ALLOWED}; "
+            "convert it first, or call its load() if you trust it"
+        )
+    return normalise(picture.copy())
 
 
 def normalise(image: Image.Image) -> Image.Image:

@@ -182,7 +182,7 @@ class Source:
         from ipy_imgvar import codec
 
         try:
-            return cls(name, picture=codec.normalise(picture.copy()))
+            return cls(name, picture=codec.copied(picture))
         except InvalidImageError as exc:
             raise InvalidImageError(f"the {name}: {exc}") from exc
         except Exception as exc:  # A lazily opened file breaks only here, and may be closed.

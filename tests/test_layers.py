@@ -18,6 +18,7 @@ CORE = {
     "codec",
     "errors",
     "fetch",
+    "formats",
     "gallery",
     "likeness",
     "network",

@@ -179,10 +179,10 @@ class Source:
     @classmethod
     def of_picture(cls, name: str, picture: Image) -> Self:
         """Wrap a PIL image; later changes of it are not seen."""
-        from ipy_imgvar import codec
+        from ipy_imgvar.modes import copied
 
         try:
-            return cls(name, picture=codec.copied(picture))
+            return cls(name, picture=copied(picture))
         except InvalidImageError as exc:
             raise InvalidImageError(f"the {name}: {exc}") from exc
         except Exception as exc:  # A lazily opened file breaks only here, and may be closed.
@@ -392,7 +392,8 @@ def _from_arraylike(value: Any, name: str | None) -> Source:
 
     kind = "array" if isinstance(value, np.ndarray) else type(value).__name__
     try:
-        array = np.asarray(value)
+        # `asarray` would drop a masked array's mask in silence.
+        array = value if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
     except Exception as exc:  # Whatever a foreign __array__ raises, such as torch for a tensor on a GPU.
         raise InvalidImageError(f"the {kind} can't become an array ({exc})") from exc
     return Source(name or kind, picture=codec.from_array(array, name or f"the {kind}"))

@@ -21,10 +21,12 @@ CORE = {
     "formats",
     "gallery",
     "likeness",
+    "modes",
     "network",
     "outfile",
     "payload",
     "plain",
+    "png",
     "protocol",
     "request",
     "result",
@@ -47,7 +49,7 @@ RINGS = {
 #: Inside a function only: who opens what of its own ring.
 EXCEPTIONS = {("magic", "panel"), ("cli", "server")}
 #: Which modules may import a distribution that costs time or is a risk.
-ONLY_IN = {"PIL": ("codec",), "httpx": ("fetch", "network", "payload", "engines.openai")}
+ONLY_IN = {"PIL": ("codec", "modes"), "httpx": ("fetch", "network", "payload", "engines.openai")}
 
 
 def modules():

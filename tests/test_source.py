@@ -760,7 +760,7 @@ class TestAddresses:
 
     def test_no_picture(self, web):
         """A page or nothing in place of a picture is refused by its content."""
-        assert "its content begins with b'<html>pl'" in refusal(f"{web.base}/page.png")
+        assert "looks like HTML, which is not an image we read" in refusal(f"{web.base}/page.png")
         assert "empty (0 bytes)" in refusal(f"{web.base}/empty.png")
 
     def test_too_large(self, web, monkeypatch):

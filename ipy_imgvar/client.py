@@ -33,6 +33,7 @@ _FEATURES: Final = {
     "mask": "leave it out",
     "prompt": "leave it out",
     "seed": "leave it out: this engine draws its own",
+    "index": "leave it out: without a seed no picture can be made again",
 }
 
 
@@ -116,6 +117,7 @@ class Client:
         prompt: str | None = None,
         strength: float | str | None = None,
         seed: int | None = None,
+        index: int | None = None,
         mask: Any = None,
         fit: str = "crop",
         options: Mapping[str, Any] | None = None,
@@ -137,7 +139,7 @@ class Client:
         image
             A path, an http(s) or data: URL, bytes, a binary file, a PIL image, an array, a figure, an IPython Image,
             a `Variation`; a list or a `Variations` means each of them.
-        n, size, response_format, user, model, prompt, strength, seed, mask, fit, options
+        n, size, response_format, user, model, prompt, strength, seed, index, mask, fit, options
             See `VariationRequest`; every accepted spelling is taken.
         timeout, max_retry_count, extra_headers, extra_query, extra_body
             See `VariationRequest`; None takes the client's own. `timeout` also bounds fetching each image that is an
@@ -176,6 +178,7 @@ class Client:
             "prompt": prompt,
             "strength": strength,
             "seed": seed,
+            "index": index,
             "fit": fit,
             "options": options,
             "timeout": timeout,
@@ -286,16 +289,17 @@ class Client:
     def _request(self, given: Mapping[str, Any], mask: Any) -> VariationRequest:
         """Return the checked request of all images, without image and mask."""
         arguments = self._defaults | {name: value for name, value in given.items() if value is not None}
-        request = VariationRequest.from_arguments(**arguments)
-        self._refuse_unsupported(request, mask=mask)
-        return request
+        # First, so that an index without a seed does not ask for a seed that the engine refuses.
+        self._refuse_unsupported({**arguments, "mask": mask})
+        return VariationRequest.from_arguments(**arguments)
 
-    def _refuse_unsupported(self, request: VariationRequest, *, mask: Any) -> None:
-        asked = {"mask": mask, "prompt": request.prompt, "seed": request.seed}
+    def _refuse_unsupported(self, asked: Mapping[str, Any]) -> None:
         for name, remedy in _FEATURES.items():
-            if asked[name] is not None and name not in self.engine.supports:
+            feature = "seed" if name == "index" else name
+            if asked.get(name) is not None and feature not in self.engine.supports:
+                article = "an" if name == "index" else "a"
                 raise InvalidRequestError(
-                    f"the engine {self.engine.name} can't use a {name}; {remedy}, or choose another engine",
+                    f"the engine {self.engine.name} can't use {article} {name}; {remedy}, or choose another engine",
                     field=name,
                 )
 

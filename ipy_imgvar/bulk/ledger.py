@@ -23,6 +23,7 @@ __all__ = ["NAME", "Ledger", "read_line", "whole_lines"]
 
 NAME: Final = "ledger.jsonl"
 _SYNC_EVERY_S: Final = 5.0
+_COPIED_BYTES: Final = 1 << 20
 
 
 class Ledger:
@@ -45,7 +46,7 @@ class Ledger:
         self.unwritten: dict[int, dict[str, Any]] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            self._file = _opened(self.path)
         except OSError as exc:
             raise InvalidRequestError(
                 f"out_dir {folder} can't be written ({exc.strerror or exc}); choose another folder",
@@ -60,6 +61,8 @@ class Ledger:
             os.close(self._file)
             raise
         self._places = dict(lines)
+        #: Whether the folder was removed or renamed meanwhile, so that the file was written anew.
+        self.was_moved = False
         self._synced = time.monotonic()
 
     def __len__(self) -> int:
@@ -92,10 +95,13 @@ class Ledger:
     def write_late(self) -> int:
         """Try once more what the disk had no room for, and return how many records are still not in the file."""
         # Room may have come meanwhile, and a picture without a line would be made, and paid for, again.
+        self._put_back()
         return sum(not self._append(record) for record in self.unwritten.values())
 
     def _append(self, record: dict[str, Any]) -> bool:
         line = json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
+        if not self._put_back():
+            return False
         try:
             _write_all(self._file, line, self.end)
         except OSError:
@@ -103,6 +109,33 @@ class Ledger:
                 os.ftruncate(self._file, self.end)
             return False
         self.end += len(line)
+        return True
+
+    def _put_back(self) -> bool:
+        """Write the file anew where the folder was removed or renamed, and return whether it is in its place."""
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(self.path), os.fstat(self._file)):  # noqa: PTH116 - once an item
+                return True
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = _opened(self.path, os.O_EXCL)  # A file that is there belongs to another run.
+        except OSError:
+            return False
+        try:
+            _lock(file, self.path.parent)
+            for start in range(0, self.end, _COPIED_BYTES):
+                os.lseek(self._file, start, os.SEEK_SET)
+                _write_all(file, os.read(self._file, min(_COPIED_BYTES, self.end - start)), start)
+        except InvalidRequestError:  # Another run was quicker, and the file is its own now.
+            os.close(file)
+            return False
+        except OSError:  # The next record tries again.
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            os.close(file)
+            return False
+        os.close(self._file)
+        self._file, self.was_moved = file, True
         return True
 
     def _sync(self) -> None:
@@ -121,6 +154,10 @@ class Ledger:
 def _key(item: str) -> bytes:
     # Eight bytes of a hash, since the ids of a hundred thousand items would take ten times as much memory.
     return digest(item)[:8]
+
+
+def _opened(path: Path, flags: int = 0) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | flags, 0o666)
 
 
 def _write_all(file: int, data: bytes, place: int) -> None:

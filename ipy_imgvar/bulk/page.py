@@ -65,7 +65,7 @@ def _page_name(number: int) -> str:
 
 def _row(item: BulkItem, out_dir: Path) -> str:
     name = plain(item.source)
-    source = item.thumbnail or (Path(item.source).expanduser() if _is_file(item) else None)
+    source = _source_of(item)
     figures = [_figure(source, out_dir, name, "")]
     figures += [
         _figure(path, out_dir, f"{index}", f"Variation {index} of {name}")
@@ -75,16 +75,24 @@ def _row(item: BulkItem, out_dir: Path) -> str:
     return f"<section>{''.join(figures)}{note}</section>"
 
 
-def _is_file(item: BulkItem) -> bool:
+def _source_of(item: BulkItem) -> Path | None:
+    """Return the picture that stands for the source: a thumbnail, the file itself, or None where there is neither."""
+    if item.thumbnail is not None:
+        return item.thumbnail
     # An item that is no file has a hash in its id, and its source is a description.
-    return item.item == item.source
+    if not item.source or item.item != item.source:
+        return None
+    return Path(os.path.expanduser(item.source))  # noqa: PTH111 - Path raises where there is no such user
 
 
 def _figure(path: Path | None, out_dir: Path, caption: str, alt: str) -> str:
     label = f"<figcaption>{markup.escape(caption)}</figcaption>"
     if path is None:
         return f"<figure>{label}</figure>"
-    address = markup.escape(_address(path, out_dir))
+    try:
+        address = markup.escape(_address(path, out_dir))
+    except ValueError:  # A ledger may name what no file can be called.
+        return f"<figure>{label}</figure>"
     image = f'<img loading="lazy" src="{address}" alt="{markup.escape(alt or caption)}">'
     return f'<figure><a href="{address}">{image}</a>{label}</figure>'
 
@@ -119,7 +127,7 @@ def fragment(result: BulkResult) -> str:
 
 
 def _thumbnails(item: BulkItem) -> str:
-    source = item.thumbnail or (Path(item.source).expanduser() if _is_file(item) else None)
+    source = _source_of(item)
     paths: Sequence[Path] = [*([source] if source else []), *item.paths[:_SHOWN_PICTURES]]
     images = "".join(map(_thumbnail, paths))
     more = len(item.paths) - _SHOWN_PICTURES
@@ -129,9 +137,11 @@ def _thumbnails(item: BulkItem) -> str:
 
 
 def _thumbnail(path: Path) -> str:
+    if not path.is_file():  # It was moved or removed since, and a pipe would be waited for.
+        return ""
     try:
         data, mime_type, (width, height) = codec.thumbnail(path.read_bytes(), _THUMBNAIL_PX)
-    except (OSError, ImageVariationError):  # It was moved or removed since.
+    except (OSError, ImageVariationError):
         return ""
     encoded = base64.b64encode(data).decode("ascii")
     alt = markup.escape(plain(path.stem))

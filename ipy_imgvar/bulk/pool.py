@@ -13,13 +13,21 @@ import os
 import random
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ipy_imgvar.bulk.processes import WorkerProcesses
+from ipy_imgvar.bulk.deadlines import GRACE_S, Deadlines
+from ipy_imgvar.bulk.processes import WorkerProcesses, WorkerTimeoutError
 from ipy_imgvar.bulk.work import EngineSpec, Outcome, Task, work
 from ipy_imgvar.errors import ConfigurationError, EngineError
+from ipy_imgvar.plain import plain
 from ipy_imgvar.request import whole_number
 
 if TYPE_CHECKING:
@@ -57,12 +65,15 @@ class Workers:
         The engine itself, where the workers are threads of this process; else how to make it.
     ours
         It was made here, and ends with the run.
+    timeout_s
+        Seconds that one try of an item may take; 0 is no limit.
     """
 
     executor: Executor
     count: int
     engine: Engine | EngineSpec
     ours: bool
+    timeout_s: float = 0.0
 
     def submit(self, task: Task, cancel: threading.Event) -> Future[Outcome]:
         """Start a task; a switch to cancel it in the middle reaches threads only."""
@@ -70,16 +81,27 @@ class Workers:
             return self.executor.submit(work, task, self.engine)
         return self.executor.submit(work, task, self.engine, cancel)
 
-    def close(self, *, now: bool) -> None:
-        """End what was made here; `now` does not wait for what is under way."""
+    def close(self, *, now: bool, wait: bool = True) -> None:
+        """End what was made here; `now` kills processes in the middle of their task, `wait` waits for threads."""
         if not self.ours:
             return
         if now and isinstance(self.executor, WorkerProcesses):
             self.executor.kill()
-        self.executor.shutdown(wait=True, cancel_futures=True)
+        self.executor.shutdown(wait=wait, cancel_futures=True)
+
+    def deadlines(self) -> Deadlines:
+        """Return what finds the calls that take too long; processes of ours are killed where they are tended."""
+        if isinstance(self.executor, WorkerProcesses) or not self.timeout_s:
+            return Deadlines(None)
+        # Processes take a call before they have ended the one before.
+        calls = 2 if isinstance(self.engine, EngineSpec) else 1
+        reports = type(self.executor).__module__.startswith("concurrent.futures")
+        return Deadlines(self.timeout_s * calls + GRACE_S, reports=reports)
 
 
-def choose_workers(engine: Engine, executor: Executor | None, max_workers: int | None) -> Workers:
+def choose_workers(
+    engine: Engine, executor: Executor | None, max_workers: int | None, timeout_s: float = 0.0
+) -> Workers:
     """Return who works: the executor that was given, else processes for the offline engine, threads for others.
 
     Parameters
@@ -90,6 +112,8 @@ def choose_workers(engine: Engine, executor: Executor | None, max_workers: int |
         The caller's, or None.
     max_workers
         None takes the executor's own number, a process for each core, or 8 threads.
+    timeout_s
+        Seconds that one try of an item may take; 0 is no limit.
 
     Raises
     ------
@@ -102,14 +126,16 @@ def choose_workers(engine: Engine, executor: Executor | None, max_workers: int |
         max_workers = whole_number("max_workers", max_workers, 1, _MOST_WORKERS)
     if executor is None and engine.name == "patch":
         count = max_workers or _cores()
-        return Workers(WorkerProcesses(count), count, EngineSpec("patch"), ours=True)
+        processes = WorkerProcesses(count, timeout_s + GRACE_S if timeout_s else None)
+        return Workers(processes, count, EngineSpec("patch"), ours=True, timeout_s=timeout_s)
     if executor is None:
         count = max_workers or _HOSTED_WORKERS
-        return Workers(ThreadPoolExecutor(count, "imgvar-bulk"), count, engine, ours=True)
+        threads = ThreadPoolExecutor(count, "imgvar-bulk")
+        return Workers(threads, count, engine, ours=True, timeout_s=timeout_s)
     count = max_workers or _size_of(executor)
     if isinstance(executor, ThreadPoolExecutor):
-        return Workers(executor, count, engine, ours=False)
-    return Workers(executor, count, _spec_of(engine), ours=False)
+        return Workers(executor, count, engine, ours=False, timeout_s=timeout_s)
+    return Workers(executor, count, _spec_of(engine), ours=False, timeout_s=timeout_s)
 
 
 def _cores() -> int:
@@ -173,8 +199,10 @@ class Pool:
         self._held_until = 0.0
         # Another process is given its next task before it asks; a thread needs none in reserve, which would be posted
         # in spite of a 429.
+        self._size = max(workers.count, getattr(workers.executor, "_max_workers", 0) or 0)
         self._limit = workers.count * (2 if isinstance(workers.engine, EngineSpec) else 1)
         self._cancel = cancel
+        self._deadlines = workers.deadlines()
         #: Set by an interrupt: no further item is taken.
         self.interrupted = False
         #: Set it to give up what is under way.
@@ -187,7 +215,7 @@ class Pool:
 
     def close(self, *, now: bool) -> None:
         """End the workers that are ours; see `Workers.close`."""
-        self._workers.close(now=now)
+        self._workers.close(now=now, wait=not self._deadlines.lost())
 
     def run(
         self,
@@ -230,11 +258,37 @@ class Pool:
             ended, _ = wait(self._running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             for future in ended:
                 self._end(future, self._running.pop(future), done)
+                self._deadlines.answer()
+            self._give_up_overdue(done)
+            if self._running and self._deadlines.lost() >= self._size:
+                broken = broken or _no_worker_answers()
+                self._forget_waiting()
             try:
                 tick()
             except Exception as exc:  # noqa: BLE001 - the caller's own; what is under way is finished first
                 broken = broken or exc
                 self._later.clear()
+
+    def _give_up_overdue(self, done: Callable[[Task, Outcome], None]) -> None:
+        """Record what has taken too long as failed; a thread, or a process of others, can't be ended from here."""
+        for future in self._deadlines.overdue(self._running):
+            task = self._running.pop(future)
+            if not future.cancel():
+                self._deadlines.lose(future)
+            done(task, Outcome(failure(task.ready, self._timeout_text("which is left to itself"))))
+
+    def _timeout_text(self, fate: str) -> str:
+        limit = f"the timeout of {self._workers.timeout_s:g} s"
+        return (
+            f"the run took longer than {limit}, and so did its worker, {fate}; raise it, or lower n or size"
+        )
+
+    def _forget_waiting(self) -> None:
+        """Take back what no worker will ever begin; the next run does it."""
+        self._later.clear()
+        for future in self._running:
+            future.cancel()
+        self._running.clear()
 
     def _rest(self) -> None:
         due = max(self._held_until, self._later[0][0] if self._later else 0.0)
@@ -242,7 +296,7 @@ class Pool:
 
     def _fill(self, tasks: Iterator[Task], *, more: bool) -> bool:
         """Start what there is room for; return whether there may be more tasks."""
-        while len(self._running) < self._limit and not self.is_stopping:
+        while len(self._running) < self._room() and not self.is_stopping:
             now = time.monotonic()
             if now < self._held_until:
                 break
@@ -258,7 +312,14 @@ class Pool:
             self._submit(task)
         return more
 
+    def _room(self) -> int:
+        """Return how many calls may be under way; workers that are held up take none."""
+        free = self._size - self._deadlines.lost()
+        return max(1, min(self._limit, free * self._limit // self._workers.count))
+
     def _submit(self, task: Task) -> None:
+        if self._deadlines.lost() >= self._size:
+            raise _no_worker_answers()
         try:
             self._running[self._workers.submit(task, self.abandon)] = task
         except Exception as exc:
@@ -279,12 +340,13 @@ class Pool:
             done(task, outcome)
 
     def _after_death(self, task: Task, exc: BaseException) -> Outcome | None:
-        _log.warning("%s: %s: %s", task.ready.source, type(exc).__name__, exc)
+        _log.warning("%s: %s: %s", plain(task.ready.source), type(exc).__name__, exc)
+        if isinstance(exc, WorkerTimeoutError):
+            return Outcome(failure(task.ready, self._timeout_text("which was ended")))
         if task.tries + 1 < _MAX_DEATHS and not self.is_stopping:
             self._put_back(replace(task, tries=task.tries + 1), 0.0)
             return None
-        reason = " ".join(f"{type(exc).__name__}: {exc}".split())
-        error = f"its worker ended in the middle of it {task.tries + 1} times ({reason})"
+        error = f"its worker ended in the middle of it {task.tries + 1} times ({type(exc).__name__}: {exc})"
         return Outcome(failure(task.ready, error))
 
     def _after_refusal(self, task: Task, outcome: Outcome, again_s: float) -> Outcome | None:
@@ -303,8 +365,15 @@ class Pool:
         heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._number), task))
 
 
+def _no_worker_answers() -> EngineError:
+    return EngineError(
+        "the executor takes no more work: each of its workers is held up by an item that took longer than the timeout; "
+        "run the same again to go on"
+    )
+
+
 def failure(ready: Ready, error: str) -> dict[str, Any]:
-    """Return the record of an item that failed outside a worker."""
+    """Return the record of an item that failed outside a worker; the error becomes one plain line."""
     return {
         "item": ready.item,
         "status": "failed",
@@ -313,6 +382,6 @@ def failure(ready: Ready, error: str) -> dict[str, Any]:
         "paths": [],
         "seed": None,
         "usage": None,
-        "error": error,
+        "error": plain(" ".join(error.split())),
         "elapsed": None,
     }

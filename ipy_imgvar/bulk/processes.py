@@ -1,8 +1,9 @@
 """An executor whose workers are fresh interpreters, each on a pipe of its own.
 
-Three things that `concurrent.futures.ProcessPoolExecutor` does not do, and long runs in notebooks and scripts need: a
-worker that is killed costs its own task only; workers never import the caller's `__main__`, so a script needs no guard;
-and they end when this process ends, however it does.
+Four things that `concurrent.futures.ProcessPoolExecutor` does not do, and long runs in notebooks and scripts need: a
+worker that is killed costs its own task only; a task has a time limit that holds even where its worker is stopped;
+workers never import the caller's `__main__`, so a script needs no guard; and they end when this process ends, however
+it does.
 """
 
 from __future__ import annotations
@@ -17,24 +18,34 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["WorkerDiedError", "WorkerProcesses", "serve"]
+__all__ = ["WorkerDiedError", "WorkerProcesses", "WorkerTimeoutError", "serve"]
 
 #: The first line that a worker reads is where modules are found.
-_START: Final = (
+_CODE: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline()); "
     "from ipy_imgvar.bulk.processes import serve; serve()"
 )
 _LENGTH: Final = struct.Struct("<Q")
+#: Seconds that the first task of a worker may take beyond the limit: an interpreter and the engine are loaded, which
+#: takes 1 s on an idle machine and many times that on a busy one.
+_START_S: Final = 30.0
+#: Seconds that an idle worker has to end once its pipe is closed.
+_END_S: Final = 5.0
 _Task = tuple["Future[Any]", "Callable[..., Any]", tuple[Any, ...]]
 
 
 class WorkerDiedError(BrokenExecutor):
     """Report that a worker ended in the middle of a task; another one takes its place."""
+
+
+class WorkerTimeoutError(WorkerDiedError):
+    """Report that a worker was killed because its task took longer than the limit."""
 
 
 class WorkerProcesses(Executor):
@@ -44,16 +55,21 @@ class WorkerProcesses(Executor):
     ----------
     max_workers
         How many; each is started by the first task that finds no idle one.
+    limit_s
+        Seconds after which a worker is killed in the middle of its task, also one that reads nothing or is stopped by a
+        signal; None waits for ever. The first task of a worker has 30 s more.
     """
 
-    def __init__(self, max_workers: int) -> None:
+    def __init__(self, max_workers: int, limit_s: float | None = None) -> None:
         self._max_workers = max_workers
+        self._limit_s = limit_s
         self._queue: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._workers: set[subprocess.Popen[bytes]] = set()
         self._idle = threading.Semaphore(0)
         self._lock = threading.Lock()
         self._closed = False
+        self._killed = False
 
     @property
     def pids(self) -> list[int]:
@@ -95,6 +111,7 @@ class WorkerProcesses(Executor):
 
     def kill(self) -> None:
         """End every worker in the middle of its task."""
+        self._killed = True  # Before the loop, for a worker that is being started.
         self.shutdown(wait=False, cancel_futures=True)
         for worker in list(self._workers):
             worker.kill()
@@ -107,14 +124,20 @@ class WorkerProcesses(Executor):
             if not future.set_running_or_notify_cancel():
                 self._idle.release()
                 continue
+            limit = _Limit(self._limit_s, first=worker is None)
             try:
                 if worker is None:
                     worker = self._started()
-                ok, value = _exchange(worker, (fn, args))
+                with limit.of(worker):
+                    ok, value = _exchange(worker, (fn, args))
+                if limit.passed:  # Its answer came at the last instant.
+                    self._ended(worker)
+                    worker = None
             except (OSError, EOFError, pickle.UnpicklingError) as exc:
                 code = self._ended(worker)
                 worker = None
-                future.set_exception(WorkerDiedError(f"a worker process ended ({code or exc})"))
+                kind = WorkerTimeoutError if limit.passed else WorkerDiedError
+                future.set_exception(kind(f"a worker process ended ({code or exc})"))
             except Exception as exc:  # noqa: BLE001 - what can't be pickled raises anything; the caller gets it
                 future.set_exception(exc)
             else:
@@ -124,13 +147,15 @@ class WorkerProcesses(Executor):
 
     def _started(self) -> subprocess.Popen[bytes]:
         worker = subprocess.Popen(  # noqa: S603 - this interpreter, and nothing from outside
-            [sys.executable, "-c", _START],
+            [sys.executable, "-c", _CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C in a terminal goes to the whole group; it is for the parent only.
         )
         assert worker.stdin is not None  # noqa: S101 - it was asked for
         self._workers.add(worker)
+        if self._killed:
+            worker.kill()
         worker.stdin.write(json.dumps([os.path.abspath(each) for each in sys.path]).encode() + b"\n")  # noqa: PTH100
         worker.stdin.flush()
         return worker
@@ -146,12 +171,39 @@ class WorkerProcesses(Executor):
             except OSError:  # Half a task was still in the buffer of a dead worker.
                 continue
         try:
-            code = worker.wait(timeout=5)
+            code = worker.wait(timeout=_END_S)
         except subprocess.TimeoutExpired:
             worker.kill()
             code = worker.wait()
         self._workers.discard(worker)
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+class _Limit:
+    """Kills a worker that takes longer than the limit with one task; killing also ends a write to a full pipe."""
+
+    def __init__(self, limit_s: float | None, *, first: bool) -> None:
+        self._limit_s = None if limit_s is None else limit_s + first * _START_S
+        self.passed = False
+
+    @contextmanager
+    def of(self, worker: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Watch over the block, in which the worker has its task."""
+        if self._limit_s is None:
+            yield
+            return
+
+        def kill() -> None:
+            self.passed = True
+            worker.kill()
+
+        timer = threading.Timer(self._limit_s, kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 def _exchange(worker: subprocess.Popen[bytes], call: Any) -> tuple[bool, Any]:

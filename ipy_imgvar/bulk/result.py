@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 from ipy_imgvar.bulk.ledger import NAME, read_line, whole_lines
 from ipy_imgvar.errors import ImageVariationError, InvalidRequestError
+from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -219,7 +220,7 @@ class BulkResult(Sequence[BulkItem]):
         """Return a line with how many were done, failed and skipped, and the usage."""
         counts = ", ".join(f"{len(self._with(status)):,} {status}" for status in STATUSES)
         time = f" in {self.elapsed:,.1f} s" if self.elapsed else ""
-        usage = ", ".join(f"{name} {value:,}" for name, value in self.usage.items())
+        usage = ", ".join(f"{plain(str(name))} {value:,}" for name, value in self.usage.items())
         return f"{counts}{time}" + (f"; usage: {usage}" if usage else "")
 
     def to_frame(self) -> Any:
@@ -253,7 +254,7 @@ class BulkResult(Sequence[BulkItem]):
         return pd.DataFrame(rows, index=labels, columns=columns)
 
     def __repr__(self) -> str:
-        return f"<BulkResult: {self.summary()}; {self.out_dir}>"
+        return f"<BulkResult: {self.summary()}; {plain(str(self.out_dir))}>"
 
     def _repr_html_(self) -> str:
         from ipy_imgvar.bulk import page

@@ -24,6 +24,7 @@ from ipy_imgvar.bulk.pool import Pool, choose_workers, failure
 from ipy_imgvar.bulk.result import STATUSES, BulkResult, Tally
 from ipy_imgvar.bulk.work import Outcome, Task
 from ipy_imgvar.errors import CancelledError, ImageVariationError
+from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,7 +97,7 @@ def run(
     """Make variations of many images; see `Client.map`, which has checked the request."""
     folder = Path(os.path.expanduser(out_dir)).absolute()  # noqa: PTH111
     items = Items(images, folder)
-    workers = choose_workers(engine, executor, max_workers)
+    workers = choose_workers(engine, executor, max_workers, request.timeout)
     ledger = Ledger(folder)
     started = time.monotonic()
     try:
@@ -132,7 +133,7 @@ def _announce(engine: Engine, request: VariationRequest, folder: Path, listener:
     server = _server_of(engine)
     if server is None:
         return
-    line = f"the images go to {server} (model {engine.model(request)}), what comes back to {folder}"
+    line = plain(f"the images go to {server} (model {engine.model(request)}), what comes back to {folder}")
     _log.info("%s", line)
     if listener.on_notice is not None:
         listener.on_notice(line)
@@ -157,13 +158,18 @@ def _run_all(pool: Pool, work: _Work, items: Items, progress: _Progress) -> Exce
 
 
 def _write_pages(result: BulkResult, ledger: Ledger) -> list[str]:
-    """Write the pages, and return what is to be said of a disk that has no room."""
+    """Write the pages, and return what is to be said of a disk that has no room or a folder that was removed."""
     notes = []
     if unwritten := ledger.write_late():
         notes.append(f"{unwritten} items could not be written to {ledger.path}: another run does them again")
+    if ledger.was_moved:
+        notes.append(
+            f"{result.out_dir} was removed or renamed during the run, with the pictures made until then; the same "
+            "again makes those that are missing"
+        )
     try:
         page.write_pages(result)
-    except (OSError, ImageVariationError) as exc:  # Pictures and ledger matter more.
+    except Exception as exc:  # noqa: BLE001 - pictures and ledger are there, and the run's result is about them
         reason = getattr(exc, "strerror", None) or exc
         notes.append(f"{result.out_dir / 'index.html'} can't be written ({reason})")
     return notes
@@ -171,7 +177,7 @@ def _write_pages(result: BulkResult, ledger: Ledger) -> list[str]:
 
 def _tell(result: BulkResult, notes: list[str], listener: Listener) -> None:
     _log.info("%s", result.summary())
-    for line in notes:
+    for line in map(plain, notes):
         (listener.on_notice or _log.warning)(line)
 
 
@@ -216,7 +222,7 @@ class _Work:
             ready = Ready(f"{item.place}-unread", "image", f"image {item.place}", "", is_file=False)
             self._under_way[ready.item] = [item.index]
             own = isinstance(exc, ImageVariationError)
-            error = str(exc) if own else " ".join(f"{type(exc).__name__}: {exc}".split())
+            error = str(exc) if own else f"{type(exc).__name__}: {exc}"
             self.end(Task(ready, self._request, self._folder), Outcome(failure(ready, error)))
             return None
         if ready.item in self._under_way:
@@ -230,7 +236,7 @@ class _Work:
         if place is None or 0 <= place < self._first_place:
             return None
         record = self._ledger.at(place) or {}
-        same = _comparable(record.get("request") or {}) == _comparable(self._settings)
+        same = _comparable(record.get("request")) == _comparable(self._settings)
         return record if same and record.get("status") == "done" else None
 
     def end(self, task: Task, outcome: Outcome) -> None:
@@ -242,7 +248,7 @@ class _Work:
             place = self._ledger.add({**record, "request": self._settings})
             self.tally.add_usage(record["usage"])
         if status == "failed":
-            _log.info("%s failed: %s", record["source"], record["error"])
+            _log.info("%s failed: %s", plain(record["source"]), record["error"])
         first, *again = self._under_way.pop(item)
         self.tally.set(first, place, status)
         for index in again:
@@ -265,7 +271,9 @@ def _settings(engine: Engine, request: VariationRequest) -> dict[str, Any]:
     return settings
 
 
-def _comparable(settings: dict[str, Any]) -> str:
+def _comparable(settings: Any) -> str:
+    if not isinstance(settings, dict):  # A ledger may hold anything.
+        return ""
     kept = {name: value for name, value in settings.items() if name not in _NO_MATTER}
     return json.dumps(kept, sort_keys=True, default=str)
 

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import secrets
 import threading
 import time
@@ -22,6 +23,7 @@ from ipy_imgvar import codec
 from ipy_imgvar.bulk.items import Ready, digest
 from ipy_imgvar.engines import make_engine
 from ipy_imgvar.errors import APIStatusError, CancelledError, ConfigurationError, ImageVariationError
+from ipy_imgvar.plain import plain
 from ipy_imgvar.settings import Connection, connection
 from ipy_imgvar.source import Source, load_sources
 from ipy_imgvar.store import write_atomic
@@ -204,7 +206,7 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
     record["usage"] = job.usage or None
     record["elapsed"] = round(time.monotonic() - started, 3)
     if job.warnings:
-        record["warnings"] = job.warnings
+        record["warnings"] = list(map(_one_line, job.warnings))
     return Outcome(record, again_s, slow_down)
 
 
@@ -213,12 +215,9 @@ def _attempt(task: Task, engine: Engine, job: _Job, record: dict[str, Any]) -> N
     source = _loaded(task.ready, job, task.request.timeout)
     record["sha256"] = source.sha256
     out_dir = Path(task.out_dir)
-    if task.known is not None and task.known.get("sha256") == source.sha256:
-        paths = task.known.get("paths") or []
-        sizes = task.known.get("sizes") or [None] * len(paths)
-        if all(_is_whole(out_dir / path, size) for path, size in zip(paths, sizes, strict=True)):
-            record |= {"status": "skipped", "paths": paths, "sizes": sizes, "seed": task.known.get("seed")}
-            return
+    if (kept := _kept(task, source)) is not None:
+        record |= {"status": "skipped", **kept}
+        return
     request = replace(task.request, image=source)
     if "seed" in engine.supports:
         request = replace(request, seed=item_seed(request.seed, task.ready.item))
@@ -248,7 +247,27 @@ def _loaded(ready: Ready, job: _Job, timeout_s: float) -> Source:
     return Source(source.name, path=source.path, data=source.read())
 
 
-def _is_whole(path: Path, size: int | None) -> bool:
+def _kept(task: Task, source: Source) -> dict[str, Any] | None:
+    """Return what the ledger says of pictures that are there and whole, or None: then they are made again."""
+    known = task.known or {}
+    paths, sizes = known.get("paths"), known.get("sizes")
+    if known.get("sha256") != source.sha256 or not isinstance(paths, list) or not paths:
+        return None
+    if sizes is None:  # An older ledger has none.
+        sizes = [None] * len(paths)
+    if not isinstance(sizes, list) or len(sizes) != len(paths) or not all(map(_is_own_name, paths)):
+        return None
+    if not all(_is_whole(Path(task.out_dir, path), size) for path, size in zip(paths, sizes, strict=True)):
+        return None
+    return {"paths": paths, "sizes": sizes, "seed": known.get("seed")}
+
+
+def _is_own_name(path: Any) -> bool:
+    """Return whether a ledger's path is a file's name right in its folder; another one is somebody else's."""
+    return isinstance(path, str) and path not in ("", ".", "..") and not re.search(r"[/\\\0]", path)
+
+
+def _is_whole(path: Path, size: Any) -> bool:
     # Files are renamed into place when they are whole; a power failure, or a copy that broke off, changes the size.
     with contextlib.suppress(OSError):
         found = path.stat().st_size
@@ -287,4 +306,4 @@ def _refuse_full_disk(out_dir: Path) -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return plain(" ".join(text.split()))

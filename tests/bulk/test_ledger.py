@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+from contextlib import closing
 
 import pytest
 
@@ -91,3 +93,32 @@ def test_a_full_disk_keeps_records_in_memory(tmp_path):
         "c",
         "b",
     ]
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed"])
+def test_a_folder_that_goes_away_costs_no_record(tmp_path, how):
+    """Where the folder is removed or renamed meanwhile, the ledger is written anew with all it had."""
+    out = tmp_path / "out"
+    with closing(Ledger(out)) as ledger:
+        ledger.add({"item": "a", "status": "done"})
+        shutil.rmtree(out) if how == "removed" else out.rename(tmp_path / "other")
+        ledger.add({"item": "b", "status": "done"})
+        assert ledger.was_moved
+        with pytest.raises(InvalidRequestError, match="another run"):
+            Ledger(out)
+        assert ledger.find("a") == {"item": "a", "status": "done"}
+    with closing(Ledger(out)) as ledger:
+        assert [ledger.find(item) is not None for item in "abc"] == [True, True, False]
+
+
+def test_a_folder_that_another_run_took_over_is_left_to_it(tmp_path):
+    """Where another run has begun in the folder meanwhile, its ledger stays as it is, and records stay in memory."""
+    out = tmp_path / "out"
+    with closing(Ledger(out)) as ledger:
+        out.rename(tmp_path / "other")
+        with closing(Ledger(out)) as second:
+            second.add({"item": "b", "status": "done"})
+            before = (out / NAME).read_bytes()
+            assert ledger.at(ledger.add({"item": "a", "status": "done"})) == {"item": "a", "status": "done"}
+            assert ledger.write_late() == 1
+            assert (out / NAME).read_bytes() == before

@@ -1,5 +1,6 @@
 """What a bulk run gives back, and its page: all of it from the ledger, escaped, and bounded in size."""
 
+import json
 import re
 import sys
 from html.parser import HTMLParser
@@ -101,6 +102,38 @@ def test_odd_names_are_escaped_in_the_page(fake_engine, make_folder, tmp_path):
     made = Client(fake_engine(["red"])).map(str(folder), out_dir=tmp_path / "out dir", size=64)
     shown = Page(tmp_path / "out dir" / "index.html")
     assert [(made.out_dir / unquote(address)).resolve() for address in shown.images] == [odd, *made[0].paths]
+
+
+ACTS = "\x1b[2J\x07\u202egnp\u2066\n\r"
+
+
+def test_text_that_acts_is_shown_as_text(fake_engine, make_folder, tmp_path):
+    """Escape sequences, line breaks and bidirectional controls of names, errors and usage act nowhere."""
+    folder = make_folder(2)
+    (folder / "p000.png").rename(folder / f"{ACTS}.png")
+    engine = fake_engine([lambda job: job.count({f"a{ACTS}": 3}), "red"], [RuntimeError(f"no {ACTS}")])
+    made = Client(engine).map(str(folder), out_dir=tmp_path / "out", size=64, max_workers=1)
+    assert [len(made.done), len(made.failed)] == [1, 1]
+    lines = [made._repr_html_(), made.summary(), repr(made), made.failed[0].error]
+    page_text = (made.out_dir / "index.html").read_text("utf-8")
+    assert "\\x1b" in page_text
+    assert not set("\n\r").intersection("".join(lines))
+    assert not set("\x1b\x07\u202e\u2066\r").intersection(page_text + "".join(lines))
+    shown = Page(made.out_dir / "index.html")
+    assert all((made.out_dir / unquote(address)).is_file() for address in shown.images)
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/a.png", "\ud800.png", "a\0b.png", "", "/dev/zero"])
+def test_a_page_is_made_whatever_a_ledger_names(fake_engine, make_folder, tmp_path, name):
+    """A source that no file can be called, or that is no file, leaves a row without its picture."""
+    made = Client(fake_engine(["red"])).map(str(make_folder(1)), out_dir=tmp_path / "out", size=64)
+    (picture,) = made[0].paths
+    ledger = made.out_dir / "ledger.jsonl"
+    record = json.loads(ledger.read_text())
+    ledger.write_text(json.dumps(record | {"item": name, "source": name}) + "\n")
+    read = BulkResult.read(made.out_dir)
+    assert read._repr_html_().count("<img") == 1
+    assert picture.name in page.write_pages(read).read_text("utf-8")
 
 
 def test_a_page_has_a_bounded_number_of_rows(fake_engine, make_folder, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """A bulk run: every item once, whatever fails, whoever works, and however often it is started."""
 
 import base64
+import json
 import os
 import signal
 import subprocess
@@ -110,6 +111,33 @@ def test_again_makes_what_does_not_agree(fake, make_folder, tmp_path, change):
     second = client.map(str(folder), out_dir=out, strength=strength, **SMALL)
     assert [len(second.done), len(second.skipped)] == [expected, 3 - expected]
     assert engine.ended == 3 + expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sizes": []},
+        {"sizes": 5},
+        {"sizes": ["a"]},
+        {"paths": "p.png"},
+        {"paths": [7]},
+        {"paths": []},
+        {"paths": ["../photos/p001.png"], "sizes": None},
+        {"paths": ["..\\photos\\p001.png"], "sizes": None},
+        {"request": ["n"]},
+        {"request": None},
+    ],
+)
+def test_again_makes_what_a_record_does_not_prove(fake, make_folder, tmp_path, look, change):
+    """A record that is odd, or whose paths lead out of the folder, does not count: its item is made again."""
+    client, _ = fake
+    folder, out = make_folder(3), tmp_path / "out"
+    client.map(str(folder), out_dir=out, **SMALL)
+    lines = sorted(look.records(out), key=lambda record: record["item"])
+    lines[1] |= change
+    (out / "ledger.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    second = client.map(str(folder), out_dir=out, **SMALL)
+    assert [each.status for each in second] == ["skipped", "done", "skipped"]
 
 
 def test_a_failed_item_is_recorded_and_tried_again_next_time(fake_engine, make_folder, tmp_path, look):
@@ -319,8 +347,8 @@ from ipy_imgvar import Client
 from ipy_imgvar.bulk import pool
 made = []
 class Watched(pool.WorkerProcesses):
-    def __init__(self, count):
-        super().__init__(count)
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
         made.append(self)
 pool.WorkerProcesses = Watched
 def kill():

@@ -24,6 +24,7 @@ __all__ = [
     "connection",
     "server_keys",
     "store_max_bytes",
+    "store_problem",
     "store_root",
 ]
 
@@ -245,7 +246,7 @@ def server_keys() -> list[Secret]:
 
 
 def store_root() -> Path | None:
-    """Return the folder of the store: `IPY_IMGVAR_STORE`, else the user's cache; None when it says off.
+    """Return the folder of the store: `IPY_IMGVAR_STORE`, else the user's cache; None for off, and without a home.
 
     Raises
     ------
@@ -256,7 +257,12 @@ def store_root() -> Path | None:
     if place.lower() == STORE_OFF:
         return None
     if not place:
-        return platformdirs.user_cache_path("ipy_imgvar", appauthor=False)
+        try:
+            return platformdirs.user_cache_path("ipy_imgvar", appauthor=False)
+        except (
+            RuntimeError
+        ):  # A user without an entry and without HOME, as containers have; see `store_problem`.
+            return None
     try:
         # Absolute at once, since a notebook may change its folder while results hold paths into the store.
         return Path(place).expanduser().absolute()
@@ -264,6 +270,13 @@ def store_root() -> Path | None:
         raise ConfigurationError(
             f"IPY_IMGVAR_STORE is {shown(place)}: {exc}; allowed: a folder, or off"
         ) from exc
+
+
+def store_problem() -> str | None:
+    """Return why there is no store although none was refused: no home folder can be found; None where there is one."""
+    if os.environ.get("IPY_IMGVAR_STORE", "").strip() or store_root() is not None:
+        return None
+    return "no home folder can be found; IPY_IMGVAR_STORE names another place"
 
 
 def store_max_bytes() -> int:

@@ -20,7 +20,9 @@ CORE = {
     "fetch",
     "formats",
     "gallery",
+    "holders",
     "likeness",
+    "locks",
     "modes",
     "network",
     "outfile",
@@ -28,11 +30,13 @@ CORE = {
     "plain",
     "png",
     "protocol",
+    "records",
     "request",
     "result",
     "settings",
     "source",
     "store",
+    "usage",
     "wire",
 }
 APPLICATION = {"bulk", "client", "journal", "options", "run"}

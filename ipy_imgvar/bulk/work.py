@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import secrets
 import threading
 import time
@@ -24,9 +23,11 @@ from ipy_imgvar.bulk.items import Ready, digest
 from ipy_imgvar.engines import make_engine
 from ipy_imgvar.errors import APIStatusError, CancelledError, ConfigurationError, ImageVariationError
 from ipy_imgvar.plain import plain
+from ipy_imgvar.records import is_file_name
 from ipy_imgvar.settings import Connection, connection
 from ipy_imgvar.source import Source, load_sources
 from ipy_imgvar.store import write_atomic
+from ipy_imgvar.usage import add_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,7 +148,7 @@ class _Job:
         _log.info("%s", text)
 
     def count(self, usage: Mapping[str, Any]) -> None:
-        self.usage.update(usage)
+        add_usage(self.usage, usage)
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
@@ -255,16 +256,11 @@ def _kept(task: Task, source: Source) -> dict[str, Any] | None:
         return None
     if sizes is None:  # An older ledger has none.
         sizes = [None] * len(paths)
-    if not isinstance(sizes, list) or len(sizes) != len(paths) or not all(map(_is_own_name, paths)):
+    if not isinstance(sizes, list) or len(sizes) != len(paths) or not all(map(is_file_name, paths)):
         return None
     if not all(_is_whole(Path(task.out_dir, path), size) for path, size in zip(paths, sizes, strict=True)):
         return None
     return {"paths": paths, "sizes": sizes, "seed": known.get("seed")}
-
-
-def _is_own_name(path: Any) -> bool:
-    """Return whether a ledger's path is a file's name right in its folder; another one is somebody else's."""
-    return isinstance(path, str) and path not in ("", ".", "..") and not re.search(r"[/\\\0]", path)
 
 
 def _is_whole(path: Path, size: Any) -> bool:

@@ -45,6 +45,13 @@ class Holders:
         if self._pid == os.getpid():
             self._note(f"-{name}\n")
 
+    @property
+    def are_shared(self) -> bool:
+        """Whether there is a file of another process, living or dead."""
+        with contextlib.suppress(OSError):
+            return len(os.listdir(self._folder)) > 1  # noqa: PTH208 - once a run
+        return False
+
     def held(self) -> set[str]:
         """Return the names of the runs that living processes hold, and remove what dead ones left."""
         names: set[str] = set()

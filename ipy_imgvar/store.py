@@ -205,6 +205,7 @@ class Store:
         self._holders = Holders(root)
         self._in_use: weakref.WeakSet[Run] = weakref.WeakSet()
         self._sizes: dict[str, int] = {}
+        self._bytes: int | None = None
         self._newest: str | None = None
         self._lock = threading.Lock()
 
@@ -249,16 +250,21 @@ class Store:
     def make_room(self, newest: Run) -> None:
         """Remove the oldest runs until the rest fits into `max_bytes`; call it when a run has ended."""
         with self._lock:
+            # Counting is slow in a full store, so while nobody else writes to it, what is made here is added up.
+            if self._bytes is not None and not self._holders.are_shared:
+                self._bytes += newest.bytes
+                if self._bytes <= self.max_bytes:
+                    return
             names = self._names()
-            # Counting every file is slow in a full store, so each run is counted when it is new; those of other
-            # processes may still grow.
+            # Each run is counted when it is new; those of other processes may still grow.
             known = {name: self._sizes[name] for name in names[:-_GROWING] if name in self._sizes}
             self._sizes = {name: known[name] if name in known else self._size(name) for name in names}
-            if sum(self._sizes.values()) > self.max_bytes:
+            self._bytes = sum(self._sizes.values())
+            if self._bytes > self.max_bytes:
                 self._remove_oldest(names, newest.folder.name)
 
     def _remove_oldest(self, names: list[str], newest: str) -> None:
-        total = sum(self._sizes.values())
+        total = self._bytes or 0
         # Asked after the runs were listed: one that begins from now on is not among them.
         held = self._holders.held() | {run.folder.name for run in self._in_use} | {newest, names[-1]}
         for name in names:
@@ -267,6 +273,7 @@ class Store:
             if name not in held:
                 shutil.rmtree(self.root / "runs" / name, ignore_errors=True)
                 total -= self._sizes.pop(name)
+        self._bytes = total
 
     def _names(self) -> list[str]:
         try:

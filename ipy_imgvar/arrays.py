@@ -39,7 +39,11 @@ def as_pixels(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     InvalidImageError
         For any other shape, dtype or range.
     """
-    pixels = _channels_last(array, name)
+    if np.ma.is_masked(array):
+        raise InvalidImageError(
+            f"{name} is a masked array, and a picture has no mask; fill what is masked: array.filled(0)"
+        )
+    pixels = np.asarray(_channels_last(array, name))
     if 0 in pixels.shape:
         raise InvalidImageError(f"{name} is an array of shape {array.shape}: it has no pixels")
     if pixels.dtype == np.bool_:
@@ -52,7 +56,7 @@ def as_pixels(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
             )
         if not (low >= 0 and high <= 1):
             raise InvalidImageError(
-                f"{name} is a float array with values from {low:g} to {high:g}; allowed: 0 to 1; "
+                f"{name} is a float array with values from {low!r} to {high!r}; allowed: 0 to 1; "
                 "divide by its largest possible value, or pass uint8 in 0..255"
             )
         return np.rint(pixels.astype(np.float32) * 255).astype(np.uint8)

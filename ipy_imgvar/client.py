@@ -33,6 +33,7 @@ _FEATURES: Final = {
     "mask": "leave it out",
     "prompt": "leave it out",
     "seed": "leave it out: this engine draws its own",
+    "index": "leave it out: without a seed no picture can be made again",
 }
 
 
@@ -116,6 +117,7 @@ class Client:
         prompt: str | None = None,
         strength: float | str | None = None,
         seed: int | None = None,
+        index: int | None = None,
         mask: Any = None,
         fit: str = "crop",
         options: Mapping[str, Any] | None = None,
@@ -137,10 +139,11 @@ class Client:
         image
             A path, an http(s) or data: URL, bytes, a binary file, a PIL image, an array, a figure, an IPython Image,
             a `Variation`; a list or a `Variations` means each of them.
-        n, size, response_format, user, model, prompt, strength, seed, mask, fit, options
+        n, size, response_format, user, model, prompt, strength, seed, index, mask, fit, options
             See `VariationRequest`; every accepted spelling is taken.
         timeout, max_retry_count, extra_headers, extra_query, extra_body
-            See `VariationRequest`; None takes the client's own.
+            See `VariationRequest`; None takes the client's own. `timeout` also bounds fetching each image that is an
+            address.
         on_progress
             Called with the share of the whole run that is done, 0..1, and what is being done.
         on_picture
@@ -175,6 +178,7 @@ class Client:
             "prompt": prompt,
             "strength": strength,
             "seed": seed,
+            "index": index,
             "fit": fit,
             "options": options,
             "timeout": timeout,
@@ -187,12 +191,15 @@ class Client:
         if "seed" in self.engine.supports and request.seed is None:
             request = replace(request, seed=secrets.randbelow(2**31))
         requests = [replace(request, image=source) for source in load_sources(image)]
+        job = RunJob(len(requests), Listener(on_progress, on_picture, on_preview, on_notice), cancel)
+        for each in requests:
+            if each.image is not None:
+                each.image.fetch(timeout_s=request.timeout, check=job.check)
         if mask is not None:
-            requests = _with_mask(requests, mask)
+            requests = _with_mask(requests, mask, check=job.check)
         for each in requests:
             self.engine.check(each)
-        listener = Listener(on_progress, on_picture, on_preview, on_notice)
-        return collect(self.engine, requests, RunJob(len(requests), listener, cancel))
+        return collect(self.engine, requests, job)
 
     def map(
         self,
@@ -262,7 +269,8 @@ class Client:
 
         made = self._request(request, mask)
         if mask is not None:
-            made = _with_mask([made], mask)[0]
+            listener = Listener(None, None, None, None)
+            made = _with_mask([made], mask, check=RunJob(1, listener, cancel).check)[0]
         self.engine.check(made)
         patient = request.get("max_retry_count") is None and not self._defaults["max_retry_count"]
         return bulk.run(
@@ -281,16 +289,17 @@ class Client:
     def _request(self, given: Mapping[str, Any], mask: Any) -> VariationRequest:
         """Return the checked request of all images, without image and mask."""
         arguments = self._defaults | {name: value for name, value in given.items() if value is not None}
-        request = VariationRequest.from_arguments(**arguments)
-        self._refuse_unsupported(request, mask=mask)
-        return request
+        # First, so that an index without a seed does not ask for a seed that the engine refuses.
+        self._refuse_unsupported({**arguments, "mask": mask})
+        return VariationRequest.from_arguments(**arguments)
 
-    def _refuse_unsupported(self, request: VariationRequest, *, mask: Any) -> None:
-        asked = {"mask": mask, "prompt": request.prompt, "seed": request.seed}
+    def _refuse_unsupported(self, asked: Mapping[str, Any]) -> None:
         for name, remedy in _FEATURES.items():
-            if asked[name] is not None and name not in self.engine.supports:
+            feature = "seed" if name == "index" else name
+            if asked.get(name) is not None and feature not in self.engine.supports:
+                article = "an" if name == "index" else "a"
                 raise InvalidRequestError(
-                    f"the engine {self.engine.name} can't use a {name}; {remedy}, or choose another engine",
+                    f"the engine {self.engine.name} can't use {article} {name}; {remedy}, or choose another engine",
                     field=name,
                 )
 
@@ -351,7 +360,9 @@ def _checked(engine: Any) -> Engine:
     )
 
 
-def _with_mask(requests: list[VariationRequest], mask: Any) -> list[VariationRequest]:
+def _with_mask(
+    requests: list[VariationRequest], mask: Any, *, check: Callable[[], None]
+) -> list[VariationRequest]:
     masks: list[Source] = load_sources(mask, field="mask")
     if len(masks) not in (1, len(requests)):
         raise InvalidRequestError(
@@ -359,15 +370,16 @@ def _with_mask(requests: list[VariationRequest], mask: Any) -> list[VariationReq
             field="mask",
         )
     for each in masks:
-        _decode_mask(each)
+        _decode_mask(each, timeout_s=requests[0].timeout, check=check)
     if len(masks) == 1:
         masks *= len(requests)
     return [replace(request, mask=each) for request, each in zip(requests, masks, strict=True)]
 
 
-def _decode_mask(mask: Source) -> None:
+def _decode_mask(mask: Source, *, timeout_s: float, check: Callable[[], None]) -> None:
     """Raise what is wrong with a mask as a mistake of that argument, before anything is made."""
     try:
+        mask.fetch(timeout_s=timeout_s, check=check)
         mask.open()
     except InvalidImageError as exc:
         exc.field = "mask"

@@ -11,14 +11,18 @@ import json
 import math
 import threading
 import warnings
-import zlib
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from ipy_imgvar.arrays import as_pixels
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
+from ipy_imgvar.formats import format_of, refusal_of
+from ipy_imgvar.modes import normalise, upright_size
+from ipy_imgvar.png import may_be_turned, png_size, without_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +41,6 @@ __all__ = [
     "from_array",
     "grid",
     "kept_pixels",
-    "normalise",
     "of_pixels",
     "opaque_where",
     "open_image",
@@ -57,14 +60,15 @@ PARAMETERS_KEY: Final = "ipy_imgvar"
 #: File name extensions that `convert` writes, and Pillow's name of each format.
 EXTENSIONS: Final[Mapping[str, str]] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
+#: The longest side that a format can hold: 14 bits in WebP (its container specification, "VP8X"), and libjpeg's limit.
+_LONGEST_PX: Final[Mapping[str, int]] = {"WEBP": 16_383, "JPEG": 65_500}
 _MAX_STRETCH: Final = 1.25
-_LEAST_PNG_BYTES: Final = 57  # signature, IHDR, an empty IDAT, IEND
 _KEEP_FROM: Final = 128  # grey level from which a mask pixel means "keep"
 _warnings_lock = threading.Lock()  # `catch_warnings` changes process-wide state
 
 
 def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Image.Image:
-    """Decode an image of any format that Pillow reads.
+    """Decode an image of one of `formats.READ`; no other decoder is run.
 
     Parameters
     ----------
@@ -89,7 +93,13 @@ def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Ima
     if at_least_px is not None:
         image.draft(None, (at_least_px, at_least_px))
     try:
-        image.load()
+        try:
+            image.load()
+        except ValueError:
+            # Pillow refuses a PNG for its texts, which are of no use here: one chunk may hold 1 MiB, all 64.
+            if (image := _open_lazily(without_text(data), name)).format != "PNG":
+                raise
+            image.load()
         return normalise(image)
     except InvalidImageError as exc:  # It is whole, and of a kind that has no meaning here.
         raise InvalidImageError(f"{name}: {exc}") from exc
@@ -103,13 +113,21 @@ def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Ima
 
 
 def _open_lazily(data: bytes, name: str) -> Image.Image:
-    """Read the header only."""
+    """Read the header only, with the decoders of `formats.READ` and no other."""
     if not data:
         raise InvalidImageError(f"{name} is empty (0 bytes); pass an image file")
+    kind = format_of(data)
+    if kind is None or not _has_decoder(kind):
+        raise InvalidImageError(refusal_of(data, name))
     try:
         with _warnings_lock, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data))
+            try:
+                return Image.open(io.BytesIO(data), formats=[kind])
+            except ValueError:
+                if kind != "PNG":
+                    raise
+                return Image.open(io.BytesIO(without_text(data)), formats=[kind])
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as exc:
         limit = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise InvalidImageError(
@@ -117,66 +135,28 @@ def _open_lazily(data: bytes, name: str) -> Image.Image:
             "PIL.Image.MAX_IMAGE_PIXELS if you trust it"
         ) from exc
     except UnidentifiedImageError as exc:
-        raise InvalidImageError(
-            f"{name} is not an image (its content begins with {shown(bytes(data[:8]))}); "
-            "allowed: PNG, JPEG, WebP, GIF, TIFF, BMP and what else Pillow reads"
-        ) from exc
+        raise InvalidImageError(refusal_of(data, name)) from exc
     except Exception as exc:  # Damaged headers surface as any of a plugin's errors.
         raise InvalidImageError(f"{name} is damaged ({exc}); export or download it again") from exc
 
 
+def _has_decoder(kind: str) -> bool:
+    """Return whether Pillow can open a format here; pillow-heif is made known to it where it is installed."""
+    if kind == "HEIF" and find_spec("pillow_heif") is not None:
+        import_module("pillow_heif").register_heif_opener()
+    if kind not in Image.OPEN:
+        Image.init()
+    return kind in Image.OPEN
+
+
 def probe(data: bytes, name: str) -> tuple[str, Size]:
-    """Return the MIME type and the (width, height) of an encoded image, by its content, without decoding it."""
-    if (size := _png_size(data)) is not None:
+    """Return the MIME type and the upright (width, height) of an encoded image, by its content, without decoding it."""
+    if (size := png_size(data, Image.MAX_IMAGE_PIXELS or 0)) is not None and not may_be_turned(data):
         return "image/png", size
     image = _open_lazily(data, name)
-    return Image.MIME.get(image.format or "", "application/octet-stream"), image.size
-
-
-def _png_size(data: bytes) -> Size | None:
-    """Read the size out of a PNG's first chunk, which takes a hundredth of Pillow's time; None in any doubt."""
-    if data[:16] != b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" or len(data) < _LEAST_PNG_BYTES:
-        return None
-    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    is_safe = 0 < width * height <= (Image.MAX_IMAGE_PIXELS or 0)
-    return (
-        (width, height) if is_safe and zlib.crc32(data[12:29]) == int.from_bytes(data[29:33], "big") else None
-    )
-
-
-def normalise(image: Image.Image) -> Image.Image:
-    """Return `image` upright, in sRGB and in mode L, RGB or RGBA; 16-bit greys keep their eight upper bits."""
-    image = _to_srgb(ImageOps.exif_transpose(image))
-    if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):
-        # convert("L") clips 16-bit values at 255, which turns most of the picture white.
-        levels = np.asarray(image).astype(np.int64) // 257
-        return Image.fromarray(levels.clip(0, 255).astype(np.uint8))
-    if image.mode == "F":
-        raise InvalidImageError(
-            "mode F (float pixels) has no defined range; convert the image to 8 bits first"
-        )
-    if image.mode == "La":
-        image = image.convert("LA")  # the only mode that Pillow converts it to
-    if image.has_transparency_data:
-        return image.convert("RGBA")
-    return image.convert("L" if image.mode == "1" else "RGB")
-
-
-def _to_srgb(image: Image.Image) -> Image.Image:
-    """Apply an embedded colour profile, since what we write carries none."""
-    profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
-        return image
-    mode = "RGBA" if image.mode == "RGBA" else "RGB"
-    try:
-        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, given, ImageCms.createProfile("sRGB"), outputMode=mode)
-    except (ImageCms.PyCMSError, OSError):
-        # A broken profile is no reason to refuse the picture: viewers ignore it as well.
-        return image
-    return image if converted is None else converted
+    # An MPO is a JPEG to everybody else, and its type and extension are known to few.
+    kind = "JPEG" if image.format == "MPO" else image.format or ""
+    return Image.MIME.get(kind, "application/octet-stream"), upright_size(image)
 
 
 def from_array(array: NDArray[Any], name: str) -> Image.Image:
@@ -238,9 +218,10 @@ def kept_pixels(mask: Image.Image, size: Size) -> NDArray[np.bool_]:
             field="mask",
         )
     levels = np.asarray(mask.getchannel("A") if mask.mode == "RGBA" else mask.convert("L"))
-    if levels.max() == 1:  # An array of 0 and 1 would keep nothing, in silence.
+    if 0 < levels.max() < _KEEP_FROM:  # It would keep nothing, in silence.
         raise InvalidImageError(
-            "the mask's largest value is 1 of 255; allowed: True, 255 or opaque to keep; pass mask.astype(bool)",
+            f"the mask's levels are {levels.min()} to {levels.max()} of 255, so it keeps nothing; allowed: True, 255 "
+            f"or opaque to keep (from {_KEEP_FROM} on); pass mask.astype(bool), or mask > 0",
             field="mask",
         )
     return levels >= _KEEP_FROM
@@ -361,11 +342,18 @@ def convert(data: bytes, extension: str) -> bytes:
         raise InvalidRequestError(
             f"the file extension is {shown(extension)}; allowed: {', '.join(EXTENSIONS)}", field="out_file"
         )
-    if _open_lazily(data, "the picture").format == wanted:
+    if format_of(data) == wanted:
         return data
     image = open_image(data, "the picture")
     if wanted == "PNG":
         return encode_png(image)
+    longest = _LONGEST_PX[wanted]
+    if max(image.size) > longest:
+        raise InvalidRequestError(
+            f"the picture is {image.width}x{image.height}; a {wanted} has at most {longest} pixels a side; save it as "
+            ".png, or make it smaller",
+            field="out_file",
+        )
     buffer = io.BytesIO()
     flat = _on_white(image) if wanted == "JPEG" else image
     flat.save(buffer, wanted, quality=92)

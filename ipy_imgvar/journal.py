@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.records import Fields
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.result import Variation, Variations
-from ipy_imgvar.settings import store_max_bytes, store_root
+from ipy_imgvar.settings import store_max_bytes, store_problem, store_root
 from ipy_imgvar.source import Source
 from ipy_imgvar.store import Store, new_run_id
 
@@ -42,6 +43,8 @@ class _Journal:
         self.lock = threading.Lock()
         self.store: Store | None = None
         self.opened = False
+        #: The environment says where the store is, and no caller has moved it.
+        self.is_default = True
         self.remembers = True
         self.session: dict[str, Variations] = {}
         self.newest: Variations | None = None
@@ -65,6 +68,7 @@ def move_store(root: Path | None, max_bytes: int) -> None:
     with _journal.lock:
         _journal.store = Store(root, max_bytes) if root is not None else None
         _journal.opened = True
+        _journal.is_default = False
 
 
 def keep_nothing() -> None:
@@ -79,6 +83,7 @@ def forget() -> None:
     with _journal.lock:
         _journal.store = None
         _journal.opened = False
+        _journal.is_default = True
         _journal.remembers = True
         _journal.session.clear()
         _journal.newest = None
@@ -91,10 +96,11 @@ def history() -> list[Variations]:
     """
     place = store()
     runs: dict[str, Variations] = {}
+    living = place.living() if place else set()
     for folder, record in place.runs() if place else ():
-        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-            # One record that another version wrote in its own way, or a hand edited, must not hide the rest.
-            runs[folder.name] = _restore(folder, record)
+        restored = _restore(folder, record, is_living=folder.name in living)
+        if restored:
+            runs[folder.name] = restored
     with _journal.lock:
         runs |= _journal.session
     return [runs[name] for name in sorted(runs)]
@@ -162,7 +168,8 @@ class Recorder:
         self._began = datetime.now(UTC)
         self._clock = time.perf_counter()
         self._pictures: list[Variation] = []
-        self._name = new_run_id()
+        place = store()
+        self._name = place.new_id() if place is not None else new_run_id()
         self.usage = usage
         self.warnings = warnings
         self._run = self._begin()
@@ -170,6 +177,8 @@ class Recorder:
     def _begin(self) -> Run | None:
         place = store()
         if place is None:
+            if (problem := store_problem()) and _journal.is_default:
+                self._warn(problem)
             return None
         try:
             record = {
@@ -185,8 +194,11 @@ class Recorder:
 
     def _give_up(self, exc: OSError) -> None:
         self._run = None
+        self._warn(str(exc.strerror or exc))
+
+    def _warn(self, reason: str) -> None:
         self.warnings.append(
-            f"the store can't be written ({exc.strerror or exc}): these pictures are in memory only, save them"
+            f"the store can't be written ({reason}): these pictures are in memory only, save them"
         )
 
     @property
@@ -209,7 +221,8 @@ class Recorder:
         """End the run as `done`, `failed` or `interrupted`, and return its pictures."""
         elapsed = time.perf_counter() - self._clock
         place = store()
-        if self._run is not None and place is not None:
+        # A failure without a picture is nothing to go back to, and makes no row in the history.
+        if self._run is not None and place is not None and self._pictures:
             outcome = {"elapsed": round(elapsed, 3), "usage": self.usage or None, "warnings": self.warnings}
             try:
                 self._run.finish(status=status, **outcome)
@@ -229,7 +242,7 @@ class Recorder:
         with _journal.lock:
             if _journal.remembers:
                 _journal.newest = result
-                if self._run is None:
+                if self._run is None and self._pictures:
                     _journal.session[self._name] = result
         return result
 
@@ -253,44 +266,51 @@ def _entry(picture: Variation) -> dict[str, Any]:
     }
 
 
-def _restore(folder: Path, record: dict[str, Any]) -> Variations:
-    """Read a run back; a request that another version wrote in its own way is left out."""
+def _restore(folder: Path, record: dict[str, Any], *, is_living: bool) -> Variations:
+    """Read a run back; what another version wrote in its own way is left out, and said in its warnings."""
+    fields = Fields(record)
     try:
-        request = VariationRequest.from_arguments(**record.get("request", {}))
+        request = VariationRequest.from_arguments(**(fields.mapping("request") or {}))
     except (InvalidRequestError, TypeError):
         request = None
-    return Variations(
-        [_restore_picture(folder, entry) for entry in record.get("pictures", [])],
-        engine=record.get("engine"),
-        model=record.get("model"),
+        fields.misfits.append("request")
+    pictures = [_restore_picture(folder, entry) for entry in fields.records("pictures")]
+    if None in pictures:
+        fields.misfits.append("pictures")
+    status = fields.text("status") or "done"
+    if status == "running" and not is_living:
+        status = "interrupted"  # Its process was killed.
+    restored = Variations(
+        [picture for picture in pictures if picture is not None],
+        engine=fields.text("engine"),
+        model=fields.text("model"),
         request=request,
-        elapsed=record.get("elapsed", 0.0),
-        usage=record.get("usage"),
-        warnings=record.get("warnings", ()),
-        status=record.get("status", "done"),
-        started=_moment(record.get("started")),
+        elapsed=fields.number("elapsed") or 0.0,
+        usage=fields.mapping("usage"),
+        warnings=fields.texts("warnings"),
+        status=status,
+        started=fields.moment("started"),
     )
+    if fields.misfits:
+        names = ", ".join(sorted(set(fields.misfits)))
+        restored.warnings.append(f"parts of its record can't be read and are left out: {names}")
+    return restored
 
 
-def _moment(text: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+def _restore_picture(folder: Path, entry: Fields) -> Variation | None:
+    file, size, mime_type = entry.file_name("file"), entry.size("size"), entry.text("mime_type")
+    if file is None or size is None or mime_type is None:
         return None
-
-
-def _restore_picture(folder: Path, entry: dict[str, Any]) -> Variation:
-    source_path = entry.get("source_path")
-    width, height = entry["size"]
+    source_path = entry.text("source_path")
     return Variation(
         None,
-        source=Source(entry.get("source", "image"), path=Path(source_path) if source_path else None),
-        mime_type=entry["mime_type"],
-        size=(width, height),
-        index=entry.get("index", 1),
-        seed=entry.get("seed"),
-        remote_url=entry.get("remote_url"),
-        parameters=entry.get("parameters"),
-        path=folder / entry["file"],
-        reduce_to=tuple(entry["reduce_to"]) if entry.get("reduce_to") else None,
+        source=Source(entry.text("source") or "image", path=Path(source_path) if source_path else None),
+        mime_type=mime_type,
+        size=size,
+        index=entry.whole("index", 1) or 1,
+        seed=entry.whole("seed"),
+        remote_url=entry.text("remote_url"),
+        parameters=entry.mapping("parameters"),
+        path=folder / file,
+        reduce_to=entry.size("reduce_to"),
     )

@@ -130,6 +130,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "how far from the source: subtle, medium, strong or 0 to 1", choices=("subtle", "medium", "strong"),
     ),
     Option("seed", ("--seed",), "value", "SEED", _MAKE, "a whole number; the same one makes the same pictures again"),
+    Option("index", ("--index",), "value", "N", _MAKE, "with --seed: picture N of that run alone, 1 to 10"),
     Option(
         "fit", ("--fit",), "choice", "FIT", _MAKE,
         "for another shape: crop, pad, stretch, or retarget (patch)",

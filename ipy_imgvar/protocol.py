@@ -72,6 +72,10 @@ class Engine(Protocol):
     def generate(self, request: VariationRequest, job: Job) -> Generator[Variation]:
         """Yield each picture the moment it is ready.
 
+        An engine that takes a seed also takes `request.index`: None asks for pictures 1 to `n` of the run of this
+        seed, a number for that picture alone, which must have the bytes that it has in the run, and this number as
+        its `index`. An engine whose `supports` lacks the seed never gets one.
+
         Closing the generator, and any exception that passes through it, ends the engine's threads and connections.
         """
 

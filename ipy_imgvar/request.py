@@ -74,6 +74,9 @@ class VariationRequest:
         How far from the source, 0..1.
     seed
         None draws one; an engine that can't honour a given seed refuses it.
+    index
+        Make only this picture of the run that `seed` gives, 1..10: the same bytes as in the run. None makes the first
+        `n`.
     mask
         What must stay in place, in the image's shape; True, 255 or opaque means keep.
     fit
@@ -97,6 +100,7 @@ class VariationRequest:
     prompt: str | None = None
     strength: float = STRENGTHS["medium"]
     seed: int | None = None
+    index: int | None = None
     mask: Source | None = None
     fit: Fit = "crop"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -131,9 +135,11 @@ class VariationRequest:
                 f"unknown argument {shown(unknown[0])}; allowed: {', '.join(sorted(names))}", field=unknown[0]
             )
         given = {name: value for name, value in arguments.items() if value is not None}
-        return cls(
+        request = cls(
             **{name: _PARSERS[name](value) if name in _PARSERS else value for name, value in given.items()}
         )
+        _check_index(request)
+        return request
 
     def settings(self) -> dict[str, Any]:
         """Return what may be written down: no image, mask, headers, query, body or user.
@@ -142,7 +148,22 @@ class VariationRequest:
         """
         private = {"image", "mask", "user", "extra_headers", "extra_query", "extra_body"}
         kept = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in private}
+        if self.index is None:  # Left out, so that records written before there was one stay equal.
+            del kept["index"]
         return kept | {"size": f"{self.size[0]}x{self.size[1]}", "options": dict(self.options)}
+
+
+def _check_index(request: VariationRequest) -> None:
+    """Refuse an index that names no picture: without the run's seed, or beside a number of pictures."""
+    if request.index is None:
+        return
+    if request.seed is None:
+        raise InvalidRequestError("index repeats one picture of a run: give its seed too", field="index")
+    if request.n != 1:
+        raise InvalidRequestError(
+            f"n is {request.n}, and index={request.index} makes one picture; leave one of the two out",
+            field="index",
+        )
 
 
 def whole_number(name: str, value: Any, low: int, high: int) -> int:
@@ -231,6 +252,7 @@ _PARSERS: Final[Mapping[str, Any]] = {
     "prompt": lambda value: _text("prompt", value),
     "strength": _strength,
     "seed": lambda value: whole_number("seed", value, 0, _MAX_SEED),
+    "index": lambda value: whole_number("index", value, 1, _MAX_N),
     "fit": lambda value: _choice("fit", value, {name: name for name in FITS}),
     "options": lambda value: _mapping("options", value),
     "timeout": lambda value: _real_number("timeout", value, 0, 86_400, "seconds from 0 (no limit) to 86400"),

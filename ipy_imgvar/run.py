@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidRequestError
 from ipy_imgvar.journal import Recorder
+from ipy_imgvar.usage import add_usage
 
 if TYPE_CHECKING:
     import threading
@@ -65,11 +66,7 @@ class RunJob:
     def count(self, usage: Mapping[str, Any]) -> None:
         """Add; see `protocol.Job.count`."""
         _log.info("usage: %s", dict(usage))
-        for name, value in usage.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                self.usage[name] = self.usage.get(name, 0) + value
-            else:
-                self.usage[name] = value
+        add_usage(self.usage, usage)
 
     def warn(self, text: str) -> None:
         """Add; see `protocol.Job.warn`."""

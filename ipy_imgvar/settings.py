@@ -24,6 +24,7 @@ __all__ = [
     "connection",
     "server_keys",
     "store_max_bytes",
+    "store_problem",
     "store_root",
 ]
 
@@ -224,6 +225,20 @@ def _normal_base(base: Any) -> str:
     return text if parts.path else f"{text}/v1"
 
 
+def proxy_variables() -> dict[str, str]:
+    """Return the variables that are set and name a proxy, with their values, which may hold a password."""
+    # In lower case they win, as in curl; an empty one names none.
+    names = ("all_proxy", "https_proxy", "http_proxy")
+    found = {spelt: os.environ.get(spelt, "") for name in names for spelt in (name, name.upper())}
+    return {name: value for name, value in found.items() if value}
+
+
+def certificate_variables() -> list[str]:
+    """Return the variables that are set and name a file that TLS opens."""
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
+    return [name for name in names if os.environ.get(name)]
+
+
 def server_keys() -> list[Secret]:
     """Return the keys that a server of ours asks its clients for: `IMGVAR_API_KEYS`, with commas between them."""
     keys = os.environ.get("IMGVAR_API_KEYS", "").split(",")
@@ -231,7 +246,7 @@ def server_keys() -> list[Secret]:
 
 
 def store_root() -> Path | None:
-    """Return the folder of the store: `IPY_IMGVAR_STORE`, else the user's cache; None when it says off.
+    """Return the folder of the store: `IPY_IMGVAR_STORE`, else the user's cache; None for off, and without a home.
 
     Raises
     ------
@@ -242,7 +257,12 @@ def store_root() -> Path | None:
     if place.lower() == STORE_OFF:
         return None
     if not place:
-        return platformdirs.user_cache_path("ipy_imgvar", appauthor=False)
+        try:
+            return platformdirs.user_cache_path("ipy_imgvar", appauthor=False)
+        except (
+            RuntimeError
+        ):  # A user without an entry and without HOME, as containers have; see `store_problem`.
+            return None
     try:
         # Absolute at once, since a notebook may change its folder while results hold paths into the store.
         return Path(place).expanduser().absolute()
@@ -250,6 +270,13 @@ def store_root() -> Path | None:
         raise ConfigurationError(
             f"IPY_IMGVAR_STORE is {shown(place)}: {exc}; allowed: a folder, or off"
         ) from exc
+
+
+def store_problem() -> str | None:
+    """Return why there is no store although none was refused: no home folder can be found; None where there is one."""
+    if os.environ.get("IPY_IMGVAR_STORE", "").strip() or store_root() is not None:
+        return None
+    return "no home folder can be found; IPY_IMGVAR_STORE names another place"
 
 
 def store_max_bytes() -> int:

@@ -1,7 +1,7 @@
 """Any kind of image input becomes a `Source`: a name, and the image when it is asked for.
 
-Files are read when needed, never before. What can change under our hands (arrays, PIL images, open files) is copied
-at once. Decoding is `codec`'s, fetching is `fetch`'s.
+Files and addresses are read when needed, never before. What can change under our hands (arrays, PIL images, open
+files) is copied at once. Decoding is `codec`'s, fetching is `fetch`'s.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from PIL.Image import Image
 
 __all__ = [
@@ -56,19 +58,28 @@ class Source:
     data
         Its encoded bytes, or None.
     picture
-        A decoded image, or None. One of `path`, `data` and `picture` is enough; without any the source is only a
-        name, as in a history whose pictures came from memory.
+        A decoded image, or None.
+    url
+        An http(s) address, or None. One of `path`, `data`, `picture` and `url` is enough; without any the source is
+        only a name, as in a history whose pictures came from memory.
     """
 
-    __slots__ = ("_data", "_digest", "_picture", "name", "path")
+    __slots__ = ("_data", "_digest", "_picture", "_url", "name", "path")
 
     def __init__(
-        self, name: str, *, path: Path | None = None, data: bytes | None = None, picture: Image | None = None
+        self,
+        name: str,
+        *,
+        path: Path | None = None,
+        data: bytes | None = None,
+        picture: Image | None = None,
+        url: str | None = None,
     ) -> None:
         self.name = name
         self.path = path
         self._data = data
         self._picture = picture
+        self._url = url
         self._digest: str | None = None
 
     def __repr__(self) -> str:
@@ -102,7 +113,10 @@ class Source:
         ------
         InvalidImageError
             If the file is gone or can't be read.
+        ConnectionFailedError
+            If it lies at an address that can't be fetched.
         """
+        self.fetch()
         if self._data is not None:
             return self._data
         if self.path is not None:
@@ -112,6 +126,28 @@ class Source:
 
             return codec.encode_png(self._picture)
         raise InvalidImageError(f"{self.name}: the source was in memory and is gone; pass it again")
+
+    def fetch(self, *, timeout_s: float = 0, check: Callable[[], None] | None = None) -> None:
+        """Fetch now what lies at an address, once; nothing happens for any other source.
+
+        Parameters
+        ----------
+        timeout_s
+            Seconds that all of it may take; 0 is the limit of `fetch.get`.
+        check
+            Called ten times a second while it waits; raises to break off.
+
+        Raises
+        ------
+        ImageVariationError
+            See `fetch.get`.
+        """
+        if self._url is None:
+            return
+        from ipy_imgvar import fetch
+
+        self._data = fetch.get(self._url, name=self.name, total_s=timeout_s, check=check)
+        self._url = None  # It may hold a signature or a password.
 
     def _read_file(self, path: Path) -> bytes:
         try:
@@ -143,10 +179,10 @@ class Source:
     @classmethod
     def of_picture(cls, name: str, picture: Image) -> Self:
         """Wrap a PIL image; later changes of it are not seen."""
-        from ipy_imgvar import codec
+        from ipy_imgvar.modes import copied
 
         try:
-            return cls(name, picture=codec.normalise(picture.copy()))
+            return cls(name, picture=copied(picture))
         except InvalidImageError as exc:
             raise InvalidImageError(f"the {name}: {exc}") from exc
         except Exception as exc:  # A lazily opened file breaks only here, and may be closed.
@@ -169,8 +205,6 @@ def load_sources(value: Any, *, field: str = "image", name: str | None = None) -
     ------
     InvalidImageError
         If it is no kind of image, its file is missing or a folder, or its array has an unclear shape or range.
-    ConnectionFailedError
-        If it is a URL that can't be fetched.
     """
     try:
         return _load(value, field, name)
@@ -261,8 +295,6 @@ def _from_text(text: str) -> Source:
     if lowered.startswith("data:"):
         return Source("data: URL", data=decode_data_url(text))
     if lowered.startswith(("http://", "https://")):
-        from ipy_imgvar import fetch
-
         # The query and user part stay out of the name: they may hold a signature or a password.
         try:
             parts = urlsplit(text)
@@ -273,7 +305,7 @@ def _from_text(text: str) -> Source:
         if not parts.hostname:
             raise InvalidImageError("the address names no host; allowed: http(s)://host/path")
         name = PurePosixPath(unquote(parts.path)).name or parts.hostname
-        return Source(name, data=fetch.get(text, name=name))
+        return Source(name, url=text)
     if not text or "\0" in text:
         raise InvalidImageError(f"the image is {shown(text)}; allowed: {IMAGE_KINDS}")
     return _from_path(Path(text))
@@ -360,7 +392,8 @@ def _from_arraylike(value: Any, name: str | None) -> Source:
 
     kind = "array" if isinstance(value, np.ndarray) else type(value).__name__
     try:
-        array = np.asarray(value)
+        # `asarray` would drop a masked array's mask in silence.
+        array = value if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
     except Exception as exc:  # Whatever a foreign __array__ raises, such as torch for a tensor on a GPU.
         raise InvalidImageError(f"the {kind} can't become an array ({exc})") from exc
     return Source(name or kind, picture=codec.from_array(array, name or f"the {kind}"))

@@ -1,7 +1,8 @@
 """Files that are whole or absent, and the store: every finished picture, as received, until room is needed.
 
-A run is a folder `runs/<id>` with its pictures and one `run.json` that grows with each of them, so a killed process
-leaves a readable run with what was finished. Ids sort by time. What a run means is the journal's business.
+A run is a folder `runs/<id>` with its pictures and one `run.jsonl` that grows by a line with each of them, so a killed
+process or a full disk leaves a readable run with what was finished. Ids sort by the order in which runs began. What a
+run means is the journal's business.
 """
 
 from __future__ import annotations
@@ -13,18 +14,22 @@ import secrets
 import shutil
 import threading
 import weakref
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar.holders import Holders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["HALF_SUFFIX", "Run", "Store", "new_run_id", "write_atomic"]
+__all__ = ["HALF_SUFFIX", "Run", "Store", "new_run_id", "read_record", "write_atomic"]
 
-_RECORD: Final = "run.json"
-
-
+_RECORD: Final = "run.jsonl"
+_CLOCK: Final = "%Y%m%dT%H%M%S%f"
+_CLOCK_CHARS: Final = 21
+#: The newest runs, which others may still be making, are counted anew each time.
+_GROWING: Final = 32
 #: The end of the names of files that are not whole yet; no other program's files are called so.
 HALF_SUFFIX: Final = ".imgvar.tmp"
 
@@ -46,9 +51,18 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise
 
 
-def new_run_id() -> str:
-    """Return a name for a run; names sort by the time they were made."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}"
+def new_run_id(after: str = "") -> str:
+    """Return a name for a run; names sort by the time they were made.
+
+    Parameters
+    ----------
+    after
+        The newest name so far, or "": the new one sorts behind it, also where the clock went back.
+    """
+    now = datetime.now(UTC).replace(tzinfo=None)
+    with contextlib.suppress(ValueError, OverflowError):
+        now = max(now, datetime.strptime(after[:_CLOCK_CHARS], _CLOCK) + timedelta(microseconds=1))  # noqa: DTZ007
+    return f"{now:{_CLOCK}}-{secrets.token_hex(3)}"
 
 
 class Run:
@@ -59,7 +73,7 @@ class Run:
     folder
         Made when the first picture or the end of the run is written.
     record
-        What `run.json` says, JSON-safe; `add` and `finish` extend it.
+        What the first line of `run.jsonl` says, JSON-safe; `add` and `finish` append to it.
     """
 
     def __init__(self, folder: Path, record: dict[str, Any]) -> None:
@@ -68,31 +82,28 @@ class Run:
         self.bytes = 0
         # A text: joining paths takes longer than writing a record.
         self._place = str(folder)
-        self._begun = False
-        # Where the list of pictures ends in the file, and what stands behind it.
+        self._head = record
         self._end = 0
-        self._behind = {name: record[name] for name in ("status",) if name in record}
-        self._tail = b""
 
     def add(self, data: bytes, extension: str, entry: dict[str, Any]) -> Path:
-        """Write one picture, byte for byte, then the record with its `entry`; return the picture's path."""
+        """Write one picture, byte for byte, then its `entry` in the record; return the picture's path."""
         pictures = self.record["pictures"]
         name = f"{len(pictures) + 1}{extension}"
         if not pictures:
             self._make_folder()
         _write_new(f"{self._place}/{name}", data)
         self.bytes += len(data)
-        pictures.append({**entry, "file": name})
-        self._write_record((",\n" if len(pictures) > 1 else "\n") + _json(pictures[-1]))
+        described = {**entry, "file": name}
+        self._append({"picture": described})
+        pictures.append(described)
         return self.folder / name
 
     def finish(self, **outcome: Any) -> None:
         """Write how the run ended."""
         self.record |= outcome
-        self._behind |= outcome
-        if not self._begun:
+        if not self._end:
             self._make_folder()
-        self._write_record("")
+        self._append(outcome)
 
     def _make_folder(self) -> None:
         try:
@@ -100,38 +111,53 @@ class Run:
         except OSError:  # The folder above is not there yet, or this one is.
             self.folder.mkdir(parents=True, exist_ok=True)
 
-    def _write_record(self, entry: str) -> None:
-        """Make the file longer by an entry, over the brackets that close it, in one call: it is whole JSON at any time.
+    def _append(self, line: dict[str, Any]) -> None:
+        """Make the record longer by a line; where there is no room for it, it stays as it was.
 
-        Replacing the file instead would make the file system write it out at once, which takes longer than all else.
+        Lines are never written over. Replacing the file instead would make the file system write it out at once, which
+        takes longer than all else.
         """
-        text = entry.encode()
-        if not self._begun:
-            head = {
-                name: value
-                for name, value in self.record.items()
-                if name != "pictures" and name not in self._behind
-            }
-            text = f'{_json(head)[:-1]},\n"pictures": ['.encode() + text
-        tail = "".join(f',\n"{name}": {_json(value)}' for name, value in self._behind.items())
-        # Never shorter than before, or the end of the earlier one would stay behind it.
-        self._tail = f"\n]{tail}".encode().ljust(len(self._tail) - 2) + b"\n}"
-        if self._begun:
-            self._write_over(text + self._tail)
-        else:
-            _write_new(f"{self._place}/{_RECORD}", text + self._tail, at_once=True)
-            self._begun = True
-        self._end += len(text)
-        self.bytes += len(text)
-
-    def _write_over(self, data: bytes) -> None:
-        # Not created: a record that somebody removed must not come back as a fragment.
-        descriptor = os.open(f"{self._place}/{_RECORD}", os.O_WRONLY | getattr(os, "O_BINARY", 0))
+        text = _json(line) + "\n"
+        if not self._end:
+            text = _json({**self._head, "id": self.folder.name}) + "\n" + text
+        data = text.encode()
+        flags = os.O_WRONLY | getattr(os, "O_BINARY", 0)
+        # Made with the first line only: a record that somebody removed must not come back as a fragment.
+        flags |= 0 if self._end else os.O_CREAT | os.O_EXCL
+        descriptor = os.open(f"{self._place}/{_RECORD}", flags, 0o644)
         try:
             os.lseek(descriptor, self._end, os.SEEK_SET)
             _write_all(descriptor, data)
+        except BaseException:
+            with contextlib.suppress(OSError):  # Half a line would spoil the next one.
+                os.ftruncate(descriptor, self._end)
+            raise
         finally:
             os.close(descriptor)
+        self._end += len(data)
+        self.bytes += len(data)
+
+
+def read_record(data: bytes) -> dict[str, Any] | None:
+    """Return what a run's record says, its lines put together, or None where not even the first can be read.
+
+    A line that broke off, or that is not ours, is passed over.
+    """
+    record: dict[str, Any] | None = None
+    for line in data.splitlines():
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(found, dict):
+            continue
+        if record is None:
+            record = {**found, "pictures": []}
+        elif "picture" in found:
+            record["pictures"].append(found["picture"])
+        else:
+            record |= {name: value for name, value in found.items() if name != "pictures"}
+    return record
 
 
 def _json(value: Any) -> str:
@@ -139,12 +165,9 @@ def _json(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def _write_new(target: str, data: bytes, *, at_once: bool = False) -> None:
-    """Write a file that is not there yet, into a folder that is; whole or not at all, as `write_atomic`.
-
-    With `at_once` it is small enough to be written in one call, and has no other name before.
-    """
-    temporary = target if at_once else f"{target}.tmp"
+def _write_new(target: str, data: bytes) -> None:
+    """Write a file that is not there yet, into a folder that is; whole or not at all, as `write_atomic`."""
+    temporary = f"{target}.tmp"
     try:
         descriptor = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644
@@ -153,8 +176,7 @@ def _write_new(target: str, data: bytes, *, at_once: bool = False) -> None:
             _write_all(descriptor, data)
         finally:
             os.close(descriptor)
-        if not at_once:
-            os.replace(temporary, target)  # noqa: PTH105 - a path costs as much as the call
+        os.replace(temporary, target)  # noqa: PTH105 - a path costs as much as the call
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108
@@ -175,70 +197,96 @@ class Store:
     root
         The folder; made, for this user only, when the first run is written.
     max_bytes
-        The bound for all runs together. A run whose pictures are in use by this process is never removed, nor is
-        the newest.
+        The bound for all runs together. A run that a living process is making, or whose results it holds, is never
+        removed, nor is the newest.
     """
 
     def __init__(self, root: Path, max_bytes: int) -> None:
         self.root = root
         self.max_bytes = max_bytes
+        self._holders = Holders(root)
         self._in_use: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._sizes: dict[str, int] = {}
         self._bytes: int | None = None
+        self._newest: str | None = None
         self._lock = threading.Lock()
 
+    def new_id(self) -> str:
+        """Return a name for a run that sorts behind all that are there."""
+        with self._lock:
+            if self._newest is None:
+                self._newest = max(self._names(), default="")
+            self._newest = new_run_id(self._newest)
+            return self._newest
+
     def begin(self, name: str, record: dict[str, Any]) -> Run:
-        """Open a run called `name`, from `new_run_id`; only the store's own folder is made yet."""
+        """Open a run called `name`, from `new_id`; of its own only the mark that it is being made is written yet."""
         if not os.path.isdir(self.root):  # noqa: PTH112 - half the time of a path's
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         run = Run(self.root / "runs" / name, record)
         self._in_use.add(run)
+        self._holders.hold(name)
+        weakref.finalize(run, self._holders.release, name)
         return run
 
     def keep(self, name: str, data: bytes) -> Path:
         """Write a source that has no file of its own; it is removed when room is needed, as a run is."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self.root / "runs" / new_run_id() / name
+        path = self.root / "runs" / self.new_id() / name
         write_atomic(path, data)
         return path
 
     def runs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield the folder and the record of each readable run, oldest first."""
-        for folder in self._folders():
-            with contextlib.suppress(OSError, ValueError):
-                record = json.loads((folder / _RECORD).read_bytes())
-                if isinstance(record, dict):
+        for name in self._names():
+            folder = self.root / "runs" / name
+            with contextlib.suppress(OSError):
+                record = read_record((folder / _RECORD).read_bytes())
+                if record is not None:
                     yield folder, record
+
+    def living(self) -> set[str]:
+        """Return the names of the runs that a living process is making or holds the results of."""
+        return self._holders.held()
 
     def make_room(self, newest: Run) -> None:
         """Remove the oldest runs until the rest fits into `max_bytes`; call it when a run has ended."""
         with self._lock:
-            # Counting every file is slow in a full store, so it is done once and when the bound is near.
-            if self._bytes is not None:
+            # Counting is slow in a full store, so while nobody else writes to it, what is made here is added up.
+            if self._bytes is not None and not self._holders.are_shared:
                 self._bytes += newest.bytes
-            if self._bytes is None or self._bytes > self.max_bytes:
-                self._remove_oldest()
+                if self._bytes <= self.max_bytes:
+                    return
+            names = self._names()
+            # Each run is counted when it is new; those of other processes may still grow.
+            known = {name: self._sizes[name] for name in names[:-_GROWING] if name in self._sizes}
+            self._sizes = {name: known[name] if name in known else self._size(name) for name in names}
+            self._bytes = sum(self._sizes.values())
+            if self._bytes > self.max_bytes:
+                self._remove_oldest(names, newest.folder.name)
 
-    def _remove_oldest(self) -> None:
-        sizes = {folder: _size(folder) for folder in self._folders()}
-        total = sum(sizes.values())
-        in_use = {run.folder for run in self._in_use}
-        for folder, size in list(sizes.items())[:-1]:
+    def _remove_oldest(self, names: list[str], newest: str) -> None:
+        total = self._bytes or 0
+        # Asked after the runs were listed: one that begins from now on is not among them.
+        held = self._holders.held() | {run.folder.name for run in self._in_use} | {newest, names[-1]}
+        for name in names:
             if total <= self.max_bytes:
                 break
-            if folder not in in_use:
-                shutil.rmtree(folder, ignore_errors=True)
-                total -= size
+            if name not in held:
+                shutil.rmtree(self.root / "runs" / name, ignore_errors=True)
+                total -= self._sizes.pop(name)
         self._bytes = total
 
-    def _folders(self) -> list[Path]:
+    def _names(self) -> list[str]:
         try:
-            return sorted(each for each in (self.root / "runs").iterdir() if each.is_dir())
+            with os.scandir(self.root / "runs") as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
         except OSError:
             return []
 
-
-def _size(folder: Path) -> int:
-    try:
-        return sum(entry.stat().st_size for entry in os.scandir(folder))
-    except OSError:
-        return 0
+    def _size(self, name: str) -> int:
+        try:
+            with os.scandir(self.root / "runs" / name) as entries:
+                return sum(entry.stat().st_size for entry in entries)
+        except OSError:
+            return 0

@@ -206,7 +206,7 @@ def read_answer(body: bytes | bytearray) -> Answer:
 
 def salvage(body: bytes | bytearray) -> list[Item]:
     """Return the pictures that are whole in an answer that broke off."""
-    _, spans = _cut_out(body)
+    _, spans = _separated(body)  # Joined, the rest would be a second copy of what may be 70 MB.
     return [Item(encoded=span) for span in spans]
 
 
@@ -215,6 +215,12 @@ def _cut_out(body: bytes | bytearray) -> tuple[bytes, list[bytes | memoryview]]:
 
     Searching for quotes runs at memory speed; `json.loads` copies each text twice and decodes it once.
     """
+    pieces, spans = _separated(body)
+    return b"".join(pieces), spans
+
+
+def _separated(body: bytes | bytearray) -> tuple[list[bytes | memoryview], list[bytes | memoryview]]:
+    """Return the pieces of that JSON, and the texts."""
     view = memoryview(body)
     pieces: list[bytes | memoryview] = []
     spans: list[bytes | memoryview] = []
@@ -235,7 +241,7 @@ def _cut_out(body: bytes | bytearray) -> tuple[bytes, list[bytes | memoryview]]:
             spans[-1] = _unescaped(body[opening : closing + 1])
         position = closing
     pieces.append(view[position:])
-    return b"".join(pieces), spans
+    return pieces, spans
 
 
 def _closing_quote(body: bytes | bytearray, opening: int) -> int:

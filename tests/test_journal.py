@@ -86,7 +86,7 @@ def test_second_process(photo_path):
 
 
 def test_killed_process(photo_path):
-    """A process that dies in the middle of a run leaves what was finished, as a run that is still running."""
+    """A process that dies in the middle of a run leaves what was finished, as a run that was interrupted."""
     code = (
         "import os, signal, sys; from ipy_imgvar import Client\n"
         "Client('patch').variations(sys.argv[1], size='64x64', n=3, seed=5,\n"
@@ -95,7 +95,7 @@ def test_killed_process(photo_path):
     with pytest.raises(AssertionError):
         in_new_process(code, photo_path)
     made = last()
-    assert (len(made), made.status) == (2, "running")
+    assert (len(made), made.status) == (2, "interrupted")
     assert [each.size for each in made] == [(64, 64)] * 2
     assert made.images[1].size == (64, 64)
 
@@ -177,8 +177,8 @@ def test_store_that_breaks_at_the_end(fake_engine, photo, store_root):
 
     def break_it(_job):
         (folder,) = (store_root / "runs").iterdir()
-        (folder / "run.json").unlink()
-        (folder / "run.json").mkdir()
+        (folder / "run.jsonl").unlink()
+        (folder / "run.jsonl").mkdir()
 
     made = run(fake_engine(["red", break_it]), photo)
     assert made.images[0].getpixel((0, 0)) == (255, 0, 0)
@@ -254,7 +254,7 @@ def test_records_of_other_versions(fake_engine, photo, store_root):
     ):  # fmt: skip
         folder = store_root / "runs" / f"0{number}"
         folder.mkdir()
-        (folder / "run.json").write_text(record)
+        (folder / "run.jsonl").write_text(record)
     assert history()[-1].bytes == last().bytes
     assert history()[-1].engine == "fake"
 

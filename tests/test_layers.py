@@ -13,20 +13,30 @@ import ipy_imgvar
 ROOT = Path(ipy_imgvar.__file__).parent
 
 CORE = {
+    "addresses",
     "arrays",
     "codec",
     "errors",
     "fetch",
+    "formats",
     "gallery",
+    "holders",
     "likeness",
+    "locks",
+    "modes",
+    "network",
     "outfile",
+    "payload",
     "plain",
+    "png",
     "protocol",
+    "records",
     "request",
     "result",
     "settings",
     "source",
     "store",
+    "usage",
     "wire",
 }
 APPLICATION = {"bulk", "client", "journal", "options", "run"}
@@ -43,7 +53,7 @@ RINGS = {
 #: Inside a function only: who opens what of its own ring.
 EXCEPTIONS = {("magic", "panel"), ("cli", "server")}
 #: Which modules may import a distribution that costs time or is a risk.
-ONLY_IN = {"PIL": ("codec",), "httpx": ("fetch", "engines.openai")}
+ONLY_IN = {"PIL": ("codec", "modes"), "httpx": ("fetch", "network", "payload", "engines.openai")}
 
 
 def modules():
@@ -163,7 +173,7 @@ def test_engines_do_not_import_each_other(module):
 
 @pytest.mark.parametrize("distribution", ONLY_IN)
 def test_one_home_for_each_distribution(distribution):
-    """Pillow is imported by the codec only, httpx by the keyless GET and the hosted engine only."""
+    """Pillow is imported by the codec only, httpx by the connections, the keyless GET and the hosted engine only."""
     homes = ONLY_IN[distribution]
     users = {
         module for module in MODULES for name, _ in imports_of(module) if name.split(".")[0] == distribution

@@ -269,7 +269,138 @@ class TestBound:
         assert (tmp_path / "s/mine.txt").exists()
 
 
-def test_record_is_one_json_object(tmp_path):
-    """The record is plain JSON, for other programs to read."""
+def test_record_is_json_lines(tmp_path):
+    """The record is a JSON object a line, for other programs to read."""
     run = put(Store(tmp_path / "s", 10**9), "a")
-    assert json.loads((run.folder / "run.json").read_text("ascii"))["id"] == "a"
+    head, picture, end = map(json.loads, (run.folder / "run.jsonl").read_text("ascii").splitlines())
+    assert head["id"] == "a"
+    assert picture["picture"]["file"] == "1.png"
+    assert end == {"status": "done"}
+
+
+FULL_DISK = """
+import json, resource, signal, sys
+from pathlib import Path
+from ipy_imgvar.store import Store
+PNG = bytes.fromhex(sys.argv[2])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for limit in range(int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])):
+    store = Store(Path(sys.argv[1]) / str(limit), 10**9)
+    run = store.begin("a", {"status": "running"})
+    run.add(PNG, ".png", {"n": 1})
+    run.finish(status="done")
+    run = store.begin("b", {"status": "running"})
+    run.add(PNG, ".png", {"n": 1})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1))
+    failed = False
+    for step in (lambda: run.add(PNG, ".png", {"n": "x" * 4000}), lambda: run.finish(status="done", more="y" * 90)):
+        try:
+            step()
+        except OSError:
+            failed = True
+    resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
+    print(limit, int(failed))
+"""
+
+
+@pytest.mark.parametrize("step", [37, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_disk_that_fills_at_any_byte(tmp_path, step):
+    """Wherever the disk fills in a record of 4 kB, every finished run and picture before is listed afterwards."""
+    png = bytes.fromhex("89504e470d0a1a0a") + b"x" * 60
+    done = child(FULL_DISK, tmp_path, png.hex(), 100, 4400, step, wait=True)
+    outcomes = dict(map(str.split, done.stdout.splitlines()))
+    assert set(outcomes.values()) == {"0", "1"}
+    for limit, failed in outcomes.items():
+        (_, first), (folder, second) = Store(tmp_path / limit, 10**9).runs()
+        assert (first["status"], len(first["pictures"])) == ("done", 1)
+        assert len(second["pictures"]) >= 1
+        assert (second["status"] == "done") or failed == "1"
+        for entry in second["pictures"]:
+            assert (folder / entry["file"]).read_bytes() == png
+
+
+SHARER = """
+import random, sys, time
+from pathlib import Path
+from ipy_imgvar.store import Store
+root, bound, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+store, held = Store(root, bound), []
+for _ in range(count):
+    run = store.begin(store.new_id(), {"status": "running"})
+    for number in range(random.randint(1, 4)):
+        run.add(bytes([number]) * 30_000, ".png", {})
+        time.sleep(random.random() / 500)
+        for each in [*held, run]:
+            for entry in each.record["pictures"]:
+                if (each.folder / entry["file"]).stat().st_size != 30_000:
+                    raise SystemExit("a picture is broken")
+    run.finish(status="done")
+    store.make_room(run)
+    held = [*held[-2:], run]
+print("ok")
+"""
+
+
+@pytest.mark.parametrize(("count", "kills"), [(25, 2), pytest.param(100, 10, marks=pytest.mark.slow)])
+def test_two_processes_and_one_bound(tmp_path, count, kills):
+    """Processes that share a store and a bound, some of them killed, lose no picture that a living one holds."""
+    bound = 2_000_000
+    steady = subprocess.Popen(
+        [sys.executable, "-c", SHARER, tmp_path, str(bound), str(count)],
+        env={**os.environ, "PYTHONPATH": str(Path(ipy_imgvar.__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for number in range(kills):
+        other = child(SHARER, tmp_path, bound, 10_000)
+        runs = len(list((tmp_path / "runs").glob("*"))) if number else 0
+        deadline = time.monotonic() + 5
+        while len(list((tmp_path / "runs").glob("*"))) <= runs and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.1 * (number % 4))
+        other.kill()
+        other.wait()
+    out, err = steady.communicate(timeout=200)
+    assert out.strip() == "ok", err
+    store = Store(tmp_path, bound)
+    run = put(store, store.new_id())
+    assert run.folder.exists()
+    size = sum(each.stat().st_size for each in (tmp_path / "runs").rglob("*") if each.is_file())
+    assert size <= bound + 4 * 30_000 + 5_000
+    assert store.living() == {run.folder.name}
+
+
+def test_a_run_of_another_process_is_living_until_it_ends(tmp_path):
+    """A run counts as living as long as its process holds it, and no longer once that is killed."""
+    code = (
+        "import sys, time; from pathlib import Path; from ipy_imgvar.store import Store\n"
+        "store = Store(Path(sys.argv[1]), 10**9); run = store.begin('a', {'status': 'running'})\n"
+        "run.add(b'x', '.png', {}); print('here', flush=True); time.sleep(100)"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(Path(ipy_imgvar.__file__).parents[1])},
+        stdout=subprocess.PIPE,
+    )
+    assert other.stdout.readline() == b"here\n"
+    store = Store(tmp_path, 1)
+    assert store.living() == {"a"}
+    put(store, "b")
+    put(store, "c")
+    assert names(store) == ["a", "c"]
+    other.kill()
+    other.wait()
+    other.stdout.close()
+    assert store.living() <= {"b", "c"}
+    put(store, "d")
+    assert "a" not in names(store)
+
+
+def test_names_when_the_clock_went_back(tmp_path):
+    """A new process's runs sort behind those that are there, also where the clock went back."""
+    store = Store(tmp_path / "s", 10**9)
+    put(store, "20990101T000000000000-abcdef")
+    other = Store(tmp_path / "s", 10**9)
+    ids = [other.new_id() for _ in range(3)]
+    assert sorted(["20990101T000000000000-abcdef", *ids])[1:] == ids

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, overload
 from ipy_imgvar.bulk.ledger import NAME, read_line, whole_lines
 from ipy_imgvar.errors import ImageVariationError, InvalidRequestError
 from ipy_imgvar.plain import plain
+from ipy_imgvar.records import Fields, is_file_name
+from ipy_imgvar.usage import add_usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,9 +95,7 @@ class Tally:
 
     def add_usage(self, usage: Mapping[str, Any] | None) -> None:
         """Add what a server counted for one item."""
-        for name, value in (usage or {}).items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                self.usage[name] = self.usage.get(name, 0) + value
+        add_usage(self.usage, usage or {})
 
 
 class BulkResult(Sequence[BulkItem]):
@@ -136,7 +136,7 @@ class BulkResult(Sequence[BulkItem]):
             for index, place in enumerate(sorted(dict(whole_lines(file)[0]).values())):
                 record = read_line(file, place) or {}
                 tally.set(index, place, "done" if record.get("status") == "done" else "failed")
-                tally.add_usage(record.get("usage"))
+                tally.add_usage(Fields(record).mapping("usage"))
         finally:
             os.close(file)
         return cls(folder, tally)
@@ -173,18 +173,20 @@ class BulkResult(Sequence[BulkItem]):
             os.close(file)
 
     def _item(self, index: int, record: Mapping[str, Any]) -> BulkItem:
-        thumbnail = record.get("thumbnail")
+        fields = Fields(record)
+        thumbnail = fields.text("thumbnail")
+        paths = [path for path in fields.texts("paths") if is_file_name(path)]
         return BulkItem(
-            item=record.get("item", ""),
-            source=record.get("source", ""),
-            paths=tuple(self.out_dir / path for path in record.get("paths") or ()),
+            item=fields.text("item") or "",
+            source=fields.text("source") or "",
+            paths=tuple(self.out_dir / path for path in paths),
             status=STATUSES[self._tally.statuses[index]],
-            error=record.get("error"),
-            seed=record.get("seed"),
-            usage=record.get("usage"),
-            elapsed=record.get("elapsed"),
+            error=fields.text("error"),
+            seed=fields.whole("seed"),
+            usage=fields.mapping("usage"),
+            elapsed=fields.number("elapsed"),
             label=self._tally.labels.get(index),
-            thumbnail=None if thumbnail is None else self.out_dir / thumbnail,
+            thumbnail=self.out_dir / thumbnail if thumbnail and _is_thumbnail(thumbnail) else None,
         )
 
     def _with(self, status: str) -> Self:
@@ -220,7 +222,8 @@ class BulkResult(Sequence[BulkItem]):
         """Return a line with how many were done, failed and skipped, and the usage."""
         counts = ", ".join(f"{len(self._with(status)):,} {status}" for status in STATUSES)
         time = f" in {self.elapsed:,.1f} s" if self.elapsed else ""
-        usage = ", ".join(f"{plain(str(name))} {value:,}" for name, value in self.usage.items())
+        counted = {name: value for name, value in self.usage.items() if isinstance(value, (int, float))}
+        usage = ", ".join(f"{plain(name)} {value:,}" for name, value in counted.items())
         return f"{counts}{time}" + (f"; usage: {usage}" if usage else "")
 
     def to_frame(self) -> Any:
@@ -260,3 +263,9 @@ class BulkResult(Sequence[BulkItem]):
         from ipy_imgvar.bulk import page
 
         return page.fragment(self)
+
+
+def _is_thumbnail(path: str) -> bool:
+    """Return whether a ledger's path is one of a thumbnail, as a run writes it: a file in a folder of `out_dir`."""
+    folder, _, name = path.rpartition("/")
+    return is_file_name(folder) and is_file_name(name)

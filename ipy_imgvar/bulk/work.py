@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import secrets
 import threading
 import time
@@ -24,9 +23,11 @@ from ipy_imgvar.bulk.items import Ready, digest
 from ipy_imgvar.engines import make_engine
 from ipy_imgvar.errors import APIStatusError, CancelledError, ConfigurationError, ImageVariationError
 from ipy_imgvar.plain import plain
+from ipy_imgvar.records import is_file_name
 from ipy_imgvar.settings import Connection, connection
 from ipy_imgvar.source import Source, load_sources
 from ipy_imgvar.store import HALF_SUFFIX, write_atomic
+from ipy_imgvar.usage import add_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,7 +148,7 @@ class _Job:
         _log.info("%s", text)
 
     def count(self, usage: Mapping[str, Any]) -> None:
-        self.usage.update(usage)
+        add_usage(self.usage, usage)
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
@@ -212,7 +213,7 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
 
 def _attempt(task: Task, engine: Engine, job: _Job, record: dict[str, Any]) -> None:
     """Do the work and fill in the record as it gets on."""
-    source = _loaded(task.ready)
+    source = _loaded(task.ready, job, task.request.timeout)
     record["sha256"] = source.sha256
     out_dir = Path(task.out_dir)
     if (kept := _kept(task, source)) is not None:
@@ -240,9 +241,10 @@ def _attempt(task: Task, engine: Engine, job: _Job, record: dict[str, Any]) -> N
     record["status"] = "done"
 
 
-def _loaded(ready: Ready) -> Source:
+def _loaded(ready: Ready, job: _Job, timeout_s: float) -> Source:
     """Return the source with its bytes, read once; a file that is gone or no file raises what is said of it."""
     source = load_sources(ready.image)[0]
+    source.fetch(timeout_s=timeout_s, check=job.check)
     return Source(source.name, path=source.path, data=source.read())
 
 
@@ -254,16 +256,11 @@ def _kept(task: Task, source: Source) -> dict[str, Any] | None:
         return None
     if sizes is None:  # An older ledger has none.
         sizes = [None] * len(paths)
-    if not isinstance(sizes, list) or len(sizes) != len(paths) or not all(map(_is_own_name, paths)):
+    if not isinstance(sizes, list) or len(sizes) != len(paths) or not all(map(is_file_name, paths)):
         return None
     if not all(_is_whole(Path(task.out_dir, path), size) for path, size in zip(paths, sizes, strict=True)):
         return None
     return {"paths": paths, "sizes": sizes, "seed": known.get("seed")}
-
-
-def _is_own_name(path: Any) -> bool:
-    """Return whether a ledger's path is a file's name right in its folder; another one is somebody else's."""
-    return isinstance(path, str) and path not in ("", ".", "..") and not re.search(r"[/\\\0]", path)
 
 
 def _is_whole(path: Path, size: Any) -> bool:

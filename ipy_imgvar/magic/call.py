@@ -141,6 +141,8 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
             )
         return Call(action="history", images=[], arguments={}, display=display)
     given = set(found) - {"image"}
+    if "index" in given and "n" not in given:
+        values.pop("n", None)  # a configured default gives way to the one picture that the line names
     _route_to_options(values, stream="stream" in found)
     if "out_dir" in given:
         images: list[Any] = [anything_of(token, names) for token in found["image"]]

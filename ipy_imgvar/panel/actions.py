@@ -153,6 +153,7 @@ class PanelActions:
             try:
                 sources = load_sources(value, name=name)
                 source = sources[0]
+                source.fetch(check=job.check)  # A newer choice does not wait for an address that drips.
                 taken = sample(source)
                 settings = codec.parameters_of(source.read()) if restore else None
             except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from ipy_imgvar.errors import CancelledError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,6 +48,11 @@ class Job:
     def abandoned(self) -> bool:
         """Nobody listens any more."""
         return self._abandoned
+
+    def check(self) -> None:
+        """Raise where the job was told to stop."""
+        if self.stop.is_set():
+            raise CancelledError("the panel's job was stopped")
 
     def tell(self, action: Callable[..., None], *arguments: Any) -> None:
         """Call `action` unless the job was abandoned; the two never overlap."""

@@ -23,8 +23,8 @@ __all__ = ["Ask", "Route", "ask_of", "fitted"]
 
 Route = Literal["variations", "edits"]
 
-#: Fields that go to the engine by the same name; the last three are ours.
-_SHARED: Final = ("n", "size", "user", "model", "prompt", "seed", "strength", "fit")
+#: Fields that go to the engine by the same name; the last four are ours.
+_SHARED: Final = ("n", "size", "user", "model", "prompt", "seed", "index", "strength", "fit")
 _WHERE_SHOWN: Final = {"url": "url", "b64_json": "b64_json"}
 _EXTENSIONS: Final = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 #: What only gpt-image models know: handed on as options to engines that take them.

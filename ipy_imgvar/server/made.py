@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar import codec, wire
 from ipy_imgvar.errors import CancelledError, EngineError, InvalidImageError
+from ipy_imgvar.formats import format_of
 from ipy_imgvar.source import Source
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Made", "encoded", "make", "usage_fields"]
 
-#: How files of the formats that the API names begin. Pillow reads many more, and some of its readers start programs.
-_SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
+#: The formats that the API names; fewer than the codec reads.
+_UPLOADS: Final = ("PNG", "JPEG", "WEBP", "GIF")
 _MIME_TYPES: Final = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
 
 
@@ -117,8 +118,7 @@ def usage_fields(usage: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 def _source(data: bytes, name: str, limits: Limits) -> Source:
     """Check an upload's type and size by its first bytes, before anything is decoded."""
-    is_webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
-    if not is_webp and not data.startswith(_SIGNATURES):
+    if format_of(data) not in _UPLOADS:
         raise InvalidImageError(
             f"the {name} is no PNG, JPEG, WebP or GIF file; send one of these", field=name
         )

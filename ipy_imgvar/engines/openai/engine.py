@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from ipy_imgvar import wire
+from ipy_imgvar import payload, wire
 from ipy_imgvar.engines.openai.faults import Mask, bare, of_connection, of_status
 from ipy_imgvar.engines.openai.models import farewell
 from ipy_imgvar.engines.openai.pictures import to_variation
@@ -37,6 +37,7 @@ from ipy_imgvar.errors import (
     InvalidRequestError,
     RequestTimeoutError,
 )
+from ipy_imgvar.network import AGENT, is_proxied, make_client, peer_of, target_of, watched
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -100,8 +101,6 @@ class OpenAIEngine:
         """Post the request and yield each picture of the answer; see `protocol.Engine`."""
         if request.image is None:
             raise InvalidRequestError("the engine openai needs an image", field="image")
-        from ipy_imgvar.engines.openai.network import watched
-
         plan = make_plan(request, is_openai=self.connection.is_openai)
         for note in plan.notes:
             job.warn(note)
@@ -115,7 +114,9 @@ class OpenAIEngine:
         with watched(watch.check, partial(_digest, request.image)):
             for index, item in enumerate(self._post(request, plan, job, watch), start=1):
                 try:
-                    picture = to_variation(item, request, plan, self.connection, index=index, client=client)
+                    picture = to_variation(
+                        item, request, plan, self.connection, index=index, client=client, peer=watch.peer
+                    )
                 except EngineError as exc:  # One that can't be read is no reason to lose the others.
                     problems.append(exc)
                     continue
@@ -135,11 +136,13 @@ class OpenAIEngine:
 
     def _connections(self) -> httpx.Client:
         if self._client is None:
-            from ipy_imgvar.engines.openai.network import make_client
-
             with self._lock:
                 self._client = self._client or make_client(self._transport)
         return self._client
+
+    def _peer(self, response: httpx.Response) -> str | None:
+        """Return the server's own address; None where a proxy is between us."""
+        return None if is_proxied(self._connections(), response.request.url) else peer_of(response)
 
     def _post(self, request: VariationRequest, plan: Plan, job: Job, watch: _Watch) -> Iterator[wire.Item]:
         """Post until there is an answer or no try is left; yield its items."""
@@ -150,6 +153,7 @@ class OpenAIEngine:
             watch.restart()
             _log.debug("POST %s/images/%s: %s", self.connection.server, plan.route, _fields(plan, request))
             with _Exchange(self._connections(), self._request(request, plan, message), mask) as response:
+                watch.peer = self._peer(response)
                 if response.status_code == _OK:
                     yield from self._items(response, plan, job, mask, request)
                     return
@@ -175,7 +179,8 @@ class OpenAIEngine:
         extensions: dict[str, Any] = {"timeout": {"connect": connect_s or None}}
         if request.extra_query:
             # Beside the address, since httpx logs each address and what is added may hold a key.
-            extensions["target"] = url.copy_merge_params(dict(request.extra_query)).raw_path
+            extended = url.copy_merge_params(dict(request.extra_query))
+            extensions["target"] = target_of(self._connections(), extended)
         # Not the client's `build_request`: merging its settings takes as long as sending.
         headers = self._headers(request, message.content_type)
         return httpx.Request("POST", url, headers=headers, content=message.body, extensions=extensions)
@@ -186,8 +191,8 @@ class OpenAIEngine:
         ours = _Sealed(
             {
                 "Accept": "application/json, text/event-stream",
-                "Accept-Encoding": "gzip, deflate",
-                "User-Agent": "ipy-imgvar",
+                "Accept-Encoding": payload.ACCEPTED,
+                "User-Agent": AGENT,
                 "Content-Type": content_type,
                 "Authorization": _authorization(connection),
                 "OpenAI-Organization": connection.organization,
@@ -332,16 +337,15 @@ def _mapped(outgoing: httpx.Request, mask: Mask) -> Iterator[None]:
 
 def _chunks(response: httpx.Response, most: int, mask: Mask) -> Iterator[bytes]:
     """Yield the bytes of an answer as they come, up to a bound."""
-    size = 0
+
+    def too_much() -> BadResponseError:
+        return BadResponseError(
+            f"{response.request.url.host} sent more than {most >> 20} MiB, too much for what was asked; "
+            "the rest was not read"
+        )
+
     with _mapped(response.request, mask):
-        for chunk in response.iter_bytes():
-            size += len(chunk)
-            if size > most:
-                raise BadResponseError(
-                    f"{response.request.url.host} sent more than {most >> 20} MiB, too much for what was asked; "
-                    "the rest was not read"
-                )
-            yield chunk
+        yield from payload.pieces(response, most, too_much)
 
 
 class _Watch:
@@ -351,6 +355,8 @@ class _Watch:
         self._job = job
         self._timeout_s = timeout_s
         self._destination = destination
+        #: The address that the answer comes from, where it is known.
+        self.peer: str | None = None
         self._began = self._said = time.monotonic()
 
     def restart(self) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+import httpx
+
 from ipy_imgvar import fetch
+from ipy_imgvar.addresses import is_private, is_private_host
 from ipy_imgvar.engines.openai.faults import bare
 from ipy_imgvar.errors import BadResponseError, CancelledError, ConnectionFailedError, ImageVariationError
 from ipy_imgvar.result import Variation
 from ipy_imgvar.source import decode_data_url
 
 if TYPE_CHECKING:
-    import httpx
-
     from ipy_imgvar.engines.openai.plan import Plan
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.settings import Connection
@@ -31,8 +31,11 @@ def to_variation(
     *,
     index: int,
     client: httpx.Client,
+    peer: str | None = None,
 ) -> Variation:
     """Return the picture of an item; `client` fetches it, without the key, where it is an address.
+
+    `peer` is the address that the answer came from, where it is known: it tells whether that server is in this network.
 
     Raises
     ------
@@ -44,7 +47,7 @@ def to_variation(
     name = f"picture {index} of {connection.server}"
     url = None
     if item.url:
-        data, url = _fetched(item.url, connection, name, client)
+        data, url = _fetched(item.url, connection, name, client, peer)
     else:
         try:
             data = item.read()
@@ -73,26 +76,39 @@ def to_variation(
     )
 
 
-def _fetched(url: str, connection: Connection, name: str, client: httpx.Client) -> tuple[bytes, str | None]:
+def _fetched(
+    url: str, connection: Connection, name: str, client: httpx.Client, peer: str | None
+) -> tuple[bytes, str | None]:
     """Return the bytes behind an address that a server gave, and the address if others can use it."""
     if url[:5].lower() == "data:":
         try:
             return decode_data_url(url), None
         except ImageVariationError as exc:
             raise BadResponseError(f"{name}: {exc}; the server may have charged for it") from exc
-    address = address_of(url, connection)
+    place = address_of(url, connection, peer)
+
+    def guard(host: str, address: str, *, is_proxied: bool) -> None:
+        # A proxy that reaches the server under this name has resolved it by its own rules.
+        is_same = is_proxied and host == httpx.URL(connection.address).host
+        if is_private(address) and not is_same and not _is_inside(connection, peer):
+            raise _intrusion(host, connection)
+
     try:
         return fetch.get(
-            address, name=name, client=client, vet=lambda place: _refuse_private(place, connection)
-        ), address
+            place,
+            name=name,
+            client=client,
+            vet=lambda onward: _refuse_private(onward, connection, peer),
+            guard=guard,
+        ), place
     except CancelledError:
         raise
     except ImageVariationError as exc:
         kind = type(exc) if isinstance(exc, ConnectionFailedError) else BadResponseError
-        raise kind(f"{exc}; its address, good for about an hour: {address}") from bare(exc)
+        raise kind(f"{exc}; its address, good for about an hour: {place}") from bare(exc)
 
 
-def address_of(url: str, connection: Connection) -> str:
+def address_of(url: str, connection: Connection, peer: str | None = None) -> str:
     """Return the full address of a picture.
 
     A relative one is the server's, and so is one at 0.0.0.0, where servers listen but nobody can be reached.
@@ -118,21 +134,32 @@ def address_of(url: str, connection: Connection) -> str:
         host = base.hostname or ""
         parts = parts._replace(netloc=f"{host}:{port}" if port else host)
     address = urlunsplit(parts)
-    _refuse_private(address, connection)
+    _refuse_private(address, connection, peer)
     return address
 
 
-def _refuse_private(address: str, connection: Connection) -> None:
-    """Raise where a remote server would have us look into this machine's own network."""
+def _refuse_private(address: str, connection: Connection, peer: str | None) -> None:
+    """Raise where an address says by its spelling that a remote server would have us look into our own network.
+
+    What a name does not say is seen when it is connected to.
+    """
     host, base = urlsplit(address).hostname or "", urlsplit(connection.address).hostname or ""
-    if host != base and _is_private(host) and not _is_private(base):
-        raise BadResponseError(
-            f"{connection.server} gave an address inside this network as a picture's ({host}); it was not fetched"
-        )
+    if host != base and is_private_host(host) and not _is_inside(connection, peer):
+        raise _intrusion(host, connection)
 
 
-def _is_private(host: str) -> bool:
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return host.lower() == "localhost" or host.lower().endswith((".localhost", ".local", ".internal"))
+def _is_inside(connection: Connection, peer: str | None) -> bool:
+    """Return whether the server is itself in this machine's network.
+
+    The address that it answered from decides, not what its name leads to by now. Where a proxy hides that, its name
+    does.
+    """
+    if peer is not None:
+        return is_private(peer)
+    return is_private_host(urlsplit(connection.address).hostname or "")
+
+
+def _intrusion(host: str, connection: Connection) -> BadResponseError:
+    return BadResponseError(
+        f"{connection.server} gave an address inside this network as a picture's ({host}); it was not fetched"
+    )

@@ -202,13 +202,16 @@ def _classic(request: VariationRequest) -> Plan:
 def _square_png(request: VariationRequest) -> tuple[bytes, str | None]:
     """Return the image as the classic route wants it, a square PNG below 4 MB, and what was done for that."""
     from ipy_imgvar import codec
+    from ipy_imgvar.png import may_be_turned
 
     assert request.image is not None  # noqa: S101 - the engine has refused it
     original = request.image.read()
     mime_type, size = codec.probe(original, request.image.name)
-    if mime_type == "image/png" and size[0] == size[1] and len(original) < _CLASSIC_MAX_BYTES:
+    is_fit = mime_type == "image/png" and size[0] == size[1] and len(original) < _CLASSIC_MAX_BYTES
+    # Few servers carry out an orientation that a PNG only notes.
+    if is_fit and not may_be_turned(original):
         return original, None
-    image = codec.normalise(request.image.open())
+    image = request.image.open()
     side = (max(request.size), max(request.size))
     done = "made square" if image.width != image.height else "converted"
     while True:

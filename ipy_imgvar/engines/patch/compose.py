@@ -103,7 +103,19 @@ class Composer:
         self._siblings: list[NDArray[np.float32]] = []
 
     def compose(self, rng: np.random.Generator, number: int, workers: Workers) -> Composition:
-        """Choose the arrangement of picture `number`; numbers are asked for in order."""
+        """Settle the arrangement of picture `number`; numbers are asked for in order, here or of `choose`."""
+        found, layout, levels = self.choose(rng, number, workers)
+        exact = _exact(levels)
+        if not exact:
+            return Composition(found, layout, levels, rng)
+        if len(exact) > _smallest(levels):
+            found = descend(found.image, layout, exact[_smallest(levels) :], self._knobs, workers)
+        return Composition(found, layout, levels[len(exact) :], rng)
+
+    def choose(
+        self, rng: np.random.Generator, number: int, workers: Workers
+    ) -> tuple[Arrangement, Layout, list[Level]]:
+        """Return the arrangement of picture `number` at the smallest levels, and remember it for those after it."""
         zooms = self._zooms(rng, number)
         pyramids = [self._levels(zoom) for zoom in zooms]
         layouts = [
@@ -111,17 +123,13 @@ class Composer:
             for trial, levels in enumerate(pyramids)
         ]
         if not _exact(pyramids[0]):
-            return Composition(initial(layouts[0], pyramids[0][0]), layouts[0], pyramids[0], rng)
+            return initial(layouts[0], pyramids[0][0]), layouts[0], pyramids[0]
         candidates = []
         for layout, levels in zip(layouts, pyramids, strict=True):
             start, smallest = layout.start(levels[0]), levels[: _smallest(levels)]
             candidates.append(descend(start, layout, smallest, self._knobs, workers))
         chosen = self._best(candidates, zooms)
-        layout, found, levels = layouts[chosen], candidates[chosen], pyramids[chosen]
-        exact = _exact(levels)
-        if len(exact) > _smallest(levels):
-            found = descend(found.image, layout, exact[_smallest(levels) :], self._knobs, workers)
-        return Composition(found, layout, levels[len(exact) :], rng)
+        return candidates[chosen], layouts[chosen], pyramids[chosen]
 
     def _best(self, candidates: list[Arrangement], zooms: list[float]) -> int:
         """Return which candidate to carry on, and remember what it looks like."""

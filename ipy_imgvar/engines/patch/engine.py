@@ -95,6 +95,7 @@ class PatchEngine:
             pixels,
             shape=shape,
             n=request.n,
+            only=None if request.index is None else request.index - 1,
             strength=request.strength,
             seed=request.seed,
             keep=keep,
@@ -104,7 +105,7 @@ class PatchEngine:
             **_options(request),
         )
         try:
-            for index, picture in enumerate(pictures, start=1):
+            for index, picture in enumerate(pictures, start=request.index or 1):
                 data = codec.encode_png(_finished(picture, request), parameters | {"index": index})
                 yield Variation(
                     data,

@@ -73,6 +73,7 @@ def synthesise(
     n: int,
     strength: float,
     seed: int,
+    only: int | None = None,
     keep: NDArray[np.bool_] | None = None,
     flip: bool = True,
     tone: bool = True,
@@ -95,6 +96,9 @@ def synthesise(
         0 (a second shot of the scene) to 1 (as free as the material allows).
     seed : int
         The same seed and source give the same bytes, for any `threads`.
+    only : int or None
+        Yield this picture alone, counted from 0 and with the bytes it has in a longer call; `n` then has no effect.
+        The arrangements before it are found too, since each keeps away from them.
     keep : ndarray of shape (H, W), bool, or None
         True keeps a pixel in place and equal to the source's; needs `shape` to be the source's. None chooses
         what stays whole, which may then move.
@@ -121,13 +125,17 @@ def synthesise(
     Bidirectional Similarity", CVPR 2008.
     """
     with single_threaded_blas():
-        run = _Run(source, shape=shape, n=n, seed=seed, keep=keep, workers=Workers(threads, check))
+        numbers = range(n) if only is None else range(only, only + 1)
+        run = _Run(
+            source, shape=shape, numbers=numbers, seed=seed, keep=keep, workers=Workers(threads, check)
+        )
         run.progress = progress
         if not run.rigid:
             run.composer = Composer(source, shape=shape, strength=strength, keep=keep, flip=flip)
-        for number in range(n):
+        run.look_at_earlier()
+        for done, number in enumerate(numbers, start=1):
             yield run.picture(number, strength if tone and keep is None else None)
-            run.report(number + 1, 0, f"{number + 1} of {n}")
+            run.report(number, 1, f"{done} of {len(numbers)}")
 
 
 class _Run:
@@ -141,14 +149,22 @@ class _Run:
         source: NDArray[np.float32],
         *,
         shape: tuple[int, int],
-        n: int,
+        numbers: range,
         seed: int,
         keep: NDArray[np.bool_] | None,
         workers: Workers,
     ) -> None:
-        self.source, self.shape, self.n, self.seed = source, shape, n, seed
+        self.source, self.shape, self.numbers, self.seed = source, shape, numbers, seed
         self.keep, self.workers = keep, workers
         self.rigid = is_flat(source) or min(*source.shape[:2], *shape) < _TINY
+
+    def look_at_earlier(self) -> None:
+        """Find the arrangements of the pictures before the first one, which it has to keep away from."""
+        if self.rigid:
+            return
+        for number in range(self.numbers.start):
+            self.report(self.numbers.start, 0, "earlier arrangements")
+            self.composer.choose(self._random(number), number, self.workers)
 
     def picture(self, number: int, tone: float | None) -> NDArray[np.uint8]:
         """Make picture `number`; `tone` is the strength of its change of light, None for no change."""
@@ -160,7 +176,7 @@ class _Run:
     def report(self, number: int, part: float, text: str) -> None:
         """Tell how far the whole call is, when `part` (0..1) of picture `number` is done."""
         if self.progress is not None:
-            self.progress(min(1.0, (number + part) / self.n), text)
+            self.progress(min(1.0, (number - self.numbers.start + part) / len(self.numbers)), text)
 
     def _random(self, number: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, number])

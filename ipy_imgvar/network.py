@@ -3,6 +3,9 @@
 A picture can take a minute, and a blocked `recv` notices neither a cancel switch nor a deadline of the whole request.
 Here every wait on a socket is cut into slices, and between two of them the check of the running request is called:
 it may raise, and the connection is then closed.
+
+This is also where a name becomes an address, so the only place that can tell where a connection leads: `guarded` has
+each address looked at before it is connected to.
 """
 
 from __future__ import annotations
@@ -15,16 +18,40 @@ import ssl
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import httpcore
 import httpx
 from httpcore._backends.sync import SyncStream  # it has no public name, and takes a socket that is connected
 
+from ipy_imgvar import settings
+from ipy_imgvar.errors import ConfigurationError, shown
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["make_client", "watched"]
+__all__ = [
+    "AGENT",
+    "also_watched",
+    "guarded",
+    "is_proxied",
+    "look_up_for_proxy",
+    "make_client",
+    "peer_of",
+    "target_of",
+    "watched",
+]
+
+#: The `User-Agent` of every request, to an API or for a picture.
+AGENT: Final = "ipy-imgvar"
+
+
+class Guard(Protocol):
+    """Raises where an address must not be connected to."""
+
+    def __call__(self, host: str, address: str, *, is_proxied: bool) -> None:
+        """Judge one address of a host; `is_proxied` where a proxy will connect to that host instead of us."""
+
 
 _SLICE_S: Final = 0.1
 #: More than this at once could block while the other side does not read.
@@ -33,6 +60,7 @@ _MAX_READ: Final = 1 << 20
 
 _check: ContextVar[Callable[[], None]] = ContextVar("ipy_imgvar_check", default=lambda: None)
 _idle: ContextVar[Callable[[], None] | None] = ContextVar("ipy_imgvar_idle", default=None)
+_guard: ContextVar[Guard | None] = ContextVar("ipy_imgvar_guard", default=None)
 
 
 @contextmanager
@@ -49,6 +77,78 @@ def watched(check: Callable[[], None], idle: Callable[[], None] | None = None) -
         _idle.reset(tokens[1])
 
 
+@contextmanager
+def also_watched(check: Callable[[], None]) -> Iterator[None]:
+    """Call `check` as well as what this thread's waits call already."""
+    outer = _check.get()
+
+    def both() -> None:
+        outer()
+        check()
+
+    token = _check.set(both)
+    try:
+        yield
+    finally:
+        _check.reset(token)
+
+
+@contextmanager
+def guarded(guard: Guard | None) -> Iterator[None]:
+    """Call `guard` with the name and each address of a host before this thread connects to any of them; it may raise.
+
+    The resolver is asked once, and the connection goes to an address that was looked at: one that answers otherwise the
+    next time gains nothing. A connection that was open before is not looked at again, and neither is a proxy's.
+    """
+    token = _guard.set(guard)
+    try:
+        yield
+    finally:
+        _guard.reset(token)
+
+
+def look_up_for_proxy(client: httpx.Client, url: httpx.URL) -> None:
+    """Call the guard for a host that is asked for through a proxy.
+
+    The proxy asks a resolver of its own, which we can't see: it may give another address than ours, or one where ours
+    has none. So behind a proxy this catches what is plain to see; the rest is the proxy's rules to refuse.
+    """
+    guard = _guard.get()
+    if guard is None or not is_proxied(client, url):
+        return
+    try:
+        found = socket.getaddrinfo(url.raw_host.decode("ascii"), url.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):  # Behind many a proxy only the proxy can resolve names.
+        return
+    for *_, address in found:
+        guard(url.host, str(address[0]), is_proxied=True)
+
+
+def peer_of(response: httpx.Response) -> str | None:
+    """Return the address that a streamed answer comes from; None where it came by other means than a connection."""
+    stream = response.extensions.get("network_stream")
+    try:
+        return str(stream.get_extra_info("server_addr")[0]) if stream is not None else None
+    except (OSError, IndexError, TypeError):  # The other side has gone, or it is no internet address.
+        return None
+
+
+def is_proxied(client: httpx.Client, url: httpx.URL) -> bool:
+    """Return whether a request goes to a proxy first."""
+    pool = getattr(client._transport_for_url(url), "_pool", None)  # noqa: SLF001 - it knows the proxies
+    return pool is not None and type(pool) is not httpcore.ConnectionPool
+
+
+def target_of(client: httpx.Client, url: httpx.URL) -> bytes:
+    """Return what stands in the first line of a request for an address, for httpcore's extension `target`.
+
+    A proxy that forwards plain HTTP has to be told the host there.
+    """
+    pool = getattr(client._transport_for_url(url), "_pool", None)  # noqa: SLF001 - it knows the proxies
+    is_forwarded = isinstance(pool, httpcore.HTTPProxy) and url.scheme == "http"
+    return b"http://" + url.netloc + url.raw_path if is_forwarded else url.raw_path
+
+
 def make_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
     """Return a client with a pool of connections; proxies and certificates come from the environment.
 
@@ -59,21 +159,61 @@ def make_client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
     ----------
     transport
         Used instead of the network, for tests.
+
+    Raises
+    ------
+    ConfigurationError
+        If the environment names a proxy or certificates that can't be used.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
-    client = httpx.Client(timeout=None, follow_redirects=False, limits=limits, transport=transport)  # noqa: S113
+    try:
+        client = httpx.Client(timeout=None, follow_redirects=False, limits=limits, transport=transport)  # noqa: S113
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as exc:
+        raise _misconfigured(exc) from None  # httpx's text may quote a proxy's user.
     for each in [client._transport, *client._mounts.values()]:  # noqa: SLF001 - httpx has no setting for this
         pool = getattr(each, "_pool", None)
         if isinstance(pool, httpcore.ConnectionPool):
-            pool._network_backend = _Backend(pool._network_backend)  # noqa: SLF001
+            is_proxy = type(pool) is not httpcore.ConnectionPool
+            pool._network_backend = _Backend(pool._network_backend, is_proxy=is_proxy)  # noqa: SLF001
     return client
+
+
+def _misconfigured(exc: Exception) -> ConfigurationError:
+    """Return the error for an environment with which no client can be made; it names the variable at fault."""
+    if isinstance(exc, OSError):
+        named = " or ".join(settings.certificate_variables()) or "the system's store of certificates"
+        return ConfigurationError(
+            f"{named} can't be used ({exc.strerror or exc}); allowed: a file that exists, of certificates in PEM form "
+            "for SSL_CERT_FILE; or unset it"
+        )
+    for name, address in settings.proxy_variables().items():
+        try:
+            httpx.HTTPTransport(
+                proxy=address if "://" in address else f"http://{address}",
+                verify=False,  # Nothing is sent.
+            ).close()
+        except ImportError:
+            return ConfigurationError(
+                f"{name} names a SOCKS proxy, which needs the package socksio: pip install 'httpx[socks]'; or unset it"
+            )
+        except (ValueError, httpx.InvalidURL):
+            scheme = address.partition("://")[0] if "://" in address else ""
+            return ConfigurationError(
+                f"{name} is no address of a proxy{f' (it begins with {shown(scheme)})' if scheme else ''}; allowed: "
+                "http://host:port, https://host:port or socks5://host:port; or unset it"
+            )
+    return ConfigurationError(
+        "NO_PROXY, or a proxy in the system's settings, is not valid; allowed in NO_PROXY: names of hosts with commas "
+        "between them; or unset it"
+    )
 
 
 class _Backend(httpcore.NetworkBackend):
     """Opens connections as another backend does, and makes their waits watchful."""
 
-    def __init__(self, backend: httpcore.NetworkBackend) -> None:
+    def __init__(self, backend: httpcore.NetworkBackend, *, is_proxy: bool) -> None:
         self._backend = backend
+        self._is_proxy = is_proxy
 
     def connect_tcp(
         self,
@@ -84,9 +224,14 @@ class _Backend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         give_up = _after(timeout)
-        problem: OSError | None = None
+        problem: Exception | None = None
         try:
-            for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            guard = None if self._is_proxy else _guard.get()
+            if guard is not None:
+                for *_, address in found:
+                    guard(host, str(address[0]), is_proxied=False)
+            for family, kind, protocol, _, address in found:
                 try:
                     connection = _connected((family, kind, protocol), address, local_address, give_up)
                 except OSError as exc:
@@ -96,7 +241,7 @@ class _Backend(httpcore.NetworkBackend):
                     connection.setsockopt(*option)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return _Stream(SyncStream(connection))
-        except OSError as exc:  # The name has no address.
+        except (OSError, UnicodeError) as exc:  # The name has no address, or a label of more than 63 letters.
             problem = exc
         if isinstance(problem, TimeoutError):
             raise httpcore.ConnectTimeout(str(problem)) from problem

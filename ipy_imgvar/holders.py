@@ -1,0 +1,100 @@
+"""Which runs of a store living processes are making or hold the results of, across processes.
+
+Each process has one file in the store, which it keeps locked and appends a line to: `+run` when it begins a run,
+`-run` when it has let go of the results. A file that nobody locks is a dead process's, and is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+from pathlib import Path
+from typing import Final
+
+from ipy_imgvar.locks import is_free, lock
+
+__all__ = ["Holders"]
+
+_FOLDER: Final = "holders"
+
+
+class Holders:
+    """The holders of one store.
+
+    Parameters
+    ----------
+    root
+        The store's folder; a folder `holders` is made in it when the first run begins.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / _FOLDER
+        self._file: int | None = None
+        self._pid = 0
+        self._lock = threading.Lock()
+
+    def hold(self, name: str) -> None:
+        """Keep a run from being removed by other processes, from now on."""
+        self._note(f"+{name}\n")
+
+    def release(self, name: str) -> None:
+        """Let go of a run."""
+        # The file of a parent that forked is the parent's to write to.
+        if self._pid == os.getpid():
+            self._note(f"-{name}\n")
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether there is a file of another process, living or dead."""
+        with contextlib.suppress(OSError):
+            return len(os.listdir(self._folder)) > 1  # noqa: PTH208 - once a run
+        return False
+
+    def held(self) -> set[str]:
+        """Return the names of the runs that living processes hold, and remove what dead ones left."""
+        names: set[str] = set()
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(self._folder):
+                if is_free(entry.path):
+                    with contextlib.suppress(OSError):
+                        os.unlink(entry.path)  # noqa: PTH108
+                else:
+                    names |= _names_in(entry.path)
+        return names
+
+    def close(self) -> None:
+        """Let go of everything."""
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+    def _note(self, line: str) -> None:
+        # A store that can't be written holds nothing worth guarding, and the run itself says so.
+        with self._lock, contextlib.suppress(OSError):
+            if self._file is None or self._pid != os.getpid():
+                self._file = self._opened()
+                self._pid = os.getpid()
+            os.write(self._file, line.encode())
+
+    def _opened(self) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}"
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            with contextlib.suppress(OSError):  # Without locks, its age tells whether it is in use.
+                lock(file)
+            # Before it was locked, another process may have taken it for a dead one's.
+            if path.exists():
+                return file
+            os.close(file)
+
+
+def _names_in(path: str) -> set[str]:
+    names: set[str] = set()
+    with contextlib.suppress(OSError):
+        for line in Path(path).read_text("utf-8", "replace").splitlines():
+            (names.add if line[:1] == "+" else names.discard)(line[1:])
+    return names

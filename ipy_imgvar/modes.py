@@ -1,0 +1,129 @@
+"""Pillow's images of any mode become what engines work on: upright, in sRGB, of mode L, RGB or RGBA."""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageCms, ImageFile, ImageOps
+
+from ipy_imgvar.errors import InvalidImageError
+from ipy_imgvar.formats import ALLOWED, READ
+
+__all__ = ["copied", "normalise", "upright_size"]
+
+_ORIENTATION: Final = 0x0112
+_SIDEWAYS: Final = (5, 6, 7, 8)  # EXIF 2.32, section 4.6.4, tag Orientation
+#: Rows of 16-bit pixels that are reduced at a time: all at once would take several times the picture's memory.
+_STRIP_ROWS: Final = 256
+#: Modes that an ICC profile's colour space goes with.
+_PROFILED: Final = {"RGB ": ("RGB", "RGBA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
+
+
+def copied(picture: Image.Image) -> Image.Image:
+    """Return a PIL image of the caller's, decoded and normalised; later changes of it are not seen.
+
+    Raises
+    ------
+    InvalidImageError
+        If it was opened from a file of a format that we don't read, and is not decoded yet: decoding could start a
+        program, as it does for PostScript.
+    """
+    is_decoded = any(vars(picture).get(name) is not None for name in ("_im", "im"))  # by Pillow's version
+    if isinstance(picture, ImageFile.ImageFile) and not is_decoded and picture.format not in READ:
+        raise InvalidImageError(
+            f"it is a {picture.format} file that is not decoded yet; allowed: {ALLOWED}; "
+            "convert it first, or call its load() if you trust it"
+        )
+    return normalise(picture.copy())
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return the (width, height) that an image has once its orientation is carried out; nothing is decoded.
+
+    Pillow swaps the sides of a turned TIFF by itself.
+    """
+    if image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+        return image.height, image.width
+    return image.size
+
+
+def normalise(image: Image.Image) -> Image.Image:
+    """Return `image` upright, in sRGB and in mode L, RGB or RGBA; 16-bit greys keep their eight upper bits.
+
+    The image is the callee's: it may be changed.
+
+    Raises
+    ------
+    InvalidImageError
+        For a mode whose values have no defined range.
+    """
+    ImageOps.exif_transpose(image, in_place=True)
+    profile = image.info.get("icc_profile")
+    plain_mode = _without_exotic_modes(image)
+    converted = _to_srgb(plain_mode, profile) if profile else plain_mode
+    if converted.mode == "LA":
+        return converted.convert("RGBA")
+    return converted if converted.mode in ("L", "RGB", "RGBA") else converted.convert("RGB")
+
+
+def _without_exotic_modes(image: Image.Image) -> Image.Image:
+    """Return `image` in mode L, LA, RGB, RGBA or CMYK, with its transparency, whatever noted it, in a channel."""
+    mode = image.mode
+    if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
+        return _eight_bits(image)
+    if mode in ("I", "F"):
+        kind = "32-bit whole numbers" if mode == "I" else "float pixels"
+        raise InvalidImageError(
+            f"mode {mode} ({kind}) has no defined range; convert the image to 8 bits first, such as "
+            "Image.fromarray((array / array.max() * 255).astype('uint8'))"
+        )
+    if mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB") or image
+    if mode == "La":
+        return image.convert("LA")  # the only mode that Pillow converts it to
+    if mode == "RGBa" or (mode not in ("LA", "RGBA") and image.has_transparency_data):
+        return image.convert("RGBA")
+    if mode == "1":
+        return image.convert("L")
+    return image if mode in ("L", "LA", "RGB", "RGBA", "CMYK") else image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return a 16-bit grey picture as L, or RGBA where one level is noted as transparent."""
+    key = image.info.get("transparency")
+    levels = np.empty((image.height, image.width), np.uint8)
+    alpha = None if key is None else np.empty_like(levels)
+    for top in range(0, image.height, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, image.height)
+        # convert("L") clips 16-bit values at 255, which turns most of the picture white.
+        strip = np.asarray(image.crop((0, top, image.width, bottom))).astype(np.int32)
+        levels[top:bottom] = (strip // 257).clip(0, 255)
+        if alpha is not None:
+            alpha[top:bottom] = np.where(strip == key, 0, 255)
+    grey = Image.fromarray(levels)
+    return grey if alpha is None else Image.merge("RGBA", (grey, grey, grey, Image.fromarray(alpha)))
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Apply an embedded colour profile, since what we write carries none."""
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = given.profile.xcolor_space
+        if space == "RGB " and image.mode in ("L", "LA"):
+            image = image.convert("RGBA" if image.mode == "LA" else "RGB")
+        if image.mode not in _PROFILED.get(space, ()):
+            return image  # A profile for other pixels than these says nothing of them.
+        alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
+        opaque = image if alpha is None else image.convert("L" if image.mode == "LA" else "RGB")
+        converted = ImageCms.profileToProfile(opaque, given, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        # A broken profile is no reason to refuse the picture: viewers ignore it as well.
+        return image
+    if converted is None:
+        return image
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted

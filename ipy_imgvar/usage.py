@@ -1,0 +1,62 @@
+"""What servers count, added up: the one implementation for a run, an item of a bulk run, and a bulk run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["add_usage", "json_safe"]
+
+#: Deeper than any server's usage; what is deeper is left out.
+_MOST_LEVELS = 8
+
+
+def add_usage(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
+    """Add what was counted for one request to a sum, in place.
+
+    Numbers add up, also those in mappings below, such as `input_tokens_details`; of anything else the newest stays.
+    NaN and infinity, which JSON has no form for, are left out.
+
+    Examples
+    --------
+    >>> total = {"total_tokens": 5}
+    >>> add_usage(total, {"total_tokens": 7, "details": {"text": 1}})
+    >>> total
+    {'total_tokens': 12, 'details': {'text': 1}}
+    """
+    _add(total, json_safe(usage) or {})
+
+
+def _add(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
+    for name, value in usage.items():
+        earlier = total.get(name)
+        if isinstance(value, dict):
+            inner = dict(earlier) if isinstance(earlier, dict) else {}
+            _add(inner, value)
+            total[name] = inner
+        elif _is_number(value) and _is_number(earlier):
+            summed = value + earlier
+            total[name] = summed if math.isfinite(summed) else earlier
+        else:
+            total[name] = value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def json_safe(value: Any, levels: int = _MOST_LEVELS) -> Any:
+    """Return a value from a server's JSON without what can't be written as JSON again: NaN, infinity, too deep nests.
+
+    In their place stands None, or nothing where they were in a mapping or a list.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        kept = {str(name): json_safe(each, levels - 1) for name, each in value.items()} if levels else {}
+        return {name: each for name, each in kept.items() if each is not None}
+    if isinstance(value, (list, tuple)):
+        kept_list = [json_safe(each, levels - 1) for each in value] if levels else []
+        return [each for each in kept_list if each is not None]
+    return value if value is None or isinstance(value, (str, int, float)) else None

@@ -46,13 +46,16 @@ class RunJob:
         self._cancel = cancel
         self.listener = listener
         self.current = 0
+        self._furthest = 0.0
         self.warnings: list[str] = []
         self.usage: dict[str, Any] = {}
 
     def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:
         """Report; see `protocol.Job.progress`."""
+        # An engine that waits for a server knows no fraction, and says 0 again after a first look.
+        self._furthest = max(self._furthest, min(1.0, (self.current + fraction) / self._images))
         if self.listener.on_progress is not None:
-            self.listener.on_progress(min(1.0, (self.current + fraction) / self._images), text)
+            self.listener.on_progress(self._furthest, text)
         if preview is not None and self.listener.on_preview is not None:
             self.listener.on_preview(preview)
         self.check()

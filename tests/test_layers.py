@@ -16,6 +16,7 @@ CORE = {
     "addresses",
     "arrays",
     "codec",
+    "dataurl",
     "errors",
     "fetch",
     "formats",

@@ -25,7 +25,7 @@ from ipy_imgvar.refusals import write_error
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Refusal", "refusal_of"]
+__all__ = ["Refusal", "refusal_of", "too_many_images"]
 
 _RETRY_AFTER_S: Final = 10
 
@@ -71,6 +71,16 @@ def _kind(status: int) -> str:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "server_error"
     return "rate_limit_error" if status == HTTPStatus.TOO_MANY_REQUESTS else "invalid_request_error"
+
+
+def too_many_images(count: int) -> Refusal:
+    """Return the answer to a request that brings more than one image."""
+    return Refusal(
+        400,
+        f"there are {count} images; this server takes one for each request",
+        code="too_many_images",
+        param="image",
+    )
 
 
 def refusal_of(exc: BaseException) -> Refusal:

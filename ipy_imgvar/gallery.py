@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from ipy_imgvar import codec
 from ipy_imgvar.errors import ImageVariationError
 from ipy_imgvar.plain import plain
+from ipy_imgvar.thumbnails import encoded, thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,20 +102,20 @@ def picture_html(picture: Variation, side_px: int) -> str:
 
 def image_html(data: bytes, alt: str, side_px: int) -> str:
     """Return an img element of an encoded picture, reduced so that no side is longer."""
-    return _element(codec.thumbnail(data, side_px), alt)
+    return _element(thumbnail(data, side_px), alt)
 
 
 def _image(picture: Variation, side_px: int) -> tuple[str, int]:
     """Return an img element, and its width in pixels."""
-    thumbnail = picture.thumbnail(side_px)
-    return _element(thumbnail, f"Variation {picture.index} of {plain(picture.source.name)}"), thumbnail[2][0]
+    small = picture.thumbnail(side_px)
+    return _element(small, f"Variation {picture.index} of {plain(picture.source.name)}"), small[2][0]
 
 
-def _element(thumbnail: tuple[bytes, str, Size], alt: str) -> str:
-    data, mime_type, (width, height) = thumbnail
-    encoded = base64.b64encode(data).decode("ascii")
+def _element(small: tuple[bytes, str, Size], alt: str) -> str:
+    data, mime_type, (width, height) = small
+    text = base64.b64encode(data).decode("ascii")
     return (
-        f'<img src="data:{mime_type};base64,{encoded}" alt="{markup.escape(alt)}" width="{width}" height="{height}" '
+        f'<img src="data:{mime_type};base64,{text}" alt="{markup.escape(alt)}" width="{width}" height="{height}" '
         'style="display:block;max-width:100%;height:auto;margin:0">'
     )
 
@@ -150,24 +151,26 @@ def run_lines(pictures: Sequence[Variation]) -> list[str]:
     return [f"{count} by {pictures.engine}{model}{seconds}{usage}{state}", *pictures.warnings]
 
 
-def contact_sheet(pictures: Sequence[Variation]) -> bytes:
-    """Return one PNG of at most 1024 px a side with all pictures in a grid on transparent ground.
+def contact_sheet(pictures: Sequence[Variation]) -> dict[str, bytes]:
+    """Return one picture of at most 1024 px a side with all pictures in a grid, by its MIME type.
 
-    Raises
-    ------
-    ValueError
-        If there are no pictures, or the originals of all were removed.
+    It is a JPEG, or a PNG where something is transparent; where the originals of all were removed, there is none.
     """
+    cells = []
     pictures = [each for each in pictures if each.is_there]
-    if not pictures:
-        raise ValueError("a contact sheet needs at least one picture")
     columns = math.ceil(math.sqrt(len(pictures)))
-    side_px = min(_ALONE_PX if columns == 1 else _TOGETHER_PX, _SHEET_PX // columns - _GAP_PX)
     # From the thumbnails that the page shows: decoding the originals again would take most of the time.
-    shown_px = _ALONE_PX if columns == 1 else _TOGETHER_PX
-    cells = [codec.reduced(each.thumbnail(shown_px)[0], each.name, side_px) for each in pictures]
-    # The sheet is saved inside the notebook, so its size matters more than the time it takes.
-    return codec.encode_png(cells[0] if len(cells) == 1 else codec.grid(cells, columns, _GAP_PX), level=6)
+    shown_px = _side_px(len(pictures))
+    side_px = min(shown_px, _SHEET_PX // max(1, columns) - _GAP_PX)
+    for each in pictures:
+        with contextlib.suppress(
+            ImageVariationError
+        ):  # Another process may make room in the store meanwhile.
+            cells.append(codec.reduced(each.thumbnail(shown_px)[0], each.name, side_px))
+    if not cells:
+        return {}
+    data, mime_type = encoded(cells[0] if len(cells) == 1 else codec.grid(cells, columns, _GAP_PX))
+    return {mime_type: data}
 
 
 def text(pictures: Variations, *, notes: Sequence[str] = ()) -> str:

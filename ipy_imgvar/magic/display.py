@@ -145,7 +145,7 @@ class RunDisplay:
         if is_rich(self._shell) and pictures:
             bundle["text/html"] = self._gallery(pictures, notes)
             if with_sheet:
-                bundle["image/png"] = gallery.contact_sheet(pictures)
+                bundle |= gallery.contact_sheet(pictures)
         self._publish(bundle)
 
     def _gallery(self, pictures: Sequence[Variation], notes: Sequence[str] = ()) -> str:

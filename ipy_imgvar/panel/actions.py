@@ -19,6 +19,7 @@ from ipy_imgvar import codec
 from ipy_imgvar.client import Client
 from ipy_imgvar.engines import default_engine, engine_names
 from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidImageError, InvalidRequestError
+from ipy_imgvar.forms import converted, form_of
 from ipy_imgvar.gallery import caption, contact_sheet, html, image_html, picture_html, text
 from ipy_imgvar.journal import history, keep_source, last, made_here
 from ipy_imgvar.likeness import THUMBNAIL_PX, distance, sample
@@ -28,7 +29,7 @@ from ipy_imgvar.panel.state import Card, PanelState, Status
 from ipy_imgvar.panel.tree import grow
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import STRENGTHS, VariationRequest
-from ipy_imgvar.result import Variation, Variations, converted, form_of
+from ipy_imgvar.result import Variation, Variations
 from ipy_imgvar.source import Source, load_sources, looks_like_image
 
 if TYPE_CHECKING:
@@ -411,11 +412,7 @@ class PanelActions:
         pictures = Variations(self.state.inserted)
         if not pictures:
             return {"text/html": "", "text/plain": ""}
-        return {
-            "text/html": html(pictures),
-            "text/plain": text(pictures),
-            "image/png": contact_sheet(pictures),
-        }
+        return {"text/html": html(pictures), "text/plain": text(pictures), **contact_sheet(pictures)}
 
     def _chosen(self) -> Variations:
         chosen = self.state.chosen

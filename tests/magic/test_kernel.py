@@ -12,11 +12,11 @@ THREADS = "sum(type(t).__module__ != 'zmq.utils.garbage' for t in __import__('th
 FOUR = "%imagevariation photo.png -n 4 -s 128 --seed 7 --engine patch"
 
 
-def test_one_output_has_html_png_and_text(kernel):
-    """A run is one output with an HTML gallery, a PNG contact sheet and a text table."""
+def test_one_output_has_html_jpeg_and_text(kernel):
+    """A run is one output with an HTML gallery, a JPEG contact sheet and a text table."""
     (output,) = kernel.run(FOUR).outputs
     assert output.kind == "display_data"
-    assert set(output.data) == {"text/plain", "text/html", "image/png"}
+    assert set(output.data) == {"text/plain", "text/html", "image/jpeg"}
     assert output.data["text/html"].count('alt="Variation') == 4
     assert "photo-4" in output.data["text/plain"]
 

@@ -250,7 +250,7 @@ def test_inserting_needs_an_output_and_adds_up(ran):
     assert len(ran.state.inserted) == 2
     bundle = ran.do.inserted_bundle()
     assert bundle["text/html"].count("<img") == 2
-    assert bundle["image/png"].startswith(b"\x89PNG")
+    assert bundle["image/jpeg"].startswith(b"\xff\xd8")
 
 
 def test_varying_again_makes_a_branch(ran):

@@ -120,10 +120,10 @@ def _element(small: tuple[bytes, str, Size], alt: str) -> str:
     )
 
 
-def preview_html(data: bytes) -> str:
+def preview_html(data: bytes, side_px: int = _ALONE_PX) -> str:
     """Return an unfinished picture as an HTML fragment, or nothing where it can't be decoded."""
     try:
-        element = image_html(data, "A first look", _ALONE_PX)
+        element = image_html(data, "A first look", side_px)
     except ImageVariationError:
         return ""
     return f'<div style="opacity:.8">{element}</div>'

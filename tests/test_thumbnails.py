@@ -61,4 +61,3 @@ def test_smooth_pictures_keep_their_quality():
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88)
     assert encoded(image)[0] == buffer.getvalue()
-

@@ -20,7 +20,7 @@ from ipy_imgvar.client import Client
 from ipy_imgvar.engines import default_engine, engine_names
 from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidImageError, InvalidRequestError
 from ipy_imgvar.forms import converted, form_of
-from ipy_imgvar.gallery import caption, contact_sheet, html, image_html, picture_html, text
+from ipy_imgvar.gallery import caption, contact_sheet, html, image_html, picture_html, preview_html, text
 from ipy_imgvar.journal import history, keep_source, last, made_here
 from ipy_imgvar.likeness import THUMBNAIL_PX, distance, sample
 from ipy_imgvar.panel import engines, recipe
@@ -315,6 +315,10 @@ class PanelActions:
                 refreshed = now
                 job.tell(self.state.advance, fraction, text)
 
+        def preview(data: bytes) -> None:
+            if look := preview_html(data, THUMBNAIL_PX):
+                job.tell(self.state.show_look, look)
+
         def picture(made: Variation) -> None:
             if not job.abandoned:
                 job.tell(self.state.add, _card(made, taken, arguments["fit"], self.state.engine))
@@ -328,6 +332,7 @@ class PanelActions:
                     **arguments,
                     on_progress=progress,
                     on_picture=picture,
+                    on_preview=preview,
                     on_notice=partial(job.tell, self._noted),
                     cancel=job.stop,
                 )

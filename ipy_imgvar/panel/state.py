@@ -80,6 +80,7 @@ class PanelState(HasTraits):
     result = AnyTrait(None, allow_none=True, help="The run that is shown, a `Variations`.")
     result_origin = Unicode("", help="The `origin` of the shown run's source.")
     cards = Tuple()
+    look = Unicode("", help="HTML of the newest unfinished picture; empty for none.")
     selected = Tuple(help="Indices of the cards that are selected.")
     enlarged = Unicode("", help="HTML of one picture, larger; empty for none.")
     inserted = Tuple(help="Pictures that stand below the panel as a plain output.")
@@ -186,16 +187,22 @@ class PanelState(HasTraits):
         self.error = self.notice = self.enlarged = self.line = self.call = ""
         self.progress, self.doing = 0.0, "starting"
         self.cards = self.selected = ()
+        self.look = ""
         self.result, self.result_origin = None, self.origin
         self.status = Status.RUNNING
         return True
 
     def advance(self, fraction: float, text: str) -> None:
-        """Report progress."""
-        self.progress, self.doing = fraction, text
+        """Report progress; a bar that goes back would say that something was lost."""
+        self.progress, self.doing = max(self.progress, fraction), text
+
+    def show_look(self, html: str) -> None:
+        """Show an unfinished picture, until a better one or the picture comes."""
+        self.look = html
 
     def add(self, card: Card) -> None:
-        """Show one more picture."""
+        """Show one more picture, in place of its first look."""
+        self.look = ""
         self.cards = (*self.cards, card)
 
     def cancel(self) -> bool:
@@ -212,7 +219,7 @@ class PanelState(HasTraits):
         if request is not None and request.seed is not None:
             self.seed = str(request.seed)
         self.progress, self.doing = (1.0 if status is Status.DONE else self.progress), ""
-        self.error = error
+        self.error, self.look = error, ""
         warnings = list(self.result.warnings)
         if status is Status.CANCELLED:
             count = len(self.cards)

@@ -1,10 +1,12 @@
 """What each button does, without a kernel, a widget or a thread."""
 
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from ipy_imgvar import Client, Secret, journal, variations
+from ipy_imgvar import Client, Secret, codec, journal, variations
 from ipy_imgvar.errors import EngineError, ImageVariationError, InvalidRequestError
 from ipy_imgvar.panel.actions import UPLOAD_MAX_BYTES, PanelActions
 from ipy_imgvar.panel.job import Worker
@@ -344,3 +346,37 @@ def test_the_hosted_engine_can_be_chosen_before_there_is_a_key(photo):
     actions.run()
     assert state.status is Status.FAILED
     assert "no API key" in state.error
+
+
+def test_a_first_look_stays_until_the_picture_comes(make, photo):
+    """A preview is shown at most 256 px large until its picture is there, and the bar never goes back."""
+    seen = []
+    large = codec.encode_png(Image.fromarray(photo).resize((1200, 800)))
+
+    def look(job):
+        time.sleep(0.11)  # progress is shown every 0.1 s
+        job.progress(0.5, "a first look", large)
+
+    def wait(job):
+        time.sleep(0.11)
+        job.progress(0.0, "waiting")
+        seen.append((panel.state.look, panel.state.progress))
+
+    panel = make(look, wait, "red", wait)
+    panel.do.use(photo)
+    panel.do.run()
+    (before, half), (after, _) = seen
+    assert 'alt="A first look" width="256"' in before
+    assert half == 0.5
+    assert after == panel.state.look == ""
+
+
+def test_a_first_look_goes_when_the_run_fails(make, photo):
+    """No unfinished picture is left on the page after an error."""
+    panel = make(
+        lambda job: job.progress(0.5, "", codec.encode_png(Image.fromarray(photo))), EngineError("no")
+    )
+    panel.do.use(photo)
+    panel.do.run()
+    assert panel.state.look == ""
+    assert panel.state.status is Status.FAILED

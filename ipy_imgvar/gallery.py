@@ -39,6 +39,12 @@ __all__ = [
 #: Longest side of a picture on the page, by how many there are: a thumbnail is never larger than it is shown.
 _ALONE_PX: Final = 512
 _TOGETHER_PX: Final = 256
+#: Share of its width to which a picture shrinks before a row breaks: four of 256 px stand on a page of 740 px.
+_SHRUNK: Final = 0.7
+_MOST_COLUMNS: Final = 12
+_MANY_ROWS: Final = 4
+#: A narrower caption would break its words.
+_CAPTION_PX: Final = 160
 _SHEET_PX: Final = 1024
 _GAP_PX: Final = 8
 _HISTORY_PX: Final = 64
@@ -56,21 +62,61 @@ def html(
     pictures
         A `Variations` adds a line about the run and its warnings.
     columns
-        How many pictures in a row, or None for as many as fit.
+        How many pictures in a row, or None for rows of like length, as wide as the page allows.
     notes
         Further lines below the pictures.
     expected
         How many pictures there will be, where some are still being made: one alone is shown larger.
     """
-    side_px = _side_px(max(expected, len(pictures)))
-    figures = "".join(_figure(each, side_px) for each in pictures)
-    grid = f"display:grid;grid-template-columns:repeat({columns},max-content)"
-    layout = grid if columns else "display:flex;flex-wrap:wrap"
+    count = max(expected, len(pictures))
+    side_px = _side_px(count)
+    figures, widths = [], [_CAPTION_PX]
+    for each in pictures:
+        figure, width = _figure(each, side_px)
+        figures.append(figure)
+        widths.append(width)
+    template = f"grid-template-columns:repeat({columns},minmax(0,max-content))"
+    layout = template if columns else _rows_of_like_length(count, max(widths))
     lines = "".join(
         f'<div style="font-size:85%;margin-top:4px">{markup.escape(line)}</div>'
         for line in [*run_lines(pictures), *notes]
     )
-    return f'<div style="{layout};gap:{_GAP_PX}px">{figures}</div>{lines}'
+    return f'<div style="display:grid;{layout};gap:{_GAP_PX}px">{"".join(figures)}</div>{lines}'
+
+
+def _rows_of_like_length(count: int, tile_px: int) -> str:
+    """Return the style of a grid whose number of columns, and so its own width, follow the width of the page.
+
+    A fragment has no style sheet that could ask for the page's width. But in a length, `(100% - 740px)*9999` is huge
+    on a page wider than 740 px and negative on any other, so `min` and `max` choose one of two lengths by it.
+    """
+    smallest_px = round(tile_px * _SHRUNK)
+    column, width = "100%", f"{tile_px}px"
+    for number in sorted(_columns_of_like_rows(count))[1:]:
+        page_px = _across(number, smallest_px)
+        # Half a pixel less than its share, so that rounding leaves room for all.
+        share = f"(100% - {(number - 1) * _GAP_PX}px)/{number} - .5px"
+        column = f"max({share},min({column},({page_px}px - 100%)*9999))"
+        width = f"max({width},min({_across(number, tile_px)}px,(100% - {page_px}px)*9999))"
+    return f"grid-template-columns:repeat(auto-fill,minmax({column},1fr));max-width:{width}"
+
+
+def _columns_of_like_rows(count: int) -> list[int]:
+    """Return by how many columns `count` pictures make rows of like length: for 7 by 7, 4, 2 and 1.
+
+    The last row has at least half of the others' length, or stands below so many that it does not matter.
+    """
+    numbers = {math.ceil(count / rows) for rows in range(1, count + 1)} or {1}
+    return [
+        each
+        for each in numbers
+        if each <= _MOST_COLUMNS and (-count % each <= max(1, each // 2) or count > each * _MANY_ROWS)
+    ]
+
+
+def _across(columns: int, tile_px: int) -> int:
+    """Return the width of so many tiles and the gaps between them, in pixels."""
+    return columns * (tile_px + _GAP_PX) - _GAP_PX
 
 
 def prepare(picture: Variation, expected: int) -> None:
@@ -83,16 +129,19 @@ def _side_px(count: int) -> int:
     return _ALONE_PX if count == 1 else _TOGETHER_PX
 
 
-def _figure(picture: Variation, side_px: int) -> str:
+def _figure(picture: Variation, side_px: int) -> tuple[str, int]:
+    """Return a picture with its caption, and its width in pixels."""
     try:
         image, width = _image(picture, side_px)
     except ImageVariationError as exc:  # Its original was removed; the others are still worth showing.
-        return f'<figure style="margin:0;max-width:{side_px}px">{markup.escape(plain(str(exc)))}</figure>'
-    return (
-        f'<figure style="margin:0;max-width:{width}px">{image}'
+        words = markup.escape(plain(str(exc)))
+        return f'<figure style="margin:0;max-width:{side_px}px">{words}</figure>', side_px
+    figure = (
+        f'<figure style="margin:0;max-width:{max(width, _CAPTION_PX)}px">{image}'
         f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{markup.escape(caption(picture))}</figcaption>'
         "</figure>"
     )
+    return figure, width
 
 
 def picture_html(picture: Variation, side_px: int) -> str:

@@ -157,8 +157,8 @@ class TestHtml:
 
     def test_columns(self):
         """The number of columns can be fixed."""
-        assert "repeat(3,max-content)" in gallery.html(make(4), columns=3)
-        assert "flex-wrap:wrap" in gallery.html(make(4))
+        assert "repeat(3,minmax(0,max-content))" in gallery.html(make(4), columns=3)
+        assert "repeat(auto-fill," in gallery.html(make(4))
 
     def test_nothing_made(self):
         """A run without a picture still says who and how it ended."""

@@ -179,9 +179,9 @@ def preview_html(data: bytes, side_px: int = _ALONE_PX) -> str:
 
 
 def caption(picture: Variation) -> str:
-    """Return name, size and seed of a picture, as text."""
+    """Return name and size of a picture, and what makes it alone again where a seed can, as text."""
     width, height = picture.size
-    seed = "" if picture.seed is None else f" · seed {picture.seed}"
+    seed = "" if picture.seed is None else f" · seed {picture.seed} · --index {picture.index}"
     return f"{plain(picture.name)} · {width}x{height}{seed}"
 
 
@@ -246,6 +246,7 @@ def _history_rows(runs: Sequence[Variations]) -> list[tuple[str, ...]]:
         request = run.request
         how = f"{request.size[0]}x{request.size[1]}, strength {request.strength:g}" if request else ""
         seed = f", seed {request.seed}" if request and request.seed is not None else ""
+        seed += f", --index {request.index}" if request and request.index is not None else ""
         count = f"{len(run)} picture{'' if len(run) == 1 else 's'}"
         state = "" if run.status == "done" else f", {run.status}"
         rows.append((f"history()[{number}]", when, run.engine or "", sources, how + seed, count + state))

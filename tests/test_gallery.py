@@ -106,11 +106,17 @@ class TestHtml:
         assert [each["alt"] for each in images] == [f"Variation {i} of cat.png" for i in (1, 2, 3)]
 
     def test_caption(self):
-        """The page says name, size and seed of each picture, and engine, model and seconds of the run."""
+        """The page says what repeats each picture alone, and engine, model and seconds of the run."""
         text = Page(make(2)._repr_html_()).text
-        assert "cat-1 · 600x400 · seed 7" in text
-        assert "cat-2 · 600x400 · seed 7" in text
+        assert "cat-1 · 600x400 · seed 7 · --index 1" in text
+        assert "cat-2 · 600x400 · seed 7 · --index 2" in text
         assert "2 pictures by patch (patch-2) · 1.2 s" in text
+
+    def test_nothing_is_claimed_without_a_seed(self):
+        """A picture that no seed makes again has neither seed nor index in its caption."""
+        made = make(2)
+        made[1].seed = None
+        assert gallery.caption(made[1]) == "cat-2 · 600x400"
 
     def test_warnings_and_notes(self):
         """Warnings and notes are on the page, escaped."""
@@ -212,6 +218,11 @@ class TestHistory:
             "Variation 1 of cat.png",
         ]
         assert all(max(shown(each).size) <= 64 for each in page.images())
+
+    def test_a_picture_of_a_run_alone(self):
+        """A run of one picture by its index says which one it is."""
+        request = VariationRequest.from_arguments(size=64, seed=7, index=3)
+        assert "strength 0.5, seed 7, --index 3" in gallery.history_text([make(1, request=request)])
 
     def test_the_newest(self):
         """Of many runs the newest twenty are shown, with the numbers by which `history()` gives them."""

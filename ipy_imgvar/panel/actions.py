@@ -85,7 +85,7 @@ class PanelActions:
         found = engines.found_connection(namespace, state.key_name)
         state.engine = default_engine(found) if client is None else self.engines[0]
         state.observe(self._engine_changed, "engine")
-        state.observe(self._recite, "result")
+        state.observe(self._recite, ["result", "selected"])
         state.observe(self._preview_changed, ["size", "fit", "sample"])
         self._engine_changed()
         self.look_around()
@@ -484,7 +484,7 @@ class PanelActions:
         )
 
     def _recite(self, _: Any = None) -> None:
-        run = self.state.result
+        run = self.state.chosen if self.state.selected else self.state.result
         if run is None or len(run) == 0 or run.request is None:
             self.state.line = self.state.call = ""
         else:

@@ -141,13 +141,14 @@ class TakeBox(widgets.VBox):
 
 
 class RecordBox(widgets.VBox):
-    """The history as a tree, and the code that repeats the shown run."""
+    """The history as a tree, and the code that repeats the shown run or the selected picture."""
 
     def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
         self._state = state
         self.history = widgets.ToggleButton(description="History", tooltip="What was made so far")
         self.code = widgets.ToggleButton(
-            description="Copy as code", tooltip="Code that repeats the shown run"
+            description="Copy as code",
+            tooltip="Code that repeats the shown run, or the one picture that is selected",
         )
         wide = widgets.Layout(width="100%", max_width="640px")
         self.tree = widgets.Select(

@@ -87,7 +87,7 @@ class PanelState(HasTraits):
     can_insert = Bool(False, help="The panel has an output of its own below it.")  # noqa: FBT003
 
     nodes = Tuple(help="The history as a tree, in the order it is listed.")
-    line = Unicode("", help="The magic's line that repeats the shown run.")
+    line = Unicode("", help="The magic's line that repeats the shown run, or the selected picture.")
     call = Unicode("", help="The Python call that repeats it.")
 
     @property
@@ -164,6 +164,8 @@ class PanelState(HasTraits):
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Set the controls as a request's `settings()`, or a picture's `parameters`, say; keep its seed.
 
+        The panel has no control for one picture of a run alone, so there are as many as it takes to make it again.
+
         Raises
         ------
         InvalidRequestError
@@ -173,12 +175,16 @@ class PanelState(HasTraits):
         engine = known.pop("engine", self.engine)
         seed = settings.get("seed")
         request = VariationRequest.from_arguments(**known, seed=seed)
+        alone = VariationRequest.from_arguments(
+            seed=seed, index=None if seed is None else settings.get("index")
+        )
         self.engine = engine
         for name, value in request.settings().items():
             if name in known:
                 setattr(self, name, value)
         if seed is not None:
             self.seed, self.seed_locked = str(request.seed), True
+            self.n = max(self.n, alone.index or 1)
 
     def begin(self) -> bool:
         """Go to running; False, and nothing happens, where that is not possible."""

@@ -1,65 +1,57 @@
-"""A request as a form with files, in one piece."""
+"""The forms in which a run's pictures are returned: url, base64, byte, image or array."""
 
 from __future__ import annotations
 
-import json
-import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar.errors import InvalidRequestError, shown
+from ipy_imgvar.request import RESPONSE_FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["form_fields", "multipart"]
+    from ipy_imgvar.result import Variation, Variations
+
+__all__ = ["converted", "form_of"]
+
+_CONVERTERS: Final[Mapping[str, Callable[[Variation], Any]]] = {
+    "url": lambda each: each.url,
+    "base64": lambda each: each.base64,
+    "byte": lambda each: each.bytes,
+    "image": lambda each: each.image,
+    "array": lambda each: each.to_numpy(),
+}
 
 
-def form_fields(body: Mapping[str, Any]) -> dict[str, str]:
-    """Return a request's scalar fields as a form writes them; a None is left out.
+def form_of(value: Any) -> str:
+    """Return the normal form of a response format: url, base64, byte, image or array.
 
-    Examples
-    --------
-    >>> form_fields({"n": 2, "stream": True, "user": None})
-    {'n': '2', 'stream': 'true'}
+    Raises
+    ------
+    InvalidRequestError
+        For any other.
     """
-    return {name: _form_text(value) for name, value in body.items() if value is not None}
+    name = value.strip().lower() if isinstance(value, str) else ""
+    name = RESPONSE_FORMATS.get(name, name)
+    if name not in _CONVERTERS:
+        allowed = ", ".join([*RESPONSE_FORMATS, "image", "array"])
+        raise InvalidRequestError(
+            f"response_format is {shown(value)}; allowed: {allowed}", field="response_format"
+        )
+    return name
 
 
-def _form_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def multipart(fields: Mapping[str, str], files: Iterable[tuple[str, str, bytes, str]]) -> tuple[str, bytes]:
-    """Return the content type and the body of a form with files.
-
-    It is one piece: sent as a dozen, a form takes longer to send than to answer.
+def converted(pictures: Variations, form: str, *, single: bool) -> Any:
+    """Return the pictures in one of the forms that `form_of` returns.
 
     Parameters
     ----------
-    fields
-        As `form_fields` writes them.
-    files
-        Name, file name, content and MIME type of each.
-
-    References
-    ----------
-    https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data for the escapes; some
-    servers break on `filename*=`, so a name that is not ASCII goes as plain UTF-8.
+    pictures
+        The result of a run.
+    form
+        What each becomes.
+    single
+        One picture was asked for: return its value alone, not a list of one.
     """
-    boundary = secrets.token_hex(16)
-    pieces: list[bytes] = []
-    for name, value in fields.items():
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'
-        pieces.append(head.encode("utf-8", "replace"))
-    for name, filename, data, kind in files:
-        head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"; '
-            f'filename="{_quoted(filename)}"\r\nContent-Type: {kind}\r\n\r\n'
-        )
-        pieces += [head.encode("utf-8", "replace"), data, b"\r\n"]
-    pieces.append(f"--{boundary}--\r\n".encode())
-    return f"multipart/form-data; boundary={boundary}", b"".join(pieces)
-
-
-def _quoted(name: str) -> str:
-    return name.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")
+    values = [_CONVERTERS[form](each) for each in pictures]
+    return values[0] if single and len(values) == 1 else values

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from loopback import USAGE, answer_of
 
-from ipy_imgvar import forms, refusals, wire
+from ipy_imgvar import multipart, refusals, wire
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(
@@ -210,7 +210,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 )
 def test_forms_are_read_by_others(fields, files):
     """A form with any fields, file names and bytes is read by another parser as it was meant."""
-    kind, body = forms.multipart(
+    kind, body = multipart.multipart(
         fields, [(name, filename, data, "image/png") for name, filename, data in files]
     )
     message = BytesParser(policy=HTTP).parsebytes(
@@ -229,7 +229,7 @@ def test_forms_are_read_by_others(fields, files):
 
 def test_names_of_files_are_escaped():
     """A quote or a line break in a file's name can't break out of its header, and no name is too odd to send."""
-    _, body = forms.multipart({}, [("image", 'a"b\r\nX: y\udcff日本.png', b"x", "image/png")])
+    _, body = multipart.multipart({}, [("image", 'a"b\r\nX: y\udcff日本.png', b"x", "image/png")])
     head = body.partition(b"\r\n\r\n")[0].split(b"\r\n")
     assert len(head) == 3
     assert 'filename="a%22b%0D%0AX: y?日本.png"'.encode() in head[1]
@@ -239,7 +239,7 @@ def test_form_fields():
     """Numbers, flags and lists are written as forms have them, and a None is left out."""
     body = {"n": 2, "stream": True, "off": False, "user": None, "s": "x", "list": [1, "é"], "f": 0.5}
     expected = {"n": "2", "stream": "true", "off": "false", "s": "x", "list": '[1, "\\u00e9"]', "f": "0.5"}
-    assert forms.form_fields(body) == expected
+    assert multipart.form_fields(body) == expected
 
 
 EVENTS = [

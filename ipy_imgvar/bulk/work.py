@@ -27,6 +27,7 @@ from ipy_imgvar.records import is_file_name
 from ipy_imgvar.settings import Connection, connection
 from ipy_imgvar.source import Source, load_sources
 from ipy_imgvar.store import HALF_SUFFIX, write_atomic
+from ipy_imgvar.thumbnails import thumbnail
 from ipy_imgvar.usage import add_usage
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ def _write(path: Path, data: bytes) -> None:
 
 def _keep_thumbnail(task: Task, source: Source, out_dir: Path) -> str:
     """Write a thumbnail of a source that is no file, and return its name: the page has nothing else to show."""
-    data, mime_type, _ = codec.thumbnail(source.read(), _THUMBNAIL_PX)
+    data, mime_type, _ = thumbnail(source.read(), _THUMBNAIL_PX)
     name = f"{SOURCES}/{task.name(0, codec.extension_of(mime_type))}"
     _write(out_dir / name, data)
     return name

@@ -42,7 +42,7 @@ from ipy_imgvar.errors import (
     InvalidRequestError,
     RequestTimeoutError,
 )
-from ipy_imgvar.forms import form_fields, multipart
+from ipy_imgvar.multipart import form_fields, multipart
 from ipy_imgvar.network import AGENT, is_proxied, make_client, peer_of, target_of, watched
 from ipy_imgvar.refusals import ErrorBody, one_line, read_error
 from ipy_imgvar.usage import json_safe

@@ -6,15 +6,34 @@ import io
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL import Image, ImageCms, ImageFile
 
 from ipy_imgvar.errors import InvalidImageError
 from ipy_imgvar.formats import ALLOWED, READ
+from ipy_imgvar.opening import orientation_of
 
 __all__ = ["copied", "normalise", "upright_size"]
 
-_ORIENTATION: Final = 0x0112
-_SIDEWAYS: Final = (5, 6, 7, 8)  # EXIF 2.32, section 4.6.4, tag Orientation
+_SIDEWAYS: Final = (5, 6, 7, 8)
+#: What brings a picture of each orientation upright (EXIF 2.32, section 4.6.4).
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+#: What `normalise` carries out or drops: Pillow would write some of it into the next file, and it would count twice.
+_CARRIED_OUT: Final = (
+    "icc_profile",
+    "transparency",
+    "exif",
+    "xmp",
+    "XML:com.adobe.xmp",
+    "Raw profile type exif",
+)
 #: Rows of 16-bit pixels that are reduced at a time: all at once would take several times the picture's memory.
 _STRIP_ROWS: Final = 256
 #: Modes that an ICC profile's colour space goes with.
@@ -30,6 +49,8 @@ def copied(picture: Image.Image) -> Image.Image:
         If it was opened from a file of a format that we don't read, and is not decoded yet: decoding could start a
         program, as it does for PostScript.
     """
+    if 0 in picture.size:
+        raise InvalidImageError(f"it is {picture.width}x{picture.height}, so it has no pixels")
     is_decoded = any(vars(picture).get(name) is not None for name in ("_im", "im"))  # by Pillow's version
     if isinstance(picture, ImageFile.ImageFile) and not is_decoded and picture.format not in READ:
         raise InvalidImageError(
@@ -40,11 +61,11 @@ def copied(picture: Image.Image) -> Image.Image:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return the (width, height) that an image has once its orientation is carried out; nothing is decoded.
+    """Return the (width, height) that an image has once its orientation is carried out; see `orientation_of`.
 
     Pillow swaps the sides of a turned TIFF by itself.
     """
-    if image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+    if image.format != "TIFF" and orientation_of(image) in _SIDEWAYS:
         return image.height, image.width
     return image.size
 
@@ -59,13 +80,18 @@ def normalise(image: Image.Image) -> Image.Image:
     InvalidImageError
         For a mode whose values have no defined range.
     """
-    ImageOps.exif_transpose(image, in_place=True)
-    profile = image.info.get("icc_profile")
-    plain_mode = _without_exotic_modes(image)
+    turn = _TURNS.get(orientation_of(image))
+    upright = image if turn is None else image.transpose(turn)
+    profile = upright.info.get("icc_profile")
+    plain_mode = _without_exotic_modes(upright)
     converted = _to_srgb(plain_mode, profile) if profile else plain_mode
     if converted.mode == "LA":
-        return converted.convert("RGBA")
-    return converted if converted.mode in ("L", "RGB", "RGBA") else converted.convert("RGB")
+        converted = converted.convert("RGBA")
+    elif converted.mode not in ("L", "RGB", "RGBA"):
+        converted = converted.convert("RGB")
+    for name in _CARRIED_OUT:
+        converted.info.pop(name, None)
+    return converted
 
 
 def _without_exotic_modes(image: Image.Image) -> Image.Image:

@@ -102,7 +102,7 @@ def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Ima
         Exception
     ) as exc:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error and more.
         raise InvalidImageError(
-            f"{name} is a {image.format} image that breaks off or is damaged ({exc}); "
+            f"{name} is a {image.format} image that breaks off or is damaged ({str(exc) or type(exc).__name__}); "
             "export or download it again"
         ) from exc
 

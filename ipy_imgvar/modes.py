@@ -36,6 +36,7 @@ _CARRIED_OUT: Final = (
 )
 #: Rows of 16-bit pixels that are reduced at a time: all at once would take several times the picture's memory.
 _STRIP_ROWS: Final = 256
+_STEP_OF_16_BITS: Final = 256  # levels of 16 bits that share their eight upper bits
 #: Modes that an ICC profile's colour space goes with.
 _PROFILED: Final = {"RGB ": ("RGB", "RGBA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
 
@@ -111,45 +112,63 @@ def _without_exotic_modes(image: Image.Image) -> Image.Image:
     if mode == "La":
         return image.convert("LA")  # the only mode that Pillow converts it to
     if mode == "RGBa" or (mode not in ("LA", "RGBA") and image.has_transparency_data):
-        return image.convert("RGBA")
+        return _with_alpha(image)
     if mode == "1":
         return image.convert("L")
     return image if mode in ("L", "LA", "RGB", "RGBA", "CMYK") else image.convert("RGB")
 
 
+def _with_alpha(image: Image.Image) -> Image.Image:
+    try:
+        return image.convert("RGBA")
+    except (TypeError, ValueError):
+        if image.info.pop("transparency", None) is None:
+            raise
+        return _without_exotic_modes(
+            image
+        )  # A note for other pixels than these, left over from an earlier mode.
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Return a 16-bit grey picture as L, or RGBA where one level is noted as transparent."""
     key = image.info.get("transparency")
+    brightest = 0
     levels = np.empty((image.height, image.width), np.uint8)
     alpha = None if key is None else np.empty_like(levels)
     for top in range(0, image.height, _STRIP_ROWS):
         bottom = min(top + _STRIP_ROWS, image.height)
         # convert("L") clips 16-bit values at 255, which turns most of the picture white.
         strip = np.asarray(image.crop((0, top, image.width, bottom))).astype(np.int32)
-        levels[top:bottom] = (strip // 257).clip(0, 255)
+        brightest = max(brightest, int(strip.max()))
+        levels[top:bottom] = (strip >> 8).clip(0, 255)
         if alpha is not None:
             alpha[top:bottom] = np.where(strip == key, 0, 255)
+    if 0 < brightest < _STEP_OF_16_BITS:  # Such as a mask of 0 and 255, or labels: all of it would be black.
+        raise InvalidImageError(
+            f"it has 16 bits and levels of 0 to {brightest} of 65535, which is black; convert it to 8 bits first, such "
+            "as Image.fromarray((array / array.max() * 255).astype('uint8'))"
+        )
     grey = Image.fromarray(levels)
     return grey if alpha is None else Image.merge("RGBA", (grey, grey, grey, Image.fromarray(alpha)))
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Apply an embedded colour profile, since what we write carries none."""
+    """Apply an embedded colour profile, since what we write carries none; in place where the mode stays the same."""
     try:
-        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        given, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
         space = given.profile.xcolor_space
         if space == "RGB " and image.mode in ("L", "LA"):
             image = image.convert("RGBA" if image.mode == "LA" else "RGB")
         if image.mode not in _PROFILED.get(space, ()):
             return image  # A profile for other pixels than these says nothing of them.
-        alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
-        opaque = image if alpha is None else image.convert("L" if image.mode == "LA" else "RGB")
-        converted = ImageCms.profileToProfile(opaque, given, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
+        if image.mode in ("RGB", "RGBA"):  # Little CMS leaves the alpha channel as it is.
+            ImageCms.profileToProfile(image, given, srgb, inPlace=True)
+            return image
+        opaque = image.convert("L") if image.mode == "LA" else image
+        converted = ImageCms.profileToProfile(opaque, given, srgb, outputMode="RGB") or image
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         # A broken profile is no reason to refuse the picture: viewers ignore it as well.
         return image
-    if converted is None:
-        return image
-    if alpha is not None:
-        converted.putalpha(alpha)
+    if image.mode == "LA":
+        converted.putalpha(image.getchannel("A"))
     return converted

@@ -13,6 +13,7 @@ import time
 import zlib
 
 import numpy as np
+from peak import peak_bytes
 from PIL import Image, ImageCms, PngImagePlugin
 
 from ipy_imgvar import codec
@@ -128,7 +129,7 @@ def main(first, last):
         for _, call in _calls(data):
             call()
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes()
     counts, wrong, slowest_s = {"read": 0, "refused": 0}, [], 0.0
     for number in range(first, last):
         data = mutated(sound[number % len(sound)], random.Random(number))  # noqa: S311 - no secret depends on it
@@ -144,7 +145,7 @@ def main(first, last):
             except Exception as exc:  # noqa: BLE001 - what else comes is what is looked for
                 wrong.append(f"{number} {name}: {type(exc).__name__}: {exc}")
             slowest_s = max(slowest_s, time.process_time() - start)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    grown = peak_bytes() - before
     sys.stdout.write(json.dumps({**counts, "wrong": wrong, "slowest_s": slowest_s, "grown": grown}))
 
 

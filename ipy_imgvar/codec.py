@@ -17,9 +17,9 @@ from PIL import Image, PngImagePlugin
 from ipy_imgvar.arrays import as_pixels
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.formats import format_of
-from ipy_imgvar.modes import normalise, upright_size
+from ipy_imgvar.modes import is_sideways, normalise
 from ipy_imgvar.opening import open_lazily, open_stripped
-from ipy_imgvar.png import may_be_turned, png_size
+from ipy_imgvar.png import may_be_turned, notes_of, png_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,12 +109,14 @@ def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Ima
 
 def probe(data: bytes, name: str) -> tuple[str, Size]:
     """Return the MIME type and the upright (width, height) of an encoded image, by its content, without decoding it."""
-    if (size := png_size(data, Image.MAX_IMAGE_PIXELS or 0)) is not None and not may_be_turned(data):
-        return "image/png", size
+    if (size := png_size(data, Image.MAX_IMAGE_PIXELS or 0)) is not None:
+        is_turned = may_be_turned(data) and is_sideways(open_lazily(notes_of(data), name))
+        return "image/png", size[::-1] if is_turned else size
     image = open_lazily(data, name)
     # An MPO is a JPEG to everybody else, and its type and extension are known to few.
     kind = "JPEG" if image.format == "MPO" else image.format or ""
-    return Image.MIME.get(kind, "application/octet-stream"), upright_size(image)
+    size = image.size[::-1] if is_sideways(image) else image.size
+    return Image.MIME.get(kind, "application/octet-stream"), size
 
 
 def from_array(array: NDArray[Any], name: str) -> Image.Image:

@@ -12,7 +12,7 @@ from ipy_imgvar.errors import InvalidImageError
 from ipy_imgvar.formats import ALLOWED, READ
 from ipy_imgvar.opening import orientation_of
 
-__all__ = ["copied", "normalise", "upright_size"]
+__all__ = ["copied", "is_sideways", "normalise"]
 
 _SIDEWAYS: Final = (5, 6, 7, 8)
 #: What brings a picture of each orientation upright (EXIF 2.32, section 4.6.4).
@@ -61,14 +61,12 @@ def copied(picture: Image.Image) -> Image.Image:
     return normalise(picture.copy())
 
 
-def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return the (width, height) that an image has once its orientation is carried out; see `orientation_of`.
+def is_sideways(image: Image.Image) -> bool:
+    """Return whether width and height change places once an image's orientation is carried out.
 
-    Pillow swaps the sides of a turned TIFF by itself.
+    Pillow swaps the sides of a turned TIFF by itself. See `orientation_of` for what of a PNG is decoded.
     """
-    if image.format != "TIFF" and orientation_of(image) in _SIDEWAYS:
-        return image.height, image.width
-    return image.size
+    return image.format != "TIFF" and orientation_of(image) in _SIDEWAYS
 
 
 def normalise(image: Image.Image) -> Image.Image:

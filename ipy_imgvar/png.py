@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.request import Size
 
-__all__ = ["colour_key", "may_be_turned", "png_size", "profile_of", "stripped"]
+__all__ = ["colour_key", "may_be_turned", "notes_of", "png_size", "profile_of", "stripped"]
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _LEAST_BYTES: Final = 57  # signature, IHDR, an empty IDAT, IEND
+#: Where a PNG may note an orientation.
+_NOTES: Final = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")
 #: What Pillow refuses a PNG for where it is large.
 _LARGE: Final = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 #: A profile with tables for four colours in 16 bits takes up to 4 MB.
@@ -40,6 +42,18 @@ def png_size(data: bytes, most_pixels: int) -> Size | None:
 def may_be_turned(data: bytes) -> bool:
     """Return whether a PNG may note an orientation: in EXIF or XMP, or in a text that holds EXIF."""
     return any(word in data for word in (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"))
+
+
+def notes_of(data: bytes) -> bytes:
+    """Return a PNG of one pixel with all that another notes in texts and EXIF, to be read without decoding that."""
+    notes = [data[start:end] for kind, start, end in _chunks(data) if kind in _NOTES]
+    head = _chunk(b"IHDR", b"\0\0\0\1\0\0\0\1" + bytes([8, _GREY, 0, 0, 0]))
+    return b"".join([_SIGNATURE, head, *notes, _chunk(b"IDAT", zlib.compress(b"\0\0")), _chunk(b"IEND", b"")])
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(name + content).to_bytes(4, "big")
+    return len(content).to_bytes(4, "big") + name + content + checksum
 
 
 def stripped(data: bytes) -> bytes:

@@ -169,7 +169,7 @@ def test_grey_that_is_transparent(depth, row, key, greys, clear):
 def test_colour_that_is_transparent():
     """The colour that a PNG notes as transparent is, in 8 and in 16 bits."""
     eight = png((2, 1), 8, 2, b"\1\2\3\4\5\6", (b"tRNS", b"\0\1\0\2\0\3"))
-    sixteen = png((2, 1), 16, 2, b"\1\1\2\2\3\3\4\4\5\5\6\6", (b"tRNS", b"\1\1\2\2\3\3"))
+    sixteen = png((2, 1), 16, 2, b"\1\x70\2\x80\3\x90\4\4\5\5\6\6", (b"tRNS", b"\1\x70\2\x80\3\x90"))
     for data in (eight, sixteen):
         assert pixels(codec.open_image(data, "x")) == [[1, 2, 3, 0], [4, 5, 6, 255]]
 
@@ -248,3 +248,31 @@ def test_byte_orders(order):
     raw = levels.astype(">u2" if order.endswith("B") else "<u2").tobytes()
     got = load_sources(Image.frombytes(order, (20, 12), raw))[0].open()
     np.testing.assert_array_equal(np.asarray(got), levels // 257)
+
+
+@pytest.mark.parametrize("note", ["exif", "raw profile", "xmp"])
+@pytest.mark.parametrize("is_last", [False, True])
+def test_the_size_of_a_turned_png(note, is_last):
+    """The upright size of a PNG is read without decoding it, wherever it notes that it is turned."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    raw = exif.tobytes().removeprefix(b"Exif\0\0")
+    name, body = {
+        "exif": (b"eXIf", raw),
+        "raw profile": (
+            b"zTXt",
+            b"Raw profile type exif\0\0" + zlib.compress(f"\nexif\n{len(raw):8}\n{raw.hex()}\n".encode()),
+        ),
+        "xmp": (b"iTXt", b'XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation="6"/>'),
+    }[note]
+    sound = png((20, 12), 8, 0, bytes(range(20)), *([] if is_last else [(name, body)]))
+    if is_last:
+        chunk = len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+        sound = sound[:-12] + chunk + sound[-12:]
+    assert codec.open_image(sound, "x").size == (12, 20)
+    # Were the pixels decoded, these would be found to be damaged.
+    broken = sound.replace(zlib.compress((b"\0" + bytes(range(20))) * 12)[4:12], b"damaged!")
+    assert broken != sound
+    with pytest.raises(InvalidImageError):
+        codec.open_image(broken, "x")
+    assert codec.probe(sound, "x") == codec.probe(broken, "x") == ("image/png", (12, 20))

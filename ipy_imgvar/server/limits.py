@@ -44,7 +44,8 @@ class Limits:
     run_timeout_s
         One run; 0 means no limit.
     image_pixels
-        An uploaded image, decoded: one of this many takes 160 MB at the most.
+        An uploaded image. Its pixels take 4 bytes each, 8 while they are converted or turned, and 16 while a WebP is
+        decoded: 160, 320 and 640 MB.
     kept_bytes
         All pictures together that are offered at an address.
     kept_s

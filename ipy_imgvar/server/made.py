@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar import codec, wire
+from ipy_imgvar.decoding import decoding_bytes
 from ipy_imgvar.errors import CancelledError, EngineError, InvalidImageError
 from ipy_imgvar.formats import format_of
 from ipy_imgvar.source import Source
@@ -127,9 +128,18 @@ def _source(data: bytes, name: str, limits: Limits) -> Source:
     except InvalidImageError as exc:
         exc.field = name
         raise
-    if width * height > limits.image_pixels:
+    if width * height > limits.image_pixels or max(width, height) > limits.image_side_px:
         raise InvalidImageError(
-            f"the {name} has {width}x{height} pixels; allowed: {limits.image_pixels / 1e6:g} million; reduce it first",
+            f"the {name} has {width}x{height} pixels; allowed: {limits.image_pixels / 1e6:g} million, and "
+            f"{limits.image_side_px} a side; reduce it first",
+            field=name,
+        )
+    # The file itself is held, and may be once more, as a decoder's own copy.
+    allowed = limits.decoding_bytes + 4 * width * height + 2 * len(data)
+    if (taken := decoding_bytes(data, (width, height))) > allowed:
+        raise InvalidImageError(
+            f"the {name} has {width}x{height} pixels, which take {taken / 1e6:.0f} MB to decode as they are kept; "
+            f"allowed: {allowed / 1e6:.0f} MB; reduce it, or save it anew as a PNG or a baseline JPEG",
             field=name,
         )
     return Source(name, data=data)

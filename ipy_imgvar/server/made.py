@@ -10,7 +10,9 @@ from ipy_imgvar import codec, wire
 from ipy_imgvar.decoding import decoding_bytes
 from ipy_imgvar.errors import CancelledError, EngineError, InvalidImageError
 from ipy_imgvar.formats import format_of
+from ipy_imgvar.plain import plain
 from ipy_imgvar.source import Source
+from ipy_imgvar.usage import json_safe
 
 if TYPE_CHECKING:
     import threading
@@ -101,7 +103,7 @@ def _made(result: Variations, ask: Ask) -> Made:
         [encoded(each, ask) for each in result],
         _MIME_TYPES[ask.extension],
         usage_fields(result.usage),
-        [*ask.warnings, *result.warnings],
+        [plain(each) for each in (*ask.warnings, *result.warnings)],
         result[0].seed if result else None,
     )
 
@@ -112,9 +114,9 @@ def encoded(picture: Variation, ask: Ask) -> bytes:
 
 
 def usage_fields(usage: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return what an engine counted if it has the API's fields, else that nothing was."""
-    counted = usage or {}
-    return dict(counted) if all(name in counted for name in wire.NO_USAGE) else wire.NO_USAGE
+    """Return what an engine counted, as JSON has it, if it has the API's fields, else that nothing was."""
+    counted = json_safe(usage or {})
+    return counted if all(name in counted for name in wire.NO_USAGE) else wire.NO_USAGE
 
 
 def _source(data: bytes, name: str, limits: Limits) -> Source:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from ipy_imgvar import wire
 from ipy_imgvar.errors import (
     APIStatusError,
     AuthenticationError,
@@ -22,6 +21,7 @@ from ipy_imgvar.errors import (
     RequestTimeoutError,
 )
 from ipy_imgvar.plain import plain
+from ipy_imgvar.refusals import write_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,7 @@ class Refusal(Exception):  # noqa: N818 - an answer like any other, and the call
     @property
     def body(self) -> bytes:
         """The JSON of the answer."""
-        return wire.write_error(self.message, kind=_kind(self.status), param=self.param, code=self.code)
+        return write_error(self.message, kind=_kind(self.status), param=self.param, code=self.code)
 
 
 def _kind(status: int) -> str:

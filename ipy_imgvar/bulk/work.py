@@ -146,13 +146,13 @@ class _Job:
         self.check()
 
     def announce(self, text: str) -> None:
-        _log.info("%s", text)
+        _log.info("%s", plain(text))
 
     def count(self, usage: Mapping[str, Any]) -> None:
         add_usage(self.usage, usage)
 
     def warn(self, text: str) -> None:
-        self.warnings.append(text)
+        self.warnings.append(plain(text))
 
     def check(self) -> None:
         if self.cancel is not None and self.cancel.is_set():
@@ -203,7 +203,7 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
             f"{exc.filename or task.out_dir} can't be written ({exc.strerror or exc})"
         )
     except Exception as exc:  # noqa: BLE001 - whatever an engine of another package, or a lack of memory, raises.
-        _log.debug("%s", task.ready.source, exc_info=True)
+        _log.debug("%s", plain(task.ready.source), exc_info=True)
         record["error"] = _one_line(f"{type(exc).__name__}: {exc}")
     record["usage"] = job.usage or None
     record["elapsed"] = round(time.monotonic() - started, 3)

@@ -27,7 +27,7 @@ _MAX_THUMBNAIL: Final = 45_000
 
 def card_of(picture: Variation, taken: Sample | None, fit: Fit, engine: str) -> Card:
     """Return a picture's card; made on a job's thread, since it decodes the picture."""
-    words = f"{caption(picture)} · {engine}"
+    words = f"{caption(picture)} · {plain(engine)}"
     if taken is not None:
         words += f" · distance {distance(taken, picture.original, fit):.2f}"
     return Card(picture, figure(_bounded(partial(picture_html, picture)), words), words)

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["VariationPanel"]
 
+#: What is true wherever the widgets are missing: in a terminal, in a notebook that is not trusted, in an exported page.
 _FALLBACK: Final = (
-    "VariationPanel: a panel of widgets, which this front end can't show. The magic does the same job: "
-    "%imagevariation photo.jpg -n 4"
+    "VariationPanel: a panel of widgets, which are not shown here. To use it, run its cell in a notebook; the magic "
+    "does the same job without widgets: %imagevariation photo.jpg -n 4"
 )
 #: The panels of each cell, with the cell's execution count: one that is run again closes those it made before.
 _by_cell: dict[str, tuple[int, list[VariationPanel]]] = {}

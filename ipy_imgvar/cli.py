@@ -355,25 +355,11 @@ def _deliver(
     elif pattern is not None:
         paths = pictures.save(pattern)
     else:
-        paths = pictures.save_as(_free_names(pictures))
+        paths = pictures.save_into(Path(), [each.index for each in pictures])
     if as_json:
         _result(json.dumps(_described(pictures, paths), ensure_ascii=False, indent=1))
     else:
         _result("\n".join(map(str, paths)))
-
-
-def _free_names(pictures: Variations) -> list[Path]:
-    """Return `<stem>-<number>` for each picture in this folder, passing over files that exist."""
-    from ipy_imgvar.codec import extension_of
-
-    paths: list[Path] = []
-    for each in pictures:
-        number = each.index
-        suffix = extension_of(each.mime_type)
-        while (path := Path(f"{each.source.stem}-{number}{suffix}")) in paths or path.exists():
-            number += 1
-        paths.append(path)
-    return paths
 
 
 def _described(pictures: Variations, paths: list[Path]) -> dict[str, Any]:

@@ -1,19 +1,26 @@
-"""Names of the files that pictures are saved to: one path, or a pattern with {i}, {n} and {stem}."""
+"""The files that pictures are saved to: their names, whether they can be written, and writing them.
+
+A name is a path, a pattern with {i}, {n} and {stem}, or `<stem>-<number>` in a folder.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import Counter
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ipy_imgvar.errors import InvalidRequestError, shown
+from ipy_imgvar.errors import ImageVariationError, InvalidRequestError, shown
+from ipy_imgvar.store import write_atomic, write_first_free
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["FIELDS", "expand_pattern"]
+    from ipy_imgvar.result import Variations
+
+__all__ = ["FIELDS", "expand_pattern", "save_as", "save_into"]
 
 #: The reserved names: the picture's number, the number of pictures for each image, and the source's stem.
 FIELDS: Final = ("i", "n", "stem")
@@ -62,12 +69,11 @@ def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequen
         received = f"ends in {shown(target.suffix)}" if target.suffix else "has no extension"
         raise InvalidRequestError(f"{text} {received}; allowed: {', '.join(extensions)}", field="out_file")
     per_stem = bool(re.search(r"\{stem[:}]", text))
-    counts: Counter[str] = Counter()
-    paths = []
-    for stem in stems:
-        key = stem if per_stem else ""
-        counts[key] += 1
-        paths.append(Path(_fill(str(target), {"i": counts[key], "n": stems.count(stem), "stem": stem})))
+    numbers = _counted(stems) if per_stem else range(1, len(stems) + 1)
+    paths = [
+        Path(_fill(str(target), {"i": number, "n": stems.count(stem), "stem": stem}))
+        for stem, number in zip(stems, numbers, strict=True)
+    ]
     if len(set(paths)) < len(paths):
         raise InvalidRequestError(
             f"{text} gives {len(paths)} pictures the same name; put {{i}} in it: {_with_number(target)}",
@@ -88,3 +94,74 @@ def _fill(pattern: str, values: Mapping[str, int | str]) -> str:
 
 def _with_number(path: Path) -> Path:
     return path.with_name(f"{path.stem}-{{i}}{path.suffix}")
+
+
+def save_as(pictures: Variations, paths: Sequence[Path]) -> list[Path]:
+    """Write each picture to the path at its place, replacing what is there, and return the paths.
+
+    Raises
+    ------
+    ImageVariationError
+        If a file can't be written; `partial` has the pictures.
+    """
+    from ipy_imgvar import codec
+
+    for each, path in zip(pictures, paths, strict=True):
+        try:
+            write_atomic(path, codec.convert(each.bytes, path.suffix))
+        except OSError as exc:
+            raise _unwritten(pictures, path, exc) from exc
+    return list(paths)
+
+
+def save_into(pictures: Variations, folder: Path, numbers: Iterable[int] | None = None) -> list[Path]:
+    """Write each picture into a folder as `<stem>-<number>`, and return the paths; no file is replaced.
+
+    Parameters
+    ----------
+    pictures
+        Where all have one format it stays, else they become PNG.
+    folder
+        Made where it is missing.
+    numbers
+        The number of each picture; None counts those of a stem from 1. Where a file has it, also one that another
+        program writes at this moment, the next free number is taken.
+
+    Raises
+    ------
+    ImageVariationError
+        If a file can't be written; `partial` has the pictures.
+    """
+    from ipy_imgvar import codec
+
+    extension = _common_extension(pictures)
+    stems = [each.source.stem for each in pictures]
+    paths: list[Path] = []
+    for each, stem, first in zip(pictures, stems, numbers or _counted(stems), strict=True):
+        names = (folder / f"{stem}-{number}{extension}" for number in count(first))
+        try:
+            paths.append(write_first_free(names, codec.convert(each.bytes, extension)))
+        except OSError as exc:
+            raise _unwritten(pictures, folder / f"{stem}-{first}{extension}", exc) from exc
+    return paths
+
+
+def _counted(stems: Sequence[str]) -> list[int]:
+    counts: Counter[str] = Counter()
+    numbers = []
+    for stem in stems:
+        counts[stem] += 1
+        numbers.append(counts[stem])
+    return numbers
+
+
+def _common_extension(pictures: Variations) -> str:
+    """Return the extension that fits all pictures without converting one."""
+    from ipy_imgvar import codec
+
+    kinds = {each.mime_type for each in pictures}
+    return codec.extension_of(kinds.pop()) if len(kinds) == 1 else ".png"
+
+
+def _unwritten(pictures: Variations, path: Path, exc: OSError) -> ImageVariationError:
+    return ImageVariationError(f"{path} can't be written ({exc.strerror or exc})", partial=pictures)

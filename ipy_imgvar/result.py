@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
+from ipy_imgvar import outfile
 from ipy_imgvar.errors import ImageVariationError
-from ipy_imgvar.outfile import expand_pattern
 from ipy_imgvar.plain import plain
 from ipy_imgvar.representations import Represented
-from ipy_imgvar.store import write_atomic
 
 if TYPE_CHECKING:
     import builtins
@@ -346,8 +345,9 @@ class Variations(Represented, Sequence[Variation]):
         Parameters
         ----------
         where
-            A folder (existing, or a path without an extension), for `<stem>-<number>` with each picture's own
-            extension; or a pattern as `outfile.expand_pattern` takes it, whose extension decides the format.
+            A folder (existing, or a path without an extension), see `save_into`; or a pattern as
+            `outfile.expand_pattern` takes it, whose extension decides the format. A file that has such a name is
+            replaced.
 
         Raises
         ------
@@ -362,33 +362,17 @@ class Variations(Represented, Sequence[Variation]):
         with contextlib.suppress(RuntimeError):  # There is no such user; the pattern's own check says so.
             target = target.expanduser()
         if target.is_dir() or not target.suffix:
-            pattern = str(target / ("{stem}-{i}" + self._extension()))
-        else:
-            pattern = str(target)
-        return self.save_as(
-            expand_pattern(pattern, [each.source.stem for each in self], tuple(codec.EXTENSIONS))
-        )
+            return self.save_into(target)
+        stems = [each.source.stem for each in self]
+        return self.save_as(outfile.expand_pattern(str(target), stems, tuple(codec.EXTENSIONS)))
 
     def save_as(self, paths: Sequence[Path]) -> list[Path]:
         """Write each picture to the path at its place, and return the paths; see `save`."""
-        from ipy_imgvar import codec
+        return outfile.save_as(self, paths)
 
-        for each, path in zip(self, paths, strict=True):
-            try:
-                write_atomic(path, codec.convert(each.bytes, path.suffix))
-            except OSError as exc:
-                raise ImageVariationError(
-                    f"{path} can't be written ({exc.strerror or exc})", partial=self
-                ) from exc
-        return list(paths)
-
-    def _extension(self) -> str:
-        """Return the extension that fits all pictures without converting one."""
-        from ipy_imgvar import codec
-
-        kinds = {each.mime_type for each in self}
-        name = kinds.pop().removeprefix("image/").upper() if len(kinds) == 1 else "PNG"
-        return next((ext for ext, kind in codec.EXTENSIONS.items() if kind == name), ".png")
+    def save_into(self, folder: Path, numbers: Iterable[int] | None = None) -> list[Path]:
+        """Write every picture into a folder under a name that no file has; see `outfile.save_into`."""
+        return outfile.save_into(self, folder, numbers)
 
     def __repr__(self) -> str:
         made = f" by {self.engine}" if self.engine else ""

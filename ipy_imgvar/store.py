@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Final
 from ipy_imgvar.holders import Holders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["HALF_SUFFIX", "Run", "Store", "new_run_id", "read_record", "write_atomic"]
+__all__ = ["HALF_SUFFIX", "Run", "Store", "new_run_id", "read_record", "write_atomic", "write_first_free"]
 
 _RECORD: Final = "run.jsonl"
 _EARLIER_RECORD: Final = "run.json"
@@ -41,7 +41,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     Parents are made. The temporary file lies beside the target, since a rename is atomic within one file system only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:40]}-{secrets.token_hex(4)}{HALF_SUFFIX}")
+    temporary = _half_beside(path)
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -50,6 +50,55 @@ def write_atomic(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_first_free(paths: Iterable[Path], data: bytes) -> Path:
+    """Write a file under the first of several names that does not exist yet, and return that path.
+
+    The name is taken in one step with the whole file, so that programs which do this at once get a name each, and no
+    file is replaced.
+
+    Parameters
+    ----------
+    paths
+        The names, in the order in which they are tried; all in one folder, which is made where it is missing.
+    data
+        The file's content.
+    """
+    names = iter(paths)
+    path = next(names)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _half_beside(path)
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+        while not _take(temporary, path):
+            path = next(names)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return path
+
+
+def _half_beside(path: Path) -> Path:
+    return path.with_name(f".{path.name[:40]}-{secrets.token_hex(4)}{HALF_SUFFIX}")
+
+
+def _take(temporary: Path, path: Path) -> bool:
+    """Give a whole file a name, and return whether that name was free; a rename would replace the file that has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except (
+        OSError
+    ):  # FAT and some network file systems have no hard links: there the name is taken by an empty file.
+        try:
+            path.open("xb").close()
+        except FileExistsError:
+            return False
+        temporary.replace(path)
+    return True
 
 
 def new_run_id(after: str = "") -> str:

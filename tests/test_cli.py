@@ -48,6 +48,46 @@ def test_create_never_replaces_a_file_that_was_not_named(here, capfd):
     assert (here / "photo-1.png").read_text() == "precious"
 
 
+#: Runs `imgvar create photo.png` as often as asked, from the moment that the file `go` appears.
+MANY = """
+import pathlib, sys, time
+from ipy_imgvar import cli
+words = ["create", "photo.png", "-s", "256", "--quiet"]
+cli.main([*words, "-f", "url"])
+print(flush=True)
+while not pathlib.Path("go").exists():
+    time.sleep(0.001)
+for _ in range(int(sys.argv[1])):
+    assert cli.main(words) == 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("processes", "times"), [(4, 10), pytest.param(8, 20, marks=pytest.mark.slow)], ids=["4x10", "8x20"]
+)
+def test_runs_at_once_never_take_the_same_name(here, api, monkeypatch, processes, times):
+    """Processes that create variations of one picture at once each get names of their own, and no file is replaced."""
+    monkeypatch.setenv("IPY_IMGVAR_STORE", "off")
+    monkeypatch.setenv(
+        "OPENAI_API_BASE", api.base
+    )  # it answers at once, so that nearly all the time goes into files
+    (here / "photo-2.png").write_text("precious")
+    command = [sys.executable, "-c", MANY, str(times)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    for each in running:
+        while each.stdout.readline().strip():  # the picture of the first run, which saves nothing
+            pass
+    (here / "go").touch()
+    printed = [each.communicate(timeout=300)[0].split() for each in running]
+    assert [each.returncode for each in running] == [0] * processes
+    names = [name for lines in printed for name in lines]
+    assert len(names) == len(set(names)) == processes * times
+    assert "photo-2.png" not in names
+    assert (here / "photo-2.png").read_text() == "precious"
+    assert sorted(names) == sorted(path.name for path in here.glob("photo-*") if path.name != "photo-2.png")
+    assert sorted(path.name for path in here.glob(".*")) == []
+
+
 def test_out_file_decides_names_and_format(here):
     """--out-file makes parents, numbers the files and converts by extension."""
     assert cli.main(["create", "photo.png", "-n", "2", "-s", "64", "--out-file", "new/{stem}-{i}.webp"]) == 0

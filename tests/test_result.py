@@ -1,5 +1,7 @@
 import base64
+import errno
 import io
+import os
 import pickle
 from collections.abc import Sequence
 
@@ -212,6 +214,23 @@ class TestSaving:
         """Sources of one name do not replace one another."""
         pair = Variations([make_picture(colour, source=Source("cat.png")) for colour in ("red", "blue")])
         assert [path.read_bytes() for path in pair.save(tmp_path)] == pair.bytes
+
+    @pytest.mark.parametrize("has_links", [True, False])
+    def test_into_a_folder_nothing_is_replaced(self, four, tmp_path, monkeypatch, has_links):
+        """A file that has a picture's name in a folder stays, with or without hard links; the next number is taken."""
+        if not has_links:
+
+            def link(*_):
+                raise PermissionError(errno.EPERM, "Operation not permitted")
+
+            monkeypatch.setattr(os, "link", link)
+        (tmp_path / "cat-2.png").write_text("precious")
+        (tmp_path / "dog-1.png").symlink_to(tmp_path / "nowhere.png")
+        paths = four.save(tmp_path)
+        assert [path.name for path in paths] == ["cat-1.png", "cat-3.png", "dog-2.png", "dog-3.png"]
+        assert [path.read_bytes() for path in paths] == four.bytes
+        assert (tmp_path / "cat-2.png").read_text() == "precious"
+        assert len(list(tmp_path.iterdir())) == 6
 
     def test_a_part_of_a_run(self, four, tmp_path):
         """A slice numbers its own pictures from 1."""

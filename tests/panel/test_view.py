@@ -206,7 +206,7 @@ def test_a_front_end_without_widgets_gets_words(open_panel):
 
 
 def test_an_exported_page_says_how_to_use_the_panel_and_shows_what_was_inserted(open_panel, photo):
-    """The HTML that nbconvert makes of a notebook without widget state has the panel's words and the inserted pictures."""
+    """An exported page of a notebook without widget state has the panel's words and the inserted pictures."""
     panel = open_panel("red", "green", image=photo)
     panel.run.click()
     panel.state.can_insert = True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -176,7 +175,7 @@ def _bulk(words: list[str]) -> int:
 def _dry_run(images: Any, out_dir: str) -> int:
     from ipy_imgvar.bulk.run import plan
 
-    found = plan(images, Path(os.path.expanduser(out_dir)))  # noqa: PTH111
+    found = plan(images, out_dir)
     _result(f"{found.found:,} images, {found.done:,} done, {found.found - found.done:,} to do")
     return _OK
 
@@ -260,7 +259,7 @@ def _run(images: list[Source], values: dict[str, Any], *, quiet: bool, as_json: 
         raise InvalidRequestError(
             "-f byte writes one picture; ask for one, or use -f base64", field="response_format"
         )
-    targets = _targets(pattern, images, n)
+    targets = None if form is not None else _targets(pattern, images, n)
     failure = None
     with Client(engine, **connection) as client:
         try:
@@ -306,12 +305,13 @@ def _check_result(form: str | None, pattern: str | None, *, as_json: bool) -> No
 
 
 def _targets(pattern: str | None, images: list[Source], n: int) -> list[Path] | None:
-    if pattern is None:
-        return None
-    from ipy_imgvar.codec import EXTENSIONS
-    from ipy_imgvar.outfile import expand_pattern
+    """Return the files to write, or None for default names in this folder; whether they can be written is known now."""
+    from ipy_imgvar.outfile import checked_files, refuse_unwritable
 
-    return expand_pattern(pattern, [source.stem for source in images for _ in range(n)], tuple(EXTENSIONS))
+    if pattern is not None:
+        return checked_files(pattern, [source.stem for source in images for _ in range(n)])
+    refuse_unwritable(Path("variation.png"), name=".")
+    return None
 
 
 def _key_in(path: str) -> str:

@@ -148,6 +148,28 @@ def test_a_wrong_line_ends_with_2_and_one_line(here, capfd, words, message):
     assert sorted(path.name for path in here.iterdir()) == ["photo.png"]
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("create", ["--out-file", "photo.png/x.png"]),
+        ("create", ["--out-file", "photo.png/{stem}.png"]),
+        ("create", ["--out-file", "{stem}" + "x" * 260 + ".png"]),
+        ("bulk", ["--out-dir", "photo.png/out"]),
+        ("bulk", ["--out-dir", "photo.png/out", "--dry-run"]),
+        ("bulk", ["--out-dir", ""]),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_a_place_that_can_not_be_written_is_refused_before_anything_is_asked(
+    api, capfd, monkeypatch, command, option
+):
+    """Pictures that could not be saved are not made: nothing is asked of a server, and the line is wrong."""
+    monkeypatch.setenv("OPENAI_API_BASE", api.base)
+    assert cli.main([command, "photo.png", *option]) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+    assert api.requests == []
+
+
 def test_an_image_that_fails_ends_with_1_and_the_others_are_saved(here, capfd):
     """With several images, one that is broken is named and the others are made."""
     (here / "text.png").write_text("not a picture")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ImageVariationError, InvalidRequestError, shown
+from ipy_imgvar.plain import plain
 from ipy_imgvar.store import write_atomic, write_first_free
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "checked_files",
     "checked_folder",
     "expand_pattern",
+    "file_stem",
     "refuse_unwritable",
     "save_as",
     "save_into",
@@ -34,7 +36,32 @@ __all__ = [
 #: The reserved names: the picture's number, the number of pictures for each image, and the source's stem.
 FIELDS: Final = ("i", "n", "stem")
 
+#: What Windows' file systems refuse in a name, and "%", which an address in a page would decode.
+_RESERVED: Final = frozenset('<>:"/\\|?*%')
+#: Bytes of a stem: names may have 255 bytes on most file systems, and a number, a digest and an extension follow.
+_MAX_STEM_BYTES: Final = 120
+
 _FIELD: Final = re.compile(r"\{(" + "|".join(FIELDS) + r")(?::([^{}]*))?\}")
+
+
+def file_stem(name: str) -> str:
+    r"""Return the stem that every file system, terminal and page takes, for files that are named after an image.
+
+    What would act instead of being shown (controls, bidirectional overrides) is dropped, reserved punctuation becomes
+    "-", and a long stem is cut. Letters, marks, joiners and emoji of all scripts stay.
+
+    Parameters
+    ----------
+    name
+        The image's name without folders and extension.
+
+    Examples
+    --------
+    >>> file_stem("a: b\x1b[2J"), file_stem("\n")
+    ('a- b[2J', 'image')
+    """
+    kept = "".join("-" if char in _RESERVED else char for char in name if plain(char) == char)
+    return kept.encode()[:_MAX_STEM_BYTES].decode("utf-8", "ignore").strip(" .") or "image"
 
 
 def checked_files(pattern: Any, stems: Sequence[str]) -> list[Path]:

@@ -12,11 +12,13 @@ import difflib
 import hashlib
 import io
 import os
+import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, shown
+from ipy_imgvar.outfile import file_stem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +43,9 @@ IMAGE_KINDS = (
 
 #: What a folder is searched for, to name an image in it.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
+
+#: ASCII's and spaces only: letters, marks and joiners of all scripts, and emoji, are part of a name.
+_PUNCTUATION = re.compile(r"[^\S\n]|[!-,./:-@\[-^`{-~]")
 
 #: Whose arrays tell their number of dimensions without computing anything.
 _ARRAY_MODULES = ("numpy", "torch", "jaxlib", "jax", "tensorflow", "cupy", "xarray")
@@ -90,14 +95,13 @@ class Source:
 
     @property
     def stem(self) -> str:
-        """The name without folders and extension, fit for a file name."""
+        """The name without folders and extension, fit for a file name; see `outfile.file_stem`."""
         # A picture of the store lies at a path that says nothing: ".../1.png".
         if self.path is not None and self.path.name == self.name:
-            return self.path.stem
-        clean = "".join(
-            char if char.isalnum() or char in "-_" else "-" for char in PurePosixPath(self.name).stem
-        )
-        return clean.strip("-")[:60] or "image"
+            return file_stem(self.path.stem)
+        # A description such as "array of shape (8, 8, 3)" becomes one word, "array-of-shape--8--8--3".
+        words = _PUNCTUATION.sub("-", PurePosixPath(self.name).stem)
+        return file_stem(words.strip("-"))
 
     @property
     def sha256(self) -> str:

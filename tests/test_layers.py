@@ -39,7 +39,7 @@ CORE = {
     "usage",
     "wire",
 }
-APPLICATION = {"bulk", "client", "journal", "options", "run"}
+APPLICATION = {"bulk", "client", "journal", "options", "run", "streams"}
 INTERFACES = {"cli", "magic", "panel", "server"}
 RINGS = {
     **dict.fromkeys(CORE, 0),

@@ -242,8 +242,8 @@ def _images(text: str) -> list[Source]:
 
 def _run(images: list[Source], values: dict[str, Any], *, quiet: bool, as_json: bool) -> int:
     from ipy_imgvar.client import Client
+    from ipy_imgvar.forms import form_of
     from ipy_imgvar.request import VariationRequest
-    from ipy_imgvar.result import form_of
 
     form = None if "response_format" not in values else form_of(values.pop("response_format"))
     pattern = values.pop("out_file", None)
@@ -321,7 +321,7 @@ def _deliver(
     pictures: Variations, form: str | None, targets: list[Path] | None, pattern: str | None, *, as_json: bool
 ) -> None:
     """Print the pictures, or save them and print where."""
-    from ipy_imgvar.result import converted
+    from ipy_imgvar.forms import converted
 
     if form == "byte":
         streams.write_bytes(pictures[0].bytes)

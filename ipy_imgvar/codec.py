@@ -51,7 +51,6 @@ __all__ = [
     "resize",
     "retarget_image",
     "shrink",
-    "thumbnail",
     "to_array",
 ]
 
@@ -180,11 +179,15 @@ def resize(image: Image.Image, size: Size) -> Image.Image:
 
 
 def grid(images: Sequence[Image.Image], columns: int, gap_px: int) -> Image.Image:
-    """Lay pictures out in rows on transparent ground; every cell has the size of the largest."""
+    """Lay pictures out in rows; every cell has the size of the largest.
+
+    The ground is transparent where one of them has transparency, else white: a picture without any can be a JPEG.
+    """
     width = max(image.width for image in images) + gap_px
     height = max(image.height for image in images) + gap_px
     rows = math.ceil(len(images) / columns)
-    sheet = Image.new("RGBA", (columns * width - gap_px, rows * height - gap_px), (0, 0, 0, 0))
+    mode, ground = ("RGBA", "#0000") if any(each.mode == "RGBA" for each in images) else ("RGB", "white")
+    sheet = Image.new(mode, (columns * width - gap_px, rows * height - gap_px), ground)
     for number, image in enumerate(images):
         sheet.paste(image, (number % columns * width, number // columns * height))
     return sheet
@@ -379,27 +382,3 @@ def _on_white(image: Image.Image) -> Image.Image:
         return image
     ground = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(ground, image).convert("RGB")
-
-
-def thumbnail(data: bytes, side_px: int) -> tuple[bytes, str, Size]:
-    """Reduce a picture for display.
-
-    Parameters
-    ----------
-    data
-        The encoded picture.
-    side_px
-        No side of the thumbnail is longer; a smaller picture is not enlarged.
-
-    Returns
-    -------
-    tuple of bytes, str and (int, int)
-        The thumbnail's bytes, its MIME type (JPEG, or PNG where there is transparency), and its width and height.
-    """
-    image = reduced(data, "the picture", side_px)
-    buffer = io.BytesIO()
-    if image.mode == "RGBA":
-        image.save(buffer, "PNG", compress_level=6)
-        return buffer.getvalue(), "image/png", image.size
-    image.save(buffer, "JPEG", quality=88)
-    return buffer.getvalue(), "image/jpeg", image.size

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from ipy_imgvar import codec
 from ipy_imgvar.errors import ImageVariationError
 from ipy_imgvar.plain import plain
+from ipy_imgvar.thumbnails import encoded, thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,12 @@ __all__ = [
 #: Longest side of a picture on the page, by how many there are: a thumbnail is never larger than it is shown.
 _ALONE_PX: Final = 512
 _TOGETHER_PX: Final = 256
+#: Share of its width to which a picture shrinks before a row breaks: four of 256 px stand on a page of 740 px.
+_SHRUNK: Final = 0.7
+_MOST_COLUMNS: Final = 12
+_MANY_ROWS: Final = 4
+#: A narrower caption would break its words.
+_CAPTION_PX: Final = 160
 _SHEET_PX: Final = 1024
 _GAP_PX: Final = 8
 _HISTORY_PX: Final = 64
@@ -55,21 +62,61 @@ def html(
     pictures
         A `Variations` adds a line about the run and its warnings.
     columns
-        How many pictures in a row, or None for as many as fit.
+        How many pictures in a row, or None for rows of like length, as wide as the page allows.
     notes
         Further lines below the pictures.
     expected
         How many pictures there will be, where some are still being made: one alone is shown larger.
     """
-    side_px = _side_px(max(expected, len(pictures)))
-    figures = "".join(_figure(each, side_px) for each in pictures)
-    grid = f"display:grid;grid-template-columns:repeat({columns},max-content)"
-    layout = grid if columns else "display:flex;flex-wrap:wrap"
+    count = max(expected, len(pictures))
+    side_px = _side_px(count)
+    figures, widths = [], [_CAPTION_PX]
+    for each in pictures:
+        figure, width = _figure(each, side_px)
+        figures.append(figure)
+        widths.append(width)
+    template = f"grid-template-columns:repeat({columns},minmax(0,max-content))"
+    layout = template if columns else _rows_of_like_length(count, max(widths))
     lines = "".join(
         f'<div style="font-size:85%;margin-top:4px">{markup.escape(line)}</div>'
         for line in [*run_lines(pictures), *notes]
     )
-    return f'<div style="{layout};gap:{_GAP_PX}px">{figures}</div>{lines}'
+    return f'<div style="display:grid;{layout};gap:{_GAP_PX}px">{"".join(figures)}</div>{lines}'
+
+
+def _rows_of_like_length(count: int, tile_px: int) -> str:
+    """Return the style of a grid whose number of columns, and so its own width, follow the width of the page.
+
+    A fragment has no style sheet that could ask for the page's width. But in a length, `(100% - 740px)*9999` is huge
+    on a page wider than 740 px and negative on any other, so `min` and `max` choose one of two lengths by it.
+    """
+    smallest_px = round(tile_px * _SHRUNK)
+    column, width = "100%", f"{tile_px}px"
+    for number in sorted(_columns_of_like_rows(count))[1:]:
+        page_px = _across(number, smallest_px)
+        # Half a pixel less than its share, so that rounding leaves room for all.
+        share = f"(100% - {(number - 1) * _GAP_PX}px)/{number} - .5px"
+        column = f"max({share},min({column},({page_px}px - 100%)*9999))"
+        width = f"max({width},min({_across(number, tile_px)}px,(100% - {page_px}px)*9999))"
+    return f"grid-template-columns:repeat(auto-fill,minmax({column},1fr));max-width:{width}"
+
+
+def _columns_of_like_rows(count: int) -> list[int]:
+    """Return by how many columns `count` pictures make rows of like length: for 7 by 7, 4, 2 and 1.
+
+    The last row has at least half of the others' length, or stands below so many that it does not matter.
+    """
+    numbers = {math.ceil(count / rows) for rows in range(1, count + 1)} or {1}
+    return [
+        each
+        for each in numbers
+        if each <= _MOST_COLUMNS and (-count % each <= max(1, each // 2) or count > each * _MANY_ROWS)
+    ]
+
+
+def _across(columns: int, tile_px: int) -> int:
+    """Return the width of so many tiles and the gaps between them, in pixels."""
+    return columns * (tile_px + _GAP_PX) - _GAP_PX
 
 
 def prepare(picture: Variation, expected: int) -> None:
@@ -82,16 +129,19 @@ def _side_px(count: int) -> int:
     return _ALONE_PX if count == 1 else _TOGETHER_PX
 
 
-def _figure(picture: Variation, side_px: int) -> str:
+def _figure(picture: Variation, side_px: int) -> tuple[str, int]:
+    """Return a picture with its caption, and its width in pixels."""
     try:
         image, width = _image(picture, side_px)
     except ImageVariationError as exc:  # Its original was removed; the others are still worth showing.
-        return f'<figure style="margin:0;max-width:{side_px}px">{markup.escape(plain(str(exc)))}</figure>'
-    return (
-        f'<figure style="margin:0;max-width:{width}px">{image}'
+        words = markup.escape(plain(str(exc)))
+        return f'<figure style="margin:0;max-width:{side_px}px">{words}</figure>', side_px
+    figure = (
+        f'<figure style="margin:0;max-width:{max(width, _CAPTION_PX)}px">{image}'
         f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{markup.escape(caption(picture))}</figcaption>'
         "</figure>"
     )
+    return figure, width
 
 
 def picture_html(picture: Variation, side_px: int) -> str:
@@ -101,37 +151,37 @@ def picture_html(picture: Variation, side_px: int) -> str:
 
 def image_html(data: bytes, alt: str, side_px: int) -> str:
     """Return an img element of an encoded picture, reduced so that no side is longer."""
-    return _element(codec.thumbnail(data, side_px), alt)
+    return _element(thumbnail(data, side_px), alt)
 
 
 def _image(picture: Variation, side_px: int) -> tuple[str, int]:
     """Return an img element, and its width in pixels."""
-    thumbnail = picture.thumbnail(side_px)
-    return _element(thumbnail, f"Variation {picture.index} of {plain(picture.source.name)}"), thumbnail[2][0]
+    small = picture.thumbnail(side_px)
+    return _element(small, f"Variation {picture.index} of {plain(picture.source.name)}"), small[2][0]
 
 
-def _element(thumbnail: tuple[bytes, str, Size], alt: str) -> str:
-    data, mime_type, (width, height) = thumbnail
-    encoded = base64.b64encode(data).decode("ascii")
+def _element(small: tuple[bytes, str, Size], alt: str) -> str:
+    data, mime_type, (width, height) = small
+    text = base64.b64encode(data).decode("ascii")
     return (
-        f'<img src="data:{mime_type};base64,{encoded}" alt="{markup.escape(alt)}" width="{width}" height="{height}" '
+        f'<img src="data:{mime_type};base64,{text}" alt="{markup.escape(alt)}" width="{width}" height="{height}" '
         'style="display:block;max-width:100%;height:auto;margin:0">'
     )
 
 
-def preview_html(data: bytes) -> str:
+def preview_html(data: bytes, side_px: int = _ALONE_PX) -> str:
     """Return an unfinished picture as an HTML fragment, or nothing where it can't be decoded."""
     try:
-        element = image_html(data, "A first look", _ALONE_PX)
+        element = image_html(data, "A first look", side_px)
     except ImageVariationError:
         return ""
     return f'<div style="opacity:.8">{element}</div>'
 
 
 def caption(picture: Variation) -> str:
-    """Return name, size and seed of a picture, as text."""
+    """Return name and size of a picture, and what makes it alone again where a seed can, as text."""
     width, height = picture.size
-    seed = "" if picture.seed is None else f" · seed {picture.seed}"
+    seed = "" if picture.seed is None else f" · seed {picture.seed} · --index {picture.index}"
     return f"{plain(picture.name)} · {width}x{height}{seed}"
 
 
@@ -150,24 +200,26 @@ def run_lines(pictures: Sequence[Variation]) -> list[str]:
     return [f"{count} by {pictures.engine}{model}{seconds}{usage}{state}", *pictures.warnings]
 
 
-def contact_sheet(pictures: Sequence[Variation]) -> bytes:
-    """Return one PNG of at most 1024 px a side with all pictures in a grid on transparent ground.
+def contact_sheet(pictures: Sequence[Variation]) -> dict[str, bytes]:
+    """Return one picture of at most 1024 px a side with all pictures in a grid, by its MIME type.
 
-    Raises
-    ------
-    ValueError
-        If there are no pictures, or the originals of all were removed.
+    It is a JPEG, or a PNG where something is transparent; where the originals of all were removed, there is none.
     """
+    cells = []
     pictures = [each for each in pictures if each.is_there]
-    if not pictures:
-        raise ValueError("a contact sheet needs at least one picture")
     columns = math.ceil(math.sqrt(len(pictures)))
-    side_px = min(_ALONE_PX if columns == 1 else _TOGETHER_PX, _SHEET_PX // columns - _GAP_PX)
     # From the thumbnails that the page shows: decoding the originals again would take most of the time.
-    shown_px = _ALONE_PX if columns == 1 else _TOGETHER_PX
-    cells = [codec.reduced(each.thumbnail(shown_px)[0], each.name, side_px) for each in pictures]
-    # The sheet is saved inside the notebook, so its size matters more than the time it takes.
-    return codec.encode_png(cells[0] if len(cells) == 1 else codec.grid(cells, columns, _GAP_PX), level=6)
+    shown_px = _side_px(len(pictures))
+    side_px = min(shown_px, _SHEET_PX // max(1, columns) - _GAP_PX)
+    for each in pictures:
+        with contextlib.suppress(
+            ImageVariationError
+        ):  # Another process may make room in the store meanwhile.
+            cells.append(codec.reduced(each.thumbnail(shown_px)[0], each.name, side_px))
+    if not cells:
+        return {}
+    data, mime_type = encoded(cells[0] if len(cells) == 1 else codec.grid(cells, columns, _GAP_PX))
+    return {mime_type: data}
 
 
 def text(pictures: Variations, *, notes: Sequence[str] = ()) -> str:
@@ -194,6 +246,7 @@ def _history_rows(runs: Sequence[Variations]) -> list[tuple[str, ...]]:
         request = run.request
         how = f"{request.size[0]}x{request.size[1]}, strength {request.strength:g}" if request else ""
         seed = f", seed {request.seed}" if request and request.seed is not None else ""
+        seed += f", --index {request.index}" if request and request.index is not None else ""
         count = f"{len(run)} picture{'' if len(run) == 1 else 's'}"
         state = "" if run.status == "done" else f", {run.status}"
         rows.append((f"history()[{number}]", when, run.engine or "", sources, how + seed, count + state))

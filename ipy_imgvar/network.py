@@ -24,7 +24,7 @@ import httpcore
 import httpx
 from httpcore._backends.sync import SyncStream  # it has no public name, and takes a socket that is connected
 
-from ipy_imgvar import settings
+from ipy_imgvar import httplog, settings
 from ipy_imgvar.errors import ConfigurationError, shown
 
 if TYPE_CHECKING:
@@ -58,9 +58,15 @@ _SLICE_S: Final = 0.1
 _MAX_SEND: Final = 1 << 18
 _MAX_READ: Final = 1 << 20
 
-_check: ContextVar[Callable[[], None]] = ContextVar("ipy_imgvar_check", default=lambda: None)
+
+def _unwatched() -> None:
+    """Check nothing."""
+
+
+_check: ContextVar[Callable[[], None]] = ContextVar("ipy_imgvar_check", default=_unwatched)
 _idle: ContextVar[Callable[[], None] | None] = ContextVar("ipy_imgvar_idle", default=None)
 _guard: ContextVar[Guard | None] = ContextVar("ipy_imgvar_guard", default=None)
+httplog.hide(lambda: _check.get() is not _unwatched)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What a run gives back: `Variation`, one picture, and `Variations`, a sequence of them.
 
 A picture is held as the bytes that were received, in memory or in a file of the store; every other form is made when
-it is asked for. How they look in a notebook is `gallery`'s.
+it is asked for: `representations` shows them in a notebook, `forms` makes the values that a caller wants.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import base64
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from ipy_imgvar import outfile
-from ipy_imgvar.errors import ImageVariationError, InvalidRequestError, shown
-from ipy_imgvar.request import RESPONSE_FORMATS
+from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.representations import Represented
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     import numpy as np
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from ipy_imgvar.request import Size, VariationRequest
     from ipy_imgvar.source import Source
 
-__all__ = ["Variation", "Variations", "converted", "form_of"]
+__all__ = ["Variation", "Variations"]
 
 
-class Variation:
+class Variation(Represented):
     """One picture.
 
     Parameters
@@ -176,14 +176,14 @@ class Variation:
         return codec.open_image(self.bytes, self.name)
 
     def thumbnail(self, side_px: int) -> tuple[builtins.bytes, str, Size]:
-        """Return the picture reduced for display: see `codec.thumbnail`.
+        """Return the picture reduced for display: see `thumbnails.thumbnail`.
 
         The last one is kept, since a display that is updated shows the same one many times.
         """
         if self._thumbnail is None or self._thumbnail[0] != side_px:
-            from ipy_imgvar import codec
+            from ipy_imgvar.thumbnails import thumbnail
 
-            self._thumbnail = (side_px, codec.thumbnail(self.original, side_px))
+            self._thumbnail = (side_px, thumbnail(self.original, side_px))
         return self._thumbnail[1]
 
     def to_numpy(self) -> NDArray[np.uint8]:
@@ -217,16 +217,6 @@ class Variation:
         width, height = self.size
         return f"<Variation {self.name}: {width}x{height} {self.mime_type}, seed {self.seed}>"
 
-    def _repr_html_(self) -> str:
-        from ipy_imgvar import gallery
-
-        return gallery.html([self])
-
-    def _repr_png_(self) -> builtins.bytes | None:
-        from ipy_imgvar import gallery
-
-        return gallery.contact_sheet([self]) if self.is_there else None
-
 
 def _contained(size: Size, limit: Size) -> Size:
     """Return the largest size within a limit that keeps the aspect ratio; never a larger one."""
@@ -234,7 +224,7 @@ def _contained(size: Size, limit: Size) -> Size:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-class Variations(Sequence[Variation]):
+class Variations(Represented, Sequence[Variation]):
     """The pictures of a run, source by source.
 
     Parameters
@@ -392,56 +382,3 @@ class Variations(Sequence[Variation]):
         from ipy_imgvar import gallery
 
         printer.text(repr(self) if cycle or not self else gallery.text(self))
-
-    def _repr_html_(self) -> str:
-        from ipy_imgvar import gallery
-
-        return gallery.html(self)
-
-    def _repr_png_(self) -> builtins.bytes | None:
-        from ipy_imgvar import gallery
-
-        return gallery.contact_sheet(self) if any(each.is_there for each in self) else None
-
-
-_CONVERTERS: Final[Mapping[str, Callable[[Variation], Any]]] = {
-    "url": lambda each: each.url,
-    "base64": lambda each: each.base64,
-    "byte": lambda each: each.bytes,
-    "image": lambda each: each.image,
-    "array": lambda each: each.to_numpy(),
-}
-
-
-def form_of(value: Any) -> str:
-    """Return the normal form of a response format: url, base64, byte, image or array.
-
-    Raises
-    ------
-    InvalidRequestError
-        For any other.
-    """
-    name = value.strip().lower() if isinstance(value, str) else ""
-    name = RESPONSE_FORMATS.get(name, name)
-    if name not in _CONVERTERS:
-        allowed = ", ".join([*RESPONSE_FORMATS, "image", "array"])
-        raise InvalidRequestError(
-            f"response_format is {shown(value)}; allowed: {allowed}", field="response_format"
-        )
-    return name
-
-
-def converted(pictures: Variations, form: str, *, single: bool) -> Any:
-    """Return the pictures in one of the forms that `form_of` returns.
-
-    Parameters
-    ----------
-    pictures
-        The result of a run.
-    form
-        What each becomes.
-    single
-        One picture was asked for: return its value alone, not a list of one.
-    """
-    values = [_CONVERTERS[form](each) for each in pictures]
-    return values[0] if single and len(values) == 1 else values

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidRequestError
 from ipy_imgvar.journal import Recorder
+from ipy_imgvar.plain import plain
 from ipy_imgvar.usage import add_usage
 
 if TYPE_CHECKING:
@@ -46,19 +47,23 @@ class RunJob:
         self._cancel = cancel
         self.listener = listener
         self.current = 0
+        self._furthest = 0.0
         self.warnings: list[str] = []
         self.usage: dict[str, Any] = {}
 
     def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:
         """Report; see `protocol.Job.progress`."""
+        # An engine that waits for a server knows no fraction, and says 0 again after a first look.
+        self._furthest = max(self._furthest, min(1.0, (self.current + fraction) / self._images))
         if self.listener.on_progress is not None:
-            self.listener.on_progress(min(1.0, (self.current + fraction) / self._images), text)
+            self.listener.on_progress(self._furthest, plain(text))
         if preview is not None and self.listener.on_preview is not None:
             self.listener.on_preview(preview)
         self.check()
 
     def announce(self, text: str) -> None:
         """Tell; see `protocol.Job.announce`."""
+        text = plain(text)
         _log.info("%s", text)
         if self.listener.on_notice is not None:
             self.listener.on_notice(text)
@@ -70,8 +75,8 @@ class RunJob:
 
     def warn(self, text: str) -> None:
         """Add; see `protocol.Job.warn`."""
-        if text not in self.warnings:
-            self.warnings.append(text)
+        if (line := plain(text)) not in self.warnings:
+            self.warnings.append(line)
 
     def check(self) -> None:
         """Raise when cancelled; see `protocol.Job.check`."""
@@ -121,7 +126,7 @@ def _run_each(
                 for picture in pictures:
                     kept = recorder.add(picture)
                     if _log.isEnabledFor(logging.DEBUG):
-                        _log.debug("%s: %s, %dx%d", kept.name, kept.mime_type, *kept.size)
+                        _log.debug("%s: %s, %dx%d", plain(kept.name), kept.mime_type, *kept.size)
                     if job.listener.on_picture is not None:
                         job.listener.on_picture(kept)
                     job.check()

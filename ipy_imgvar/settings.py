@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import platformdirs
 
 from ipy_imgvar.errors import ConfigurationError, shown
+from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +33,8 @@ __all__ = [
 
 OPENAI_BASE: Final = "https://api.openai.com/v1"
 
+#: What people copy from a server's documentation with the base.
+_ENDPOINT: Final = re.compile(r"/images(/(generations|edits|variations))?$", re.IGNORECASE)
 STORE_MAX_BYTES: Final = 1_000_000_000
 #: What `IPY_IMGVAR_STORE` and `%config` say to keep nothing on disk.
 STORE_OFF: Final = "off"
@@ -145,6 +150,15 @@ class Connection:
             return None
         return unquote(parts.username), unquote(parts.password or "")
 
+    @property
+    def authorization(self) -> str | None:
+        """The header of that name: the key, else the user and password; None without either."""
+        if self.api_key is not None:
+            return f"Bearer {self.api_key.reveal()}"
+        if self.login is not None:
+            return f"Basic {base64.b64encode(':'.join(self.login).encode()).decode('ascii')}"
+        return None
+
 
 def connection(
     *,
@@ -213,13 +227,26 @@ def _normal_base(base: Any) -> str:
     text = base.strip().rstrip("/") if isinstance(base, str) else ""
     try:
         parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         usable = False
     if not usable:
         received = shown(base) if isinstance(base, str) and "@" not in base else f"a {type(base).__name__}"
         raise ConfigurationError(
             f"the API base is {received}; allowed: an address such as http://localhost:8000/v1"
+        )
+    server = parts.netloc.rpartition("@")[2]
+    if parts.query or parts.fragment:
+        # What stands there may be a key, so only the name is shown.
+        name = parse_qsl(parts.query or parts.fragment, keep_blank_values=True)[:1]
+        raise ConfigurationError(
+            f"the API base of {server} has a query; give the address without it, and the rest as "
+            f"--extra-query \"{{'{plain(name[0][0]) if name and parts.query else 'NAME'}': 'VALUE'}}\""
+        )
+    if endpoint := _ENDPOINT.search(parts.path):
+        rest = f"{parts.scheme}://{server}{parts.path[: endpoint.start()]}"
+        raise ConfigurationError(
+            f"the API base ends with {endpoint[0]}, which is added to it; give {plain(rest)}"
         )
     # Servers of this kind answer below /v1; people leave it out.
     return text if parts.path else f"{text}/v1"

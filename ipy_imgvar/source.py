@@ -6,8 +6,6 @@ files) is copied at once. Decoding is `codec`'s, fetching is `fetch`'s.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import difflib
 import hashlib
 import io
@@ -15,8 +13,9 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.parse import unquote, urlsplit
 
+from ipy_imgvar.dataurl import decode_data_url
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, shown
 from ipy_imgvar.outfile import file_stem
 
@@ -342,21 +341,6 @@ def missing_file(path: Path) -> InvalidImageError:
         return InvalidImageError(f"there is no file {path}: its folder {path.parent} does not exist")
     hint = f"; near names there: {', '.join(near)}" if near else f"; looked in {path.parent.absolute()}"
     return InvalidImageError(f"there is no file {path}{hint}")
-
-
-def decode_data_url(text: str) -> bytes:
-    """Return the bytes that a data: URL holds; raise `InvalidImageError` where it can't be decoded."""
-    header, comma, payload = text.partition(",")
-    if not comma:
-        raise InvalidImageError("the data: URL has no comma; allowed: data:image/png;base64,...")
-    try:
-        if header.rstrip().lower().endswith(";base64"):
-            return base64.b64decode("".join(unquote(payload).split()), validate=True)
-        return unquote_to_bytes(payload)
-    except (ValueError, binascii.Error) as exc:
-        raise InvalidImageError(
-            f"the data: URL can't be decoded ({exc}); allowed: data:image/png;base64,..."
-        ) from exc
 
 
 def _from_figure(figure: Any, name: str) -> Source:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["HALF_SUFFIX", "Run", "Store", "new_run_id", "read_record", "write_atomic", "write_first_free"]
 
 _RECORD: Final = "run.jsonl"
+_EARLIER_RECORD: Final = "run.json"
 _CLOCK: Final = "%Y%m%dT%H%M%S%f"
 _CLOCK_CHARS: Final = 21
 #: The newest runs, which others may still be making, are counted anew each time.
@@ -209,6 +210,16 @@ def read_record(data: bytes) -> dict[str, Any] | None:
     return record
 
 
+def _record_in(folder: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError):
+        return read_record((folder / _RECORD).read_bytes())
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        # As it was before it became lines; its pictures are as good as ever.
+        whole = json.loads((folder / _EARLIER_RECORD).read_bytes())
+        return whole if isinstance(whole, dict) else None
+    return None
+
+
 def _json(value: Any) -> str:
     # ASCII only: a file name that is not UTF-8 holds lone surrogates, which can't be encoded otherwise.
     return json.dumps(value, default=str)
@@ -289,10 +300,9 @@ class Store:
         """Yield the folder and the record of each readable run, oldest first."""
         for name in self._names():
             folder = self.root / "runs" / name
-            with contextlib.suppress(OSError):
-                record = read_record((folder / _RECORD).read_bytes())
-                if record is not None:
-                    yield folder, record
+            record = _record_in(folder)
+            if record is not None:
+                yield folder, record
 
     def living(self) -> set[str]:
         """Return the names of the runs that a living process is making or holds the results of."""

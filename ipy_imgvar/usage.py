@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["add_usage", "json_safe"]
 
@@ -46,17 +49,24 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def json_safe(value: Any, levels: int = _MOST_LEVELS) -> Any:
+def json_safe(value: Any, clean: Callable[[str], str] = str, levels: int = _MOST_LEVELS) -> Any:
     """Return a value from a server's JSON without what can't be written as JSON again: NaN, infinity, too deep nests.
 
-    In their place stands None, or nothing where they were in a mapping or a list.
+    In their place stands None, or nothing where they were in a mapping or a list. `clean` is called with every text,
+    names included.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        kept = {str(name): json_safe(each, levels - 1) for name, each in value.items()} if levels else {}
+        kept = (
+            {clean(str(name)): json_safe(each, clean, levels - 1) for name, each in value.items()}
+            if levels
+            else {}
+        )
         return {name: each for name, each in kept.items() if each is not None}
     if isinstance(value, (list, tuple)):
-        kept_list = [json_safe(each, levels - 1) for each in value] if levels else []
+        kept_list = [json_safe(each, clean, levels - 1) for each in value] if levels else []
         return [each for each in kept_list if each is not None]
-    return value if value is None or isinstance(value, (str, int, float)) else None
+    if isinstance(value, str):
+        return clean(value)
+    return value if isinstance(value, (int, float)) else None

@@ -1,6 +1,6 @@
-"""The images API's form and JSON, both directions, as pure functions: no socket, no file, no clock.
+"""The images API's answers, both directions, as pure functions: no socket, no file, no clock.
 
-The hosted engine reads answers and writes requests with it; the server writes answers. An answer with ten pictures
+The hosted engine reads answers with it, and the server writes them. An answer with ten pictures
 is 20 MB of base64, so pictures are cut out of the JSON text before it is parsed: what is left is small.
 
 References
@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import binascii
 import json
-import re
-import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
+
+from ipy_imgvar.refusals import ErrorBody, one_line, read_error
 
 try:
     from pybase64 import b64decode as _fast_b64decode
@@ -29,18 +29,13 @@ if TYPE_CHECKING:
 __all__ = [
     "NO_USAGE",
     "Answer",
-    "ErrorBody",
     "Event",
     "Item",
-    "form_fields",
     "model_fields",
-    "multipart",
     "read_answer",
-    "read_error",
     "read_events",
     "salvage",
     "write_answer",
-    "write_error",
     "write_error_event",
     "write_event",
     "write_models",
@@ -49,7 +44,10 @@ __all__ = [
 _B64_KEY: Final = b'"b64_json"'
 #: Stands for a picture that was cut out; its number follows. No base64 holds a colon.
 _CUT: Final = "cut:"
-_MAX_MESSAGE: Final = 400
+#: So much of an event that can't be read is looked at for its message, in bytes.
+_READ_OF_NOISE: Final = 4000
+#: A text of this length is tried as base64, whatever is in it.
+_LONGEST_BLANK: Final = 1000
 #: Decodes base64 and refuses everything else, with `binascii.Error`.
 _strict_b64decode: Final[Callable[[Any], bytes]] = (
     partial(_fast_b64decode, validate=True)
@@ -106,76 +104,13 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorBody:
-    """The fields of a server's refusal, in whichever shape it came."""
-
-    message: str = ""
-    code: str | None = None
-    param: str | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Event:
-    """One event of a streamed answer."""
+    """One event of a streamed answer; its pictures are all finished, or none of them is."""
 
-    item: Item | None = None
+    items: list[Item]
     is_partial: bool = False
     usage: dict[str, Any] | None = None
     error: ErrorBody | None = None
-
-
-def form_fields(body: Mapping[str, Any]) -> dict[str, str]:
-    """Return a request's scalar fields as a form writes them; a None is left out.
-
-    Examples
-    --------
-    >>> form_fields({"n": 2, "stream": True, "user": None})
-    {'n': '2', 'stream': 'true'}
-    """
-    return {name: _form_text(value) for name, value in body.items() if value is not None}
-
-
-def _form_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def multipart(fields: Mapping[str, str], files: Iterable[tuple[str, str, bytes, str]]) -> tuple[str, bytes]:
-    """Return the content type and the body of a form with files.
-
-    It is one piece: sent as a dozen, a form takes longer to send than to answer.
-
-    Parameters
-    ----------
-    fields
-        As `form_fields` writes them.
-    files
-        Name, file name, content and MIME type of each.
-
-    References
-    ----------
-    https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data for the escapes; some
-    servers break on `filename*=`, so a name that is not ASCII goes as plain UTF-8.
-    """
-    boundary = secrets.token_hex(16)
-    pieces: list[bytes] = []
-    for name, value in fields.items():
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'
-        pieces.append(head.encode("utf-8", "replace"))
-    for name, filename, data, kind in files:
-        head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"; '
-            f'filename="{_quoted(filename)}"\r\nContent-Type: {kind}\r\n\r\n'
-        )
-        pieces += [head.encode("utf-8", "replace"), data, b"\r\n"]
-    pieces.append(f"--{boundary}--\r\n".encode())
-    return f"multipart/form-data; boundary={boundary}", b"".join(pieces)
-
-
-def _quoted(name: str) -> str:
-    return name.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")
 
 
 def read_answer(body: bytes | bytearray) -> Answer:
@@ -197,7 +132,8 @@ def read_answer(body: bytes | bytearray) -> Answer:
     except (ValueError, RecursionError) as exc:
         raise ValueError(f"it is no JSON ({exc})") from exc
     if not isinstance(answer, dict):
-        raise ValueError(f"it is JSON {json.dumps(answer)[:40]}, not an object")  # noqa: TRY004 - one type for the caller
+        kind = "null" if answer is None else f"of the type {type(answer).__name__}"
+        raise ValueError(f"it is JSON {kind}, not an object")  # noqa: TRY004 - one type for the caller
     entries = answer.get("data")
     if not isinstance(entries, list) or not entries:
         raise ValueError("it has no pictures")
@@ -207,7 +143,7 @@ def read_answer(body: bytes | bytearray) -> Answer:
 def salvage(body: bytes | bytearray) -> list[Item]:
     """Return the pictures that are whole in an answer that broke off."""
     _, spans = _separated(body)  # Joined, the rest would be a second copy of what may be 70 MB.
-    return [Item(encoded=span) for span in spans]
+    return [Item(encoded=span) for span in spans if not _is_blank(span)]
 
 
 def _cut_out(body: bytes | bytearray) -> tuple[bytes, list[bytes | memoryview]]:
@@ -267,12 +203,22 @@ def _item(entry: Any, spans: list[bytes | memoryview]) -> Item:
     if not isinstance(entry, dict):
         return Item(problem="an entry of its data is no object")
     text = entry.get("b64_json")
+    encoded = None
     if isinstance(text, str) and text.startswith(_CUT) and text[len(_CUT) :].isdecimal():
-        return Item(encoded=spans[int(text[len(_CUT) :])])
+        encoded = spans[int(text[len(_CUT) :])]
+    if encoded is not None and not _is_blank(encoded):
+        return Item(encoded=encoded)
     url = entry.get("url")
-    if isinstance(url, str) and url:
-        return Item(url=url)
+    if isinstance(url, str) and url.strip():
+        return Item(url=url.strip())
+    if encoded is not None:
+        return Item(problem="b64_json is empty, and there is no url")
     return Item(problem="an entry of its data has neither b64_json nor url")
+
+
+def _is_blank(text: bytes | memoryview) -> bool:
+    """Return whether nothing but white space stands in a base64 text; a long one never counts as blank."""
+    return len(text) < _LONGEST_BLANK and not bytes(text).strip()
 
 
 def _usage(answer: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -280,72 +226,15 @@ def _usage(answer: Mapping[str, Any]) -> dict[str, Any] | None:
     return dict(usage) if isinstance(usage, dict) else None
 
 
-def read_error(body: bytes, content_type: str = "") -> ErrorBody:
-    """Read a refusal, whatever shape a server gives it: OpenAI's, FastAPI's, a validator's, HTML, or text.
-
-    Parameters
-    ----------
-    body
-        What was sent; may be empty.
-    content_type
-        The header of that name.
-    """
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        return ErrorBody(message=_from_text(body, content_type))
-    if not isinstance(parsed, dict):
-        return ErrorBody(message=_one_line(parsed if isinstance(parsed, str) else ""))
-    error = parsed.get("error", parsed)
-    if not isinstance(error, dict):
-        return ErrorBody(message=_one_line(str(error)), details=parsed)
-    message = error.get("message") or _details(error.get("detail")) or _details(parsed.get("detail"))
-    message = message or _details(error.get("validation")) or error.get("title") or ""
-    code, param = error.get("code"), error.get("param")
-    return ErrorBody(
-        message=_one_line(str(message)),
-        code=str(code) if code is not None else None,
-        param=str(param) if param is not None else None,
-        details=error,
-    )
-
-
-def _details(detail: Any) -> str:
-    """FastAPI gives a text, or a list of objects with `loc` and `msg`; validators give `message`."""
-    if isinstance(detail, list):
-        texts = []
-        for each in detail:
-            entry = each if isinstance(each, dict) else {"msg": each}
-            place = ".".join(str(part) for part in entry.get("loc") or entry.get("location") or ())
-            texts.append(
-                ": ".join(filter(None, [place, str(entry.get("msg") or entry.get("message") or "")]))
-            )
-        return "; ".join(texts)
-    return detail if isinstance(detail, str) else ""
-
-
-def _from_text(body: bytes, content_type: str) -> str:
-    text = body[:20_000].decode("utf-8", "replace")
-    if "html" in content_type.lower() or text.lstrip()[:1] == "<":
-        title = re.search(r"(?is)<title[^>]*>(.*?)</title>", text) or re.search(
-            r"(?is)<h1[^>]*>(.*?)</h1>", text
-        )
-        text = re.sub(r"<[^>]*>", " ", title[1]) if title else ""
-    return _one_line(text)
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _MAX_MESSAGE else line[: _MAX_MESSAGE - 3] + "..."
-
-
-def read_events(chunks: Iterable[bytes]) -> Iterator[Event]:
+def read_events(chunks: Iterable[bytes], clean: Callable[[str], str] = str) -> Iterator[Event]:
     """Read a streamed answer: server-sent events, as OpenAI and others name them.
 
     Parameters
     ----------
     chunks
         The bytes as they come. Comments such as ": ping" and the closing "[DONE]" are passed over.
+    clean
+        As in `refusals.read_error`.
 
     References
     ----------
@@ -363,10 +252,10 @@ def read_events(chunks: Iterable[bytes]) -> Iterator[Event]:
             elif label == b"event":
                 name = value
             continue
-        if data and (event := _event(name, b"\n".join(data))) is not None:
+        if data and (event := _event(name, b"\n".join(data), clean)) is not None:
             yield event
         name, data = b"", []
-    if data and (event := _event(name, b"\n".join(data))) is not None:
+    if data and (event := _event(name, b"\n".join(data), clean)) is not None:
         yield event
 
 
@@ -387,24 +276,25 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield from b"".join(pending).replace(b"\r", b"\n").split(b"\n")
 
 
-def _event(name: bytes, body: bytes) -> Event | None:
+def _event(name: bytes, body: bytes, clean: Callable[[str], str]) -> Event | None:
     if body.strip() == b"[DONE]":
         return None
     skeleton, spans = _cut_out(body)
     try:
         parsed = json.loads(skeleton)
     except (ValueError, RecursionError):
-        start = body[:80].decode("utf-8", "replace")
-        return Event(error=ErrorBody(message=f"an event can't be read: {_one_line(start)}"))
+        start = one_line(body[:_READ_OF_NOISE].decode("utf-8", "replace"), clean, most=80)
+        return Event([], error=ErrorBody(message=f"an event can't be read: {start}"))
     if not isinstance(parsed, dict):
         return None
     kind = str(parsed.get("type") or name.decode("utf-8", "replace"))
     if parsed.get("error") or kind == "error":
-        return Event(error=read_error(skeleton))
+        return Event([], error=read_error(skeleton, clean=clean))
     entries = parsed["data"] if isinstance(parsed.get("data"), list) and parsed["data"] else [parsed]
+    usage = _usage(parsed)
     if not any(isinstance(each, dict) and ("b64_json" in each or "url" in each) for each in entries):
-        return None
-    return Event(item=_item(entries[0], spans), is_partial="partial" in kind, usage=_usage(parsed))
+        return None if usage is None else Event([], usage=usage)
+    return Event([_item(each, spans) for each in entries], is_partial="partial" in kind, usage=usage)
 
 
 #: What an engine that counts no tokens has used; the API's schema wants the fields.
@@ -441,18 +331,6 @@ def _picture_fields(item: Item, opening: bytes) -> list[bytes]:
     if item.encoded is None:
         return [opening, b'"url":', json.dumps(item.url).encode()]
     return [opening, b'"b64_json":"', bytes(item.encoded), b'"']
-
-
-def write_error(
-    message: str, *, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None
-) -> bytes:
-    """Return the JSON of a refusal, in the API's shape.
-
-    References
-    ----------
-    https://platform.openai.com/docs/guides/error-codes
-    """
-    return json.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}}).encode()
 
 
 def write_event(kind: str, item: Item, facts: Mapping[str, Any]) -> bytes:

@@ -298,36 +298,21 @@ class TestConvert:
 class TestThumbnails:
     """Reduced pictures and sheets of them."""
 
-    @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 300))
-    @settings(max_examples=30, deadline=None)
-    def test_bounds(self, width, height, side_px):
-        """No side of a thumbnail is longer than asked, none is enlarged, and its size is told truly."""
-        data, mime, size = codec.thumbnail(encoded(Image.new("RGB", (width, height))), side_px)
-        assert opened(data).size == size
-        assert max(size) <= max(side_px, 1)
-        assert size[0] <= width
-        assert size[1] <= height
-        assert mime == "image/jpeg"
-        if max(width, height) <= side_px:
-            assert size == (width, height)
-
-    def test_transparency(self):
-        """A thumbnail is a PNG where there is transparency."""
-        data, mime, _ = codec.thumbnail(encoded(Image.new("RGBA", (40, 40), (1, 2, 3, 4))), 20)
-        assert mime == "image/png"
-        assert opened(data).getpixel((0, 0))[3] == 4
-
     def test_grid(self):
-        """Pictures of a grid are in rows, on transparent ground, in cells of the largest size."""
+        """Pictures of a grid are in rows, in cells of the largest size, on white, or transparent ground if one is."""
         red, blue, small = (
             Image.new("RGB", size, colour)
             for size, colour in (((8, 8), "red"), ((8, 8), "blue"), ((4, 4), "lime"))
         )
         sheet = codec.grid([red, blue, small], 2, 2)
-        assert sheet.size == (18, 18)
+        assert (sheet.mode, sheet.size) == ("RGB", (18, 18))
+        assert sheet.getpixel((0, 0)) == (255, 0, 0)
+        assert sheet.getpixel((10, 0)) == (0, 0, 255)
+        assert sheet.getpixel((0, 10)) == (0, 255, 0)
+        assert sheet.getpixel((17, 17)) == (255, 255, 255)
+        sheet = codec.grid([red, blue, Image.new("RGBA", (4, 4), (0, 255, 0, 99))], 2, 2)
         assert sheet.getpixel((0, 0)) == (255, 0, 0, 255)
-        assert sheet.getpixel((10, 0)) == (0, 0, 255, 255)
-        assert sheet.getpixel((0, 10)) == (0, 255, 0, 255)
+        assert sheet.getpixel((0, 10)) == (0, 255, 0, 99)
         assert sheet.getpixel((17, 17))[3] == 0
 
 

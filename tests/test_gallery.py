@@ -61,6 +61,15 @@ def make(count, *, size=(600, 400), name="cat.png", mode="RGB", **facts):
     )
 
 
+def sheet_of(result):
+    """Return the one picture that stands for a result where HTML is not shown."""
+    kinds = {"JPEG": result._repr_jpeg_(), "PNG": result._repr_png_()}
+    ((kind, data),) = [(kind, data) for kind, data in kinds.items() if data is not None]
+    image = Image.open(io.BytesIO(data))
+    assert image.format == kind
+    return image
+
+
 def shown(attributes):
     kind, _, data = attributes["src"].partition(";base64,")
     image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
@@ -97,11 +106,17 @@ class TestHtml:
         assert [each["alt"] for each in images] == [f"Variation {i} of cat.png" for i in (1, 2, 3)]
 
     def test_caption(self):
-        """The page says name, size and seed of each picture, and engine, model and seconds of the run."""
+        """The page says what repeats each picture alone, and engine, model and seconds of the run."""
         text = Page(make(2)._repr_html_()).text
-        assert "cat-1 · 600x400 · seed 7" in text
-        assert "cat-2 · 600x400 · seed 7" in text
+        assert "cat-1 · 600x400 · seed 7 · --index 1" in text
+        assert "cat-2 · 600x400 · seed 7 · --index 2" in text
         assert "2 pictures by patch (patch-2) · 1.2 s" in text
+
+    def test_nothing_is_claimed_without_a_seed(self):
+        """A picture that no seed makes again has neither seed nor index in its caption."""
+        made = make(2)
+        made[1].seed = None
+        assert gallery.caption(made[1]) == "cat-2 · 600x400"
 
     def test_warnings_and_notes(self):
         """Warnings and notes are on the page, escaped."""
@@ -148,8 +163,8 @@ class TestHtml:
 
     def test_columns(self):
         """The number of columns can be fixed."""
-        assert "repeat(3,max-content)" in gallery.html(make(4), columns=3)
-        assert "flex-wrap:wrap" in gallery.html(make(4))
+        assert "repeat(3,minmax(0,max-content))" in gallery.html(make(4), columns=3)
+        assert "repeat(auto-fill," in gallery.html(make(4))
 
     def test_nothing_made(self):
         """A run without a picture still says who and how it ended."""
@@ -204,6 +219,11 @@ class TestHistory:
         ]
         assert all(max(shown(each).size) <= 64 for each in page.images())
 
+    def test_a_picture_of_a_run_alone(self):
+        """A run of one picture by its index says which one it is."""
+        request = VariationRequest.from_arguments(size=64, seed=7, index=3)
+        assert "strength 0.5, seed 7, --index 3" in gallery.history_text([make(1, request=request)])
+
     def test_the_newest(self):
         """Of many runs the newest twenty are shown, with the numbers by which `history()` gives them."""
         runs = [make(1, size=(8, 8)) for _ in range(23)]
@@ -241,30 +261,48 @@ class TestContactSheet:
     @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9, 10, 17, 40])
     @pytest.mark.parametrize("size", [(600, 400), (40, 900), (8, 8)])
     def test_bounds(self, count, size):
-        """One PNG of at most 1024 px a side, however many pictures of whatever shape."""
-        sheet = Image.open(io.BytesIO(make(count, size=size)._repr_png_()))
-        assert sheet.format == "PNG"
-        assert max(sheet.size) <= 1024
+        """One picture of at most 1024 px a side, however many pictures of whatever shape."""
+        assert max(sheet_of(make(count, size=size)).size) <= 1024
+
+    @pytest.mark.parametrize(("mode", "kind"), [("L", "JPEG"), ("RGB", "JPEG"), ("RGBA", "PNG")])
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_only_transparency_makes_a_png(self, mode, kind, count):
+        """The sheet and the thumbnails are JPEG where all is opaque, and PNG where something is transparent."""
+        colour = (9, 9, 9, 99) if mode == "RGBA" else 9
+        data = codec.encode_png(Image.new(mode, (40, 30), colour))
+        made = Variations([Variation(data, source=Source("x"), mime_type="image/png", size=(40, 30))] * count)
+        assert sheet_of(made).format == sheet_of(made[0]).format == kind
+        assert {shown(each).format for each in Page(made._repr_html_()).images()} == {kind}
+
+    def test_an_alpha_channel_alone_makes_no_png(self):
+        """Pictures with an alpha channel that is opaque everywhere are shown as JPEG."""
+        made = make(2, mode="RGBA")
+        assert sheet_of(made).format == "JPEG"
+        assert {shown(each).format for each in Page(made._repr_html_()).images()} == {"JPEG"}
 
     def test_alone(self):
         """One picture is the sheet, of at most 512 px; a small one keeps its size."""
-        assert Image.open(io.BytesIO(make(1)[0]._repr_png_())).size == (512, 341)
-        assert Image.open(io.BytesIO(make(1, size=(30, 20))._repr_png_())).size == (30, 20)
+        assert sheet_of(make(1)[0]).size == (512, 341)
+        assert sheet_of(make(1, size=(30, 20))).size == (30, 20)
 
     def test_mixed(self):
         """Pictures of several sizes and modes are on one sheet."""
         mixed = [
             *make(1, size=(40, 30)),
             *make(1, size=(30, 40), mode="L"),
-            *make(1, size=(9, 9), mode="RGBA"),
+            Variation(
+                codec.encode_png(Image.new("RGBA", (9, 9))),
+                source=Source("x"),
+                mime_type="image/png",
+                size=(9, 9),
+            ),
         ]
-        assert Image.open(io.BytesIO(gallery.contact_sheet(mixed))).mode == "RGBA"
+        assert sheet_of(Variations(mixed)).mode == "RGBA"
 
     def test_nothing_made(self):
         """Without a picture there is no sheet, and IPython shows the next best."""
-        assert Variations()._repr_png_() is None
-        with pytest.raises(ValueError, match="at least one picture"):
-            gallery.contact_sheet([])
+        assert Variations()._repr_png_() is Variations()._repr_jpeg_() is None
+        assert gallery.contact_sheet([]) == {}
 
 
 class TestRemoved:
@@ -277,13 +315,13 @@ class TestRemoved:
         page = Page(made._repr_html_())
         assert len(page.images()) == 1
         assert "<gone>.png is no longer in the store" in page.text
-        assert Image.open(io.BytesIO(made._repr_png_())).size == (512, 341)
+        assert sheet_of(made).size == (512, 341)
 
     def test_all_removed(self, tmp_path):
         """Without any original there is no sheet, and the page says why."""
         gone = make(1)[0].kept_at(tmp_path / "gone.png", None)
-        assert gone._repr_png_() is None
-        assert Variations([gone])._repr_png_() is None
+        assert gone._repr_png_() is gone._repr_jpeg_() is None
+        assert Variations([gone])._repr_png_() is Variations([gone])._repr_jpeg_() is None
         assert "make it again" in Page(gone._repr_html_()).text
 
 

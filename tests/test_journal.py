@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -257,6 +258,23 @@ def test_records_of_other_versions(fake_engine, photo, store_root):
         (folder / "run.jsonl").write_text(record)
     assert history()[-1].bytes == last().bytes
     assert history()[-1].engine == "fake"
+
+
+def test_runs_from_before_records_were_lines(fake_engine, photo, store_root):
+    """A run whose record is one JSON object, as it was at first, is listed with its pictures; a broken one is not."""
+    made = run(fake_engine(["red", "blue"]), photo)
+    (path,) = store_root.glob("runs/*/run.jsonl")
+    head, *lines = map(json.loads, path.read_text().splitlines())
+    end = lines.pop()
+    pictures = [line["picture"] for line in lines]
+    path.with_name("run.json").write_text(json.dumps({**head, "pictures": pictures, **end}))
+    path.unlink()
+    other = store_root / "runs" / "0"
+    other.mkdir()
+    (other / "run.json").write_text('{"pictures": [')
+    journal.forget()
+    (found,) = history()
+    assert (found.bytes, found.status, found.engine) == (made.bytes, "done", "fake")
 
 
 def test_name_that_is_not_utf8(fake_engine, photo, tmp_path):

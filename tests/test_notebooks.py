@@ -17,7 +17,7 @@ def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
     client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
     client.execute(env={**os.environ, "IPY_IMGVAR_STORE": str(tmp_path / "store")})
     shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert any("image/png" in output.get("data", {}) for output in shown)
+    assert any("image/jpeg" in output.get("data", {}) for output in shown)
     assert not [output for output in shown if output.output_type == "error" or output.get("name") == "stderr"]
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipy_imgvar import Client
 from ipy_imgvar.errors import ImageVariationError
 from ipy_imgvar.plain import plain
 
@@ -37,3 +38,23 @@ def test_plain_text_is_one_line_that_can_be_written(text):
 def test_messages_of_errors_are_plain():
     """A message that quotes a name with a bidirectional override can't be read as another one."""
     assert "\u202e" not in str(ImageVariationError("cat\u202egnp.exe is not an image"))
+
+
+def test_what_an_engine_says_is_plain(fake_engine, photo_path, tmp_path, caplog):
+    """Progress, notices, warnings and the log show a file's name with its controls escaped, whatever the engine."""
+    path = tmp_path / "a\x1b[2J\u202eb.png"
+    path.write_bytes(photo_path.read_bytes())
+
+    def say(job):
+        job.progress(0.5, f"at {path.name}")
+        job.announce(f"{path.name} goes out")
+        job.warn(f"{path.name} is odd")
+
+    caplog.set_level("DEBUG", "ipy_imgvar")
+    heard = []
+    made = Client(fake_engine([say, "red"])).variations(
+        path, size=64, on_progress=lambda _, text: heard.append(text), on_notice=heard.append
+    )
+    said = [*heard, *made.warnings, *caplog.messages]
+    assert len(said) > 4
+    assert not [text for text in said if "\x1b" in text or "\u202e" in text]

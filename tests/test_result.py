@@ -13,8 +13,9 @@ from PIL import Image
 
 from ipy_imgvar import codec
 from ipy_imgvar.errors import ImageVariationError, InvalidRequestError
+from ipy_imgvar.forms import converted, form_of
 from ipy_imgvar.request import RESPONSE_FORMATS
-from ipy_imgvar.result import Variation, Variations, converted, form_of
+from ipy_imgvar.result import Variation, Variations
 from ipy_imgvar.source import Source
 
 CAT, DOG = Source("cat.png"), Source("dog.jpg")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_imgvar.errors import ConfigurationError, shown
-from ipy_imgvar.settings import STORE_MAX_BYTES, Secret, store_max_bytes, store_root
+from ipy_imgvar.settings import STORE_MAX_BYTES, Secret, connection, store_max_bytes, store_root
 
 KEY = "sk-very-secret-123"
 
@@ -167,3 +167,22 @@ def test_store_bound(monkeypatch):
         monkeypatch.setenv("IPY_IMGVAR_STORE_BYTES", wrong)
         with pytest.raises(ConfigurationError, match="allowed: a whole number of bytes"):
             store_max_bytes()
+
+
+@pytest.mark.parametrize("end", ["/images/edits", "/images/variations/", "/images", "/Images/Generations"])
+def test_a_base_that_is_an_endpoint(end):
+    """The address of an endpoint is refused as a base, with the base that is meant."""
+    with pytest.raises(ConfigurationError) as caught:
+        connection(api_base=f"http://me:secret-word@localhost:8000/v1{end}")
+    assert str(caught.value).endswith("which is added to it; give http://localhost:8000/v1")
+
+
+def test_a_base_with_a_query():
+    """A query in a base is refused with the option that takes it, and its value, which may be a key, is not shown."""
+    with pytest.raises(
+        ConfigurationError, match=r"""--extra-query "\{'api-version': 'VALUE'\}\""""
+    ) as caught:
+        connection(api_base="https://x.example/openai/v1?api-version=preview-7")
+    assert "preview-7" not in str(caught.value)
+    with pytest.raises(ConfigurationError):
+        connection(api_base="https://x.example/v1#part")

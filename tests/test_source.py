@@ -351,7 +351,6 @@ class TestPillow:
         "YCbCr",
         "LAB",
         "HSV",
-        "I",
         "LA",
         "PA",
         "La",
@@ -369,7 +368,6 @@ class TestPillow:
         assert opened.mode == {
             "1": "L",
             "L": "L",
-            "I": "L",
             "LA": "RGBA",
             "PA": "RGBA",
             "La": "RGBA",
@@ -378,9 +376,10 @@ class TestPillow:
         }.get(mode, "L" if mode.startswith("I") else "RGB")
         assert opened.size == (5, 4)
 
-    def test_float_mode(self):
-        """Mode F has no range, so it is refused, by name."""
-        assert refusal(Image.new("F", (5, 4))).startswith("the PIL image 5x4: mode F (float pixels)")
+    @pytest.mark.parametrize(("mode", "pixels"), [("F", "float pixels"), ("I", "32-bit whole numbers")])
+    def test_modes_without_a_range(self, mode, pixels):
+        """A mode whose values have no range is refused, by name."""
+        assert refusal(Image.new(mode, (5, 4))).startswith(f"the PIL image 5x4: mode {mode} ({pixels})")
 
     def test_later_changes_are_not_seen(self, photo):
         """What is done to an image after it was passed does not change the source."""

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from loopback import USAGE, answer_of
 
-from ipy_imgvar import wire
+from ipy_imgvar import multipart, refusals, wire
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(
@@ -113,15 +113,72 @@ def test_any_json(value):
     body = json.dumps(value).encode()
     with suppress(ValueError):
         wire.read_answer(body)
-    error = wire.read_error(body, "application/json")
+    error = refusals.read_error(body, "application/json")
     assert "\n" not in error.message
     assert len(error.message) <= 400
+
+
+WORDS = st.sampled_from(
+    ["error", "message", "detail", "loc", "location", "msg", "validation", "code", "param", "title"]
+)
+REFUSALS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=5),
+    max_leaves=15,
+)
+
+
+@given(REFUSALS)
+@example({"detail": [{"loc": 5}]})
+@example({"detail": [{"loc": True, "msg": None}]})
+@example({"error": {"detail": [{"location": 0.5, "message": []}], "code": {}, "param": []}})
+def test_any_refusal(value):
+    """Whatever types stand under the names that refusals have, it is one line with texts for code and parameter."""
+    error = refusals.read_error(json.dumps(value).encode())
+    assert "\n" not in error.message
+    assert all(each is None or isinstance(each, str) for each in (error.code, error.param))
+
+
+def test_half_a_key_is_not_left():
+    """A text is cleaned before it is cut, so that no part of a key remains at its end."""
+    body = json.dumps({"error": {"message": "x" * 390 + "SECRETSECRET"}}).encode()
+    assert (
+        "SECR" not in refusals.read_error(body, clean=lambda text: text.replace("SECRETSECRET", "*")).message
+    )
+    (event,) = wire.read_events(
+        [b"data: " + b"x" * 75 + b"SECRETSECRET\n\n"], lambda text: text.replace("SECRETSECRET", "*")
+    )
+    assert "SECR" not in event.error.message
+
+
+@pytest.mark.parametrize("empty", ['""', '" \\n"', "null", '"\\u0020"'])
+def test_an_empty_field_is_an_absent_one(empty):
+    """Beside empty base64 an address counts, and beside an empty address base64; both empty is a problem."""
+    for more in ("", ', "b64_json": "QUJD"'):
+        body = f'{{"data": [{{"b64_json": {empty}, "url": "http://x/1.png"}}, {{"url": {empty}{more}}}]}}'.encode()
+        first, second = wire.read_answer(body).items
+        assert (first.url, first.encoded) == ("http://x/1.png", None)
+        assert (second.read() == b"ABC") if more else "neither" in second.problem
+    assert wire.salvage(b'{"data": [{"b64_json": ""}, {"b64_json": "QUJD"}, {"b64') == [
+        wire.Item(encoded=b"QUJD")
+    ]
+
+
+def test_an_event_with_several_pictures():
+    """All pictures of an event's list are given, in order, broken ones too, and usage alone is an event."""
+    entries = [{"b64_json": "QUFB"}, {"url": "http://x/1"}, {"b64_json": ""}, 5]
+    body = f"data: {json.dumps({'data': entries, 'usage': {'n': 4}})}\n\ndata: {json.dumps({'usage': {'n': 1}})}\n\n"
+    event, last = wire.read_events([body.encode()])
+    assert [each.url or each.problem or each.read() for each in event.items] == [
+        b"AAA", "http://x/1", "b64_json is empty, and there is no url", "an entry of its data is no object",
+    ]  # fmt: skip
+    assert (event.usage, last.items, last.usage) == ({"n": 4}, [], {"n": 1})
 
 
 @given(st.binary(max_size=200), st.sampled_from(["", "text/html", "application/json"]))
 def test_any_bytes(body, kind):
     """Any bytes make a refusal of one line."""
-    assert "\n" not in wire.read_error(body, kind).message
+    assert "\n" not in refusals.read_error(body, kind).message
 
 
 def test_salvage_gives_whole_pictures_only():
@@ -153,7 +210,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 )
 def test_forms_are_read_by_others(fields, files):
     """A form with any fields, file names and bytes is read by another parser as it was meant."""
-    kind, body = wire.multipart(
+    kind, body = multipart.multipart(
         fields, [(name, filename, data, "image/png") for name, filename, data in files]
     )
     message = BytesParser(policy=HTTP).parsebytes(
@@ -172,7 +229,7 @@ def test_forms_are_read_by_others(fields, files):
 
 def test_names_of_files_are_escaped():
     """A quote or a line break in a file's name can't break out of its header, and no name is too odd to send."""
-    _, body = wire.multipart({}, [("image", 'a"b\r\nX: y\udcff日本.png', b"x", "image/png")])
+    _, body = multipart.multipart({}, [("image", 'a"b\r\nX: y\udcff日本.png', b"x", "image/png")])
     head = body.partition(b"\r\n\r\n")[0].split(b"\r\n")
     assert len(head) == 3
     assert 'filename="a%22b%0D%0AX: y?日本.png"'.encode() in head[1]
@@ -182,7 +239,7 @@ def test_form_fields():
     """Numbers, flags and lists are written as forms have them, and a None is left out."""
     body = {"n": 2, "stream": True, "off": False, "user": None, "s": "x", "list": [1, "é"], "f": 0.5}
     expected = {"n": "2", "stream": "true", "off": "false", "s": "x", "list": '[1, "\\u00e9"]', "f": "0.5"}
-    assert wire.form_fields(body) == expected
+    assert multipart.form_fields(body) == expected
 
 
 EVENTS = [
@@ -204,7 +261,7 @@ def test_events_in_any_pieces(end, sizes):
         chunks.append(body[position : position + size])
         position, number = position + size, number + 1
     first, second = wire.read_events(chunks)
-    assert (first.is_partial, first.item.read()) == (True, b"\0\0\0")
+    assert (first.is_partial, first.items[0].read()) == (True, b"\0\0\0")
     assert (second.is_partial, second.usage) == (False, {"total_tokens": 3})
 
 
@@ -224,6 +281,13 @@ def test_any_stream(body):
             "",
             "body.n: too large; x",
         ),
+        ('{"detail": [{"loc": 5, "msg": "m"}, {"loc": true, "msg": null}, 7, null, "x"]}', "", "5: m; x"),
+        ('{"detail": [{"loc": ["a", null, [1], 2], "msg": {"x": 1}, "message": "n"}]}', "", "a.2: n"),
+        ('{"detail": {"msg": "m"}}', "", "m"),
+        ('{"error": true, "message": "m"}', "", "m"),
+        ('{"error": {"message": ["a", "b"]}}', "", "a; b"),
+        ('{"error": {"message": {"x": 1}}, "title": "t"}', "", "t"),
+        ('{"error": ["a", {"msg": "b"}]}', "", "a; b"),
         ('{"error": "plain"}', "", "plain"),
         ('{"title": "t", "validation": [{"location": ["body"], "message": "v"}]}', "", "body: v"),
         ("<html><head><title>A\nB</title></head></html>", "text/html", "A B"),
@@ -237,4 +301,4 @@ def test_any_stream(body):
 )
 def test_refusals(body, kind, message):
     """A refusal's message is found in whichever shape it comes."""
-    assert wire.read_error(body.encode(), kind).message == message
+    assert refusals.read_error(body.encode(), kind).message == message

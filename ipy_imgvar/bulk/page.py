@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from ipy_imgvar import codec
+from ipy_imgvar import thumbnails
 from ipy_imgvar.errors import ImageVariationError
 from ipy_imgvar.plain import plain
 from ipy_imgvar.store import write_atomic
@@ -155,7 +155,7 @@ def _thumbnail(path: Path) -> str:
     if not path.is_file():  # It was moved or removed since, and a pipe would be waited for.
         return ""
     try:
-        data, mime_type, (width, height) = codec.thumbnail(path.read_bytes(), _THUMBNAIL_PX)
+        data, mime_type, (width, height) = thumbnails.thumbnail(path.read_bytes(), _THUMBNAIL_PX)
     except (OSError, ImageVariationError):
         return ""
     encoded = base64.b64encode(data).decode("ascii")

@@ -27,6 +27,7 @@ from ipy_imgvar.records import is_file_name
 from ipy_imgvar.settings import Connection, connection
 from ipy_imgvar.source import Source, load_sources
 from ipy_imgvar.store import HALF_SUFFIX, write_atomic
+from ipy_imgvar.thumbnails import thumbnail
 from ipy_imgvar.usage import add_usage
 
 if TYPE_CHECKING:
@@ -145,13 +146,13 @@ class _Job:
         self.check()
 
     def announce(self, text: str) -> None:
-        _log.info("%s", text)
+        _log.info("%s", plain(text))
 
     def count(self, usage: Mapping[str, Any]) -> None:
         add_usage(self.usage, usage)
 
     def warn(self, text: str) -> None:
-        self.warnings.append(text)
+        self.warnings.append(plain(text))
 
     def check(self) -> None:
         if self.cancel is not None and self.cancel.is_set():
@@ -202,7 +203,7 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
             f"{exc.filename or task.out_dir} can't be written ({exc.strerror or exc})"
         )
     except Exception as exc:  # noqa: BLE001 - whatever an engine of another package, or a lack of memory, raises.
-        _log.debug("%s", task.ready.source, exc_info=True)
+        _log.debug("%s", plain(task.ready.source), exc_info=True)
         record["error"] = _one_line(f"{type(exc).__name__}: {exc}")
     record["usage"] = job.usage or None
     record["elapsed"] = round(time.monotonic() - started, 3)
@@ -280,7 +281,7 @@ def _write(path: Path, data: bytes) -> None:
 
 def _keep_thumbnail(task: Task, source: Source, out_dir: Path) -> str:
     """Write a thumbnail of a source that is no file, and return its name: the page has nothing else to show."""
-    data, mime_type, _ = codec.thumbnail(source.read(), _THUMBNAIL_PX)
+    data, mime_type, _ = thumbnail(source.read(), _THUMBNAIL_PX)
     name = f"{SOURCES}/{task.name(0, codec.extension_of(mime_type))}"
     _write(out_dir / name, data)
     return name

@@ -59,7 +59,10 @@ class RunDisplay:
         self._handle: DisplayHandle | None = None
         self._started = time.monotonic()
         self._refreshed = 0.0
+        self._fraction = 0.0
         self._pictures: list[Variation] = []
+        #: HTML of the newest unfinished picture, until the picture comes; and of the progress.
+        self._look = self._bar = ""
         self._line = ""
 
     def __enter__(self) -> Self:
@@ -73,6 +76,7 @@ class RunDisplay:
     def progress(self, fraction: float, text: str) -> None:
         """Show how far the run is, once it has taken longer than about a second."""
         now = time.monotonic()
+        fraction = self._fraction = max(self._fraction, fraction)
         if self._quiet or now - self._started < _PATIENCE_S or now - self._refreshed < _REFRESH_S:
             return
         self._refreshed = now
@@ -91,24 +95,25 @@ class RunDisplay:
         if self._quiet:
             return
         if is_rich(self._shell):
-            self._publish(
-                {"text/plain": text, "text/html": self._finished() + f"<div>{markup.escape(text)}</div>"}
-            )
+            self._bar = f"<div>{markup.escape(text)}</div>"
+            self._publish({"text/plain": text, "text/html": self._so_far()})
         else:
             self._shell_line(text)
 
     def preview(self, data: bytes) -> None:
-        """Show an unfinished picture, where the front end shows pictures."""
+        """Show an unfinished picture, where the front end shows pictures, until a better one or the picture comes."""
         if self._quiet or not is_rich(self._shell):
             return
         from ipy_imgvar import gallery
 
-        look = gallery.preview_html(data)
-        self._publish({"text/plain": "a first look", "text/html": self._finished() + look})
+        if look := gallery.preview_html(data):
+            self._look = look
+            self._publish({"text/plain": "a first look", "text/html": self._so_far()})
 
     def picture(self, picture: Variation) -> None:
         """Keep a finished picture, to be shown beside the progress, or when the run is stopped."""
         self._pictures.append(picture)
+        self._look = ""
         if not self._quiet and is_rich(self._shell):
             from ipy_imgvar import gallery
 
@@ -145,7 +150,7 @@ class RunDisplay:
         if is_rich(self._shell) and pictures:
             bundle["text/html"] = self._gallery(pictures, notes)
             if with_sheet:
-                bundle["image/png"] = gallery.contact_sheet(pictures)
+                bundle |= gallery.contact_sheet(pictures)
         self._publish(bundle)
 
     def _gallery(self, pictures: Sequence[Variation], notes: Sequence[str] = ()) -> str:
@@ -158,10 +163,12 @@ class RunDisplay:
             f'<progress value="{fraction:.3f}" max="1" aria-label="progress" style="width:16em"></progress> '
             f"{fraction:.0%} {markup.escape(text)}"
         )
-        return {"text/plain": line, "text/html": self._finished() + f"<div>{bar}</div>"}
+        self._bar = f"<div>{bar}</div>"
+        return {"text/plain": line, "text/html": self._so_far()}
 
-    def _finished(self) -> str:
-        return self._gallery(self._pictures) if self._pictures else ""
+    def _so_far(self) -> str:
+        finished = self._gallery(self._pictures) if self._pictures else ""
+        return finished + self._look + self._bar
 
     def _shell_line(self, text: str) -> None:
         self._wipe()

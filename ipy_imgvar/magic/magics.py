@@ -14,6 +14,7 @@ from traitlets import Bool, Float, Int, TraitError, Unicode, Union, default, obs
 from ipy_imgvar import settings
 from ipy_imgvar.engines import engine_names
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError
+from ipy_imgvar.forms import converted, form_of
 from ipy_imgvar.journal import history, move_store
 from ipy_imgvar.magic.call import Call, read_call
 from ipy_imgvar.magic.completion import Completion
@@ -21,7 +22,6 @@ from ipy_imgvar.magic.display import Echo, RunDisplay, show_history, spoken_log
 from ipy_imgvar.magic.values import Names
 from ipy_imgvar.options import help_text
 from ipy_imgvar.request import RESPONSE_FORMATS, VariationRequest, whole_number
-from ipy_imgvar.result import converted, form_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,8 @@ from ipy_imgvar import codec
 from ipy_imgvar.client import Client
 from ipy_imgvar.engines import default_engine, engine_names
 from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidImageError, InvalidRequestError
-from ipy_imgvar.gallery import caption, contact_sheet, html, image_html, picture_html, text
+from ipy_imgvar.forms import converted, form_of
+from ipy_imgvar.gallery import caption, contact_sheet, html, image_html, picture_html, preview_html, text
 from ipy_imgvar.journal import history, keep_source, last, made_here
 from ipy_imgvar.likeness import THUMBNAIL_PX, distance, sample
 from ipy_imgvar.panel import engines, recipe
@@ -28,7 +29,7 @@ from ipy_imgvar.panel.state import Card, PanelState, Status
 from ipy_imgvar.panel.tree import grow
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import STRENGTHS, VariationRequest
-from ipy_imgvar.result import Variation, Variations, converted, form_of
+from ipy_imgvar.result import Variation, Variations
 from ipy_imgvar.source import Source, load_sources, looks_like_image
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class PanelActions:
         found = engines.found_connection(namespace, state.key_name)
         state.engine = default_engine(found) if client is None else self.engines[0]
         state.observe(self._engine_changed, "engine")
-        state.observe(self._recite, "result")
+        state.observe(self._recite, ["result", "selected"])
         state.observe(self._preview_changed, ["size", "fit", "sample"])
         self._engine_changed()
         self.look_around()
@@ -314,6 +315,10 @@ class PanelActions:
                 refreshed = now
                 job.tell(self.state.advance, fraction, text)
 
+        def preview(data: bytes) -> None:
+            if look := preview_html(data, THUMBNAIL_PX):
+                job.tell(self.state.show_look, look)
+
         def picture(made: Variation) -> None:
             if not job.abandoned:
                 job.tell(self.state.add, _card(made, taken, arguments["fit"], self.state.engine))
@@ -327,6 +332,7 @@ class PanelActions:
                     **arguments,
                     on_progress=progress,
                     on_picture=picture,
+                    on_preview=preview,
                     on_notice=partial(job.tell, self._noted),
                     cancel=job.stop,
                 )
@@ -411,11 +417,7 @@ class PanelActions:
         pictures = Variations(self.state.inserted)
         if not pictures:
             return {"text/html": "", "text/plain": ""}
-        return {
-            "text/html": html(pictures),
-            "text/plain": text(pictures),
-            "image/png": contact_sheet(pictures),
-        }
+        return {"text/html": html(pictures), "text/plain": text(pictures), **contact_sheet(pictures)}
 
     def _chosen(self) -> Variations:
         chosen = self.state.chosen
@@ -482,7 +484,7 @@ class PanelActions:
         )
 
     def _recite(self, _: Any = None) -> None:
-        run = self.state.result
+        run = self.state.chosen if self.state.selected else self.state.result
         if run is None or len(run) == 0 or run.request is None:
             self.state.line = self.state.call = ""
         else:

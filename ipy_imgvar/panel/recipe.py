@@ -1,4 +1,4 @@
-"""The code that repeats a run exactly: a line of the magic, and a call in Python."""
+"""The code that repeats a run exactly, or one of its pictures alone: a line of the magic, and a call in Python."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 __all__ = ["call", "line"]
 
 
-def _source(run: Variations, origin: str) -> tuple[str, str]:
-    """Return the source as a token of a line and as an expression."""
+def _sources(run: Variations, origin: str) -> tuple[str, str]:
+    """Return the sources as words of a line and as an expression."""
     if origin:
         return "{" + origin + "}", origin
-    source = run[0].source
-    place = str(source.path) if source.path is not None else source.name
-    return quote(place), repr(place)
+    sources = [each.source for each in run]
+    places = list(dict.fromkeys(str(each.path) if each.path else each.name for each in sources))
+    return " ".join(map(quote, places)), repr(places[0] if len(places) == 1 else places)
 
 
 def _arguments(run: Variations) -> dict[str, Any]:
@@ -26,11 +26,20 @@ def _arguments(run: Variations) -> dict[str, Any]:
     request = run.request
     if request is None:
         return {"engine": run.engine}
-    settings = request.settings()
-    names = ("n", "size", "strength", "fit", "seed", "model", "prompt", "options")
+    settings = request.settings() | _which(run)
+    names = ("n", "size", "strength", "fit", "seed", "index", "model", "prompt", "options")
     return {"engine": run.engine} | {
-        name: settings[name] for name in names if settings[name] not in (None, {})
+        name: settings[name] for name in names if settings.get(name) not in (None, {})
     }
+
+
+def _which(run: Variations) -> dict[str, Any]:
+    """Return what says that one picture is repeated, where it is one of several that its seed makes."""
+    request, picture = run.request, run[0]
+    is_alone = len({each.index for each in run}) == 1
+    if request is None or request.seed is None or not is_alone or (request.n, picture.index) == (1, 1):
+        return {}
+    return {"n": None, "index": picture.index}
 
 
 def line(run: Variations, origin: str = "") -> str:
@@ -39,11 +48,11 @@ def line(run: Variations, origin: str = "") -> str:
     Parameters
     ----------
     run
-        What to repeat; it has at least one picture.
+        What to repeat; it has at least one picture. One of several that a seed makes is repeated alone.
     origin
-        A Python expression that gives its source, or "" where the source has a file.
+        A Python expression that gives its source, or "" where the sources have files.
     """
-    words = ["%imagevariation", _source(run, origin)[0]]
+    words = ["%imagevariation", _sources(run, origin)[0]]
     for name, value in _arguments(run).items():
         if name == "options":
             words += [f"--option {_word(f'{key}={each}')}" for key, each in value.items()]
@@ -61,4 +70,4 @@ def _word(value: Any) -> str:
 def call(run: Variations, origin: str = "") -> str:
     """Return the Python that makes the same pictures again, import and call; see `line`."""
     arguments = ", ".join(f"{name}={value!r}" for name, value in _arguments(run).items())
-    return f"from ipy_imgvar import variations\nvariations({_source(run, origin)[1]}, {arguments})"
+    return f"from ipy_imgvar import variations\nvariations({_sources(run, origin)[1]}, {arguments})"

@@ -48,21 +48,23 @@ class _CardBox(widgets.VBox):
 
 
 class GalleryBox(widgets.VBox):
-    """The cards, and one picture enlarged."""
+    """The cards, an unfinished picture after them, and one picture enlarged."""
 
     def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
         self._state, self._actions, self._guard = state, actions, guard
         self._pool: list[_CardBox] = []
         self.cards = widgets.HBox()
         self.cards.add_class("imgvar-cards")
+        self.look = note("imgvar-look")
         self.enlarged = note("imgvar-wide")
         self.close_enlarged = widgets.Button(description="Close", tooltip="Close the enlarged picture")
         self.close_enlarged.add_class("imgvar-short")
         self.close_enlarged.on_click(guard(lambda _: actions.reduce()))
         state.observe(self._cards_changed, "cards")
+        state.observe(self._look_changed, "look")
         state.observe(self._selection_changed, "selected")
         state.observe(self._enlarged_changed, "enlarged")
-        super().__init__([self.cards, self.enlarged, self.close_enlarged])
+        super().__init__([self.cards, self.look, self.enlarged, self.close_enlarged])
         self._cards_changed()
         self._enlarged_changed()
 
@@ -77,6 +79,9 @@ class GalleryBox(widgets.VBox):
         for box in self._pool[len(cards) :]:
             box.picture.value = ""
         self.cards.children = tuple(self._pool[: len(cards)])
+
+    def _look_changed(self, _: Any = None) -> None:
+        self.look.value = self._state.look
 
     def _selection_changed(self, _: Any = None) -> None:
         for index, box in enumerate(self._pool):
@@ -136,13 +141,14 @@ class TakeBox(widgets.VBox):
 
 
 class RecordBox(widgets.VBox):
-    """The history as a tree, and the code that repeats the shown run."""
+    """The history as a tree, and the code that repeats the shown run or the selected picture."""
 
     def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
         self._state = state
         self.history = widgets.ToggleButton(description="History", tooltip="What was made so far")
         self.code = widgets.ToggleButton(
-            description="Copy as code", tooltip="Code that repeats the shown run"
+            description="Copy as code",
+            tooltip="Code that repeats the shown run, or the one picture that is selected",
         )
         wide = widgets.Layout(width="100%", max_width="640px")
         self.tree = widgets.Select(

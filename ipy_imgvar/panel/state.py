@@ -80,13 +80,14 @@ class PanelState(HasTraits):
     result = AnyTrait(None, allow_none=True, help="The run that is shown, a `Variations`.")
     result_origin = Unicode("", help="The `origin` of the shown run's source.")
     cards = Tuple()
+    look = Unicode("", help="HTML of the newest unfinished picture; empty for none.")
     selected = Tuple(help="Indices of the cards that are selected.")
     enlarged = Unicode("", help="HTML of one picture, larger; empty for none.")
     inserted = Tuple(help="Pictures that stand below the panel as a plain output.")
     can_insert = Bool(False, help="The panel has an output of its own below it.")  # noqa: FBT003
 
     nodes = Tuple(help="The history as a tree, in the order it is listed.")
-    line = Unicode("", help="The magic's line that repeats the shown run.")
+    line = Unicode("", help="The magic's line that repeats the shown run, or the selected picture.")
     call = Unicode("", help="The Python call that repeats it.")
 
     @property
@@ -163,6 +164,8 @@ class PanelState(HasTraits):
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Set the controls as a request's `settings()`, or a picture's `parameters`, say; keep its seed.
 
+        The panel has no control for one picture of a run alone, so there are as many as it takes to make it again.
+
         Raises
         ------
         InvalidRequestError
@@ -172,12 +175,16 @@ class PanelState(HasTraits):
         engine = known.pop("engine", self.engine)
         seed = settings.get("seed")
         request = VariationRequest.from_arguments(**known, seed=seed)
+        alone = VariationRequest.from_arguments(
+            seed=seed, index=None if seed is None else settings.get("index")
+        )
         self.engine = engine
         for name, value in request.settings().items():
             if name in known:
                 setattr(self, name, value)
         if seed is not None:
             self.seed, self.seed_locked = str(request.seed), True
+            self.n = max(self.n, alone.index or 1)
 
     def begin(self) -> bool:
         """Go to running; False, and nothing happens, where that is not possible."""
@@ -186,16 +193,22 @@ class PanelState(HasTraits):
         self.error = self.notice = self.enlarged = self.line = self.call = ""
         self.progress, self.doing = 0.0, "starting"
         self.cards = self.selected = ()
+        self.look = ""
         self.result, self.result_origin = None, self.origin
         self.status = Status.RUNNING
         return True
 
     def advance(self, fraction: float, text: str) -> None:
-        """Report progress."""
-        self.progress, self.doing = fraction, text
+        """Report progress; a bar that goes back would say that something was lost."""
+        self.progress, self.doing = max(self.progress, fraction), text
+
+    def show_look(self, html: str) -> None:
+        """Show an unfinished picture, until a better one or the picture comes."""
+        self.look = html
 
     def add(self, card: Card) -> None:
-        """Show one more picture."""
+        """Show one more picture, in place of its first look."""
+        self.look = ""
         self.cards = (*self.cards, card)
 
     def cancel(self) -> bool:
@@ -212,7 +225,7 @@ class PanelState(HasTraits):
         if request is not None and request.seed is not None:
             self.seed = str(request.seed)
         self.progress, self.doing = (1.0 if status is Status.DONE else self.progress), ""
-        self.error = error
+        self.error, self.look = error, ""
         warnings = list(self.result.warnings)
         if status is Status.CANCELLED:
             count = len(self.cards)

@@ -48,7 +48,10 @@ class Node:
 
 
 def _seed(run: Variations) -> str:
-    return "" if run.request is None or run.request.seed is None else f" · seed {run.request.seed}"
+    if run.request is None or run.request.seed is None:
+        return ""
+    index = "" if run.request.index is None else f" · --index {run.request.index}"
+    return f" · seed {run.request.seed}{index}"
 
 
 def grow(runs: Sequence[Variations]) -> tuple[Node, ...]:

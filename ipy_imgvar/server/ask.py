@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipy_imgvar.errors import InvalidRequestError, shown
 from ipy_imgvar.request import VariationRequest, whole_number
-from ipy_imgvar.server.faults import Refusal
+from ipy_imgvar.server.faults import Refusal, too_many_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,12 +124,7 @@ def _check_present(form: Form, values: Mapping[str, Any], route: Route) -> None:
             param="image",
         )
     if len(form.images) > 1:
-        raise Refusal(
-            400,
-            f"there are {len(form.images)} images; this server takes one for each request",
-            code="too_many_images",
-            param="image",
-        )
+        raise too_many_images(len(form.images))
     if route == "edits" and "prompt" not in values:
         raise Refusal(
             400,

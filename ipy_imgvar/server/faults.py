@@ -9,7 +9,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from ipy_imgvar import wire
 from ipy_imgvar.errors import (
     APIStatusError,
     AuthenticationError,
@@ -21,11 +20,12 @@ from ipy_imgvar.errors import (
     RateLimitError,
     RequestTimeoutError,
 )
+from ipy_imgvar.refusals import write_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Refusal", "refusal_of"]
+__all__ = ["Refusal", "refusal_of", "too_many_images"]
 
 _RETRY_AFTER_S: Final = 10
 
@@ -64,13 +64,23 @@ class Refusal(Exception):  # noqa: N818 - an answer like any other, and the call
     @property
     def body(self) -> bytes:
         """The JSON of the answer."""
-        return wire.write_error(self.message, kind=_kind(self.status), param=self.param, code=self.code)
+        return write_error(self.message, kind=_kind(self.status), param=self.param, code=self.code)
 
 
 def _kind(status: int) -> str:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "server_error"
     return "rate_limit_error" if status == HTTPStatus.TOO_MANY_REQUESTS else "invalid_request_error"
+
+
+def too_many_images(count: int) -> Refusal:
+    """Return the answer to a request that brings more than one image."""
+    return Refusal(
+        400,
+        f"there are {count} images; this server takes one for each request",
+        code="too_many_images",
+        param="image",
+    )
 
 
 def refusal_of(exc: BaseException) -> Refusal:

@@ -11,7 +11,6 @@ RFC 7578, "Returning Values from Forms: multipart/form-data".
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -19,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from ipy_imgvar.errors import InvalidImageError, shown
+from ipy_imgvar.errors import shown
 from ipy_imgvar.server.faults import Refusal
+from ipy_imgvar.server.jsonbody import read_json
 from ipy_imgvar.server.load import ClientGoneError
-from ipy_imgvar.source import decode_data_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
@@ -113,9 +112,11 @@ async def read_form(
     if kind == b"multipart/form-data":
         return await _read_multipart(options.get(b"boundary", b""), body)
     if kind == b"application/json" and json_too:
-        data = b"".join([chunk async for chunk in body])
+        data = bytearray()
+        async for chunk in body:
+            data += chunk
         # Megabytes of base64 would hold up every other connection.
-        return await asyncio.to_thread(_of_json, data)
+        return Form(*await asyncio.to_thread(read_json, data))
     allowed = "multipart/form-data" + (" or application/json" if json_too else "")
     received = shown(kind.decode("latin-1")) if kind else "missing"
     raise Refusal(415, f"the content type is {received}; allowed: {allowed}", code="unsupported_content_type")
@@ -278,35 +279,3 @@ async def _read_multipart(boundary: bytes, body: AsyncIterator[bytes]) -> Form:
     if not parts.ended:
         raise broken
     return parts.form
-
-
-def _of_json(data: bytes) -> Form:
-    try:
-        parsed = json.loads(data)
-    except (ValueError, RecursionError):
-        raise Refusal(400, "the body is no JSON; send one JSON object", code="invalid_json") from None
-    if not isinstance(parsed, dict):
-        raise Refusal(400, "the body is JSON, and no object; send one JSON object", code="invalid_json")
-    images = parsed.pop("images", None)
-    mask = parsed.pop("mask", None)
-    if images is not None and not isinstance(images, list):
-        raise Refusal(400, "images is no list; send a list of objects", code="invalid_value", param="images")
-    form = Form(values=parsed, mask=None if mask is None else _referenced(mask, "mask"))
-    form.images = [_referenced(each, f"images[{number}]") for number, each in enumerate(images or [])]
-    return form
-
-
-def _referenced(reference: Any, name: str) -> bytes:
-    """Return the image that a data: URL holds; any other address is refused, since this server opens none."""
-    url = reference.get("image_url") if isinstance(reference, dict) else None
-    if not isinstance(url, str) or url[:5].lower() != "data:" or len(reference) > 1:
-        raise Refusal(
-            400,
-            f"{name} needs an image_url that is a data: URL; this server opens no addresses and keeps no files",
-            code="invalid_image",
-            param=name,
-        )
-    try:
-        return decode_data_url(url)
-    except InvalidImageError as exc:
-        raise Refusal(400, f"{name}: {exc}", code="invalid_image", param=name) from None

@@ -53,7 +53,9 @@ def test_the_whole_job(open_notebook, tmp_path):
     notebook.wait(lambda: notebook.button("Run").is_enabled(), "the end of the run")
     alts = [each.get_attribute("alt") for each in notebook.pictures().all()]
     assert alts == [f"Variation {number} of big photo.jpg" for number in (1, 2, 3, 4)]
-    assert re.search(r"256x256 · seed \d+ · patch · distance 0\.\d\d", notebook.panel.inner_text())
+    assert re.search(
+        r"256x256 · seed \d+ · --index \d · patch · distance 0\.\d\d", notebook.panel.inner_text()
+    )
 
     notebook.field("Variable name").fill("mine")
     notebook.button("Bind all 4").click()

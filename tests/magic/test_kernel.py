@@ -12,11 +12,11 @@ THREADS = "sum(type(t).__module__ != 'zmq.utils.garbage' for t in __import__('th
 FOUR = "%imagevariation photo.png -n 4 -s 128 --seed 7 --engine patch"
 
 
-def test_one_output_has_html_png_and_text(kernel):
-    """A run is one output with an HTML gallery, a PNG contact sheet and a text table."""
+def test_one_output_has_html_jpeg_and_text(kernel):
+    """A run is one output with an HTML gallery, a JPEG contact sheet and a text table."""
     (output,) = kernel.run(FOUR).outputs
     assert output.kind == "display_data"
-    assert set(output.data) == {"text/plain", "text/html", "image/png"}
+    assert set(output.data) == {"text/plain", "text/html", "image/jpeg"}
     assert output.data["text/html"].count('alt="Variation') == 4
     assert "photo-4" in output.data["text/plain"]
 
@@ -128,3 +128,43 @@ def test_a_function_sees_its_own_variables(kernel):
     )
     kernel.run("import numpy as np")
     assert kernel.value("len(vary(np.zeros((64, 64, 3), np.uint8), 2))") == "2"
+
+
+LOOKING = """
+import time
+from ipy_imgvar import codec
+from ipy_imgvar.result import Variation
+from PIL import Image
+png = codec.encode_png(Image.open("photo.png").convert("RGB"))
+class Looking:
+    name, supports = "looking", frozenset()
+    check = lambda self, request: None
+    model = lambda self, request: "looking-1"
+    close = lambda self: None
+    def generate(self, request, job):
+        time.sleep(1)
+        for fraction, preview in ((0.0, None), (0.5, png), (0.0, None), (0.25, None), (0.75, b"no picture")):
+            job.progress(fraction, "looking", preview)
+            time.sleep(0.25)
+        for index in (1, 2):
+            yield Variation(png, source=request.image, mime_type="image/png", size=(384, 288), index=index)
+            job.progress(0.9, "looking")
+looking = Looking()
+%imagevariation photo.png --engine {looking} -n 2
+"""
+
+
+def test_a_first_look_stays_until_the_picture_comes(kernel):
+    """A preview stays beside the progress until its picture is there, and the bar never goes back."""
+    (output,) = kernel.run(LOOKING).outputs
+    updates = [each["text/html"] for each in output.earlier]
+    looks = ["A first look" in each for each in updates]
+    assert looks.count(True) >= 4
+    first = looks.index(True)
+    pictures = ["Variation 1 of" in each for each in updates]
+    came = pictures.index(True)
+    assert looks == [False] * first + [True] * (came - first) + [False] * (len(looks) - came)
+    bars = [float(part.split('"')[0]) for each in updates for part in each.split('<progress value="')[1:]]
+    assert bars[:2] == [0.0, 0.5]
+    assert bars == sorted(bars)
+    assert "A first look" not in output.data["text/html"]

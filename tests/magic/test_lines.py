@@ -93,7 +93,7 @@ BAD = {
         "both",
         "both is a variable and a file; write {both} for the variable, ./both for the file",
     ),
-    "float of 255": ("bright", "bright is a float array with values from 255 to 255; allowed: 0 to 1"),
+    "float of 255": ("bright", "bright is a float array with values from 255.0 to 255.0; allowed: 0 to 1"),
     "no image kind": (
         "number",
         "number is 5 (int), which is no image; variables that hold one: both, bright, picture",

@@ -1,10 +1,12 @@
 """What each button does, without a kernel, a widget or a thread."""
 
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from ipy_imgvar import Client, Secret, journal, variations
+from ipy_imgvar import Client, Secret, codec, journal, variations
 from ipy_imgvar.errors import EngineError, ImageVariationError, InvalidRequestError
 from ipy_imgvar.panel.actions import UPLOAD_MAX_BYTES, PanelActions
 from ipy_imgvar.panel.job import Worker
@@ -34,7 +36,9 @@ def test_pictures_come_one_by_one(make, photo):
 def test_a_caption_says_engine_seed_size_and_distance(ran):
     """A caption names engine, seed, size and distance, and the alternative text the source."""
     card = ran.state.cards[1]
-    assert card.caption.startswith(f"photo-2 · 64x64 · seed {card.picture.seed} · scripted · distance ")
+    assert card.caption.startswith(
+        f"photo-2 · 64x64 · seed {card.picture.seed} · --index 2 · scripted · distance "
+    )
     assert 'alt="Variation 2 of photo"' in card.html
 
 
@@ -250,7 +254,7 @@ def test_inserting_needs_an_output_and_adds_up(ran):
     assert len(ran.state.inserted) == 2
     bundle = ran.do.inserted_bundle()
     assert bundle["text/html"].count("<img") == 2
-    assert bundle["image/png"].startswith(b"\x89PNG")
+    assert bundle["image/jpeg"].startswith(b"\xff\xd8")
 
 
 def test_varying_again_makes_a_branch(ran):
@@ -295,6 +299,7 @@ def test_a_png_of_ours_restores_its_settings(tmp_path, photo):
     assert (state.engine, state.size, state.strength, state.fit) == ("patch", "64x96", 0.3, "pad")
     assert (state.seed, state.seed_locked) == ("5", True)
     assert state.options["flip"] is False
+    assert state.n == 4
     assert "restored" in state.notice
 
 
@@ -309,6 +314,56 @@ def test_the_code_repeats_the_run(photo):
     actions.run()
     exec(state.call.replace("\nvariations(", "\nagain = variations("), names)  # noqa: S102
     assert names["again"].bytes == state.result.bytes
+
+
+def test_the_code_repeats_the_selected_picture_alone(photo):
+    """With one picture selected, line and call make that picture alone, with the same bytes; else the whole run."""
+    state = PanelState()
+    inline = lambda: Worker(lambda work: work())  # noqa: E731
+    names = {"photo": photo}
+    actions = PanelActions(state, names, None, inline(), inline())
+    actions.pick_variable("photo")
+    state.size, state.n = "64x64", 3
+    actions.run()
+    whole = state.line
+    actions.select(2, on=True)
+    assert state.line == whole.replace("-n 3 ", "").replace(
+        f"--seed {state.seed}", f"--seed {state.seed} --index 3"
+    )
+    exec(state.call.replace("\nvariations(", "\nagain = variations("), names)  # noqa: S102
+    assert names["again"].bytes == [state.cards[2].picture.bytes]
+    actions.select(0, on=True)
+    assert state.line == whole
+    actions.select_all(on=False)
+    assert state.line == whole
+
+
+def test_a_picture_that_was_made_alone_can_be_made_again(tmp_path, photo):
+    """The code of a run by index names it, and going back to it sets as many pictures as it takes."""
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    alone = variations(tmp_path / "photo.png", engine="patch", size="64x64", seed=7, index=3)
+    state = PanelState()
+    inline = lambda: Worker(lambda work: work())  # noqa: E731
+    actions = PanelActions(state, {}, None, inline(), inline())
+    assert "seed 7 · --index 3" in state.nodes[0].label
+    actions.go_back(0)
+    assert "--seed 7 --index 3" in state.line
+    assert "seed=7, index=3" in state.call
+    assert state.n == 3
+    actions.run()
+    assert state.error == ""
+    assert state.result.bytes[2] == alone.bytes[0]
+
+
+def test_no_code_claims_an_index_without_a_seed(make, photo):
+    """For an engine that takes no seed, a selected picture's code has none and no index."""
+    panel = make("red", "green")
+    panel.engine.supports = frozenset()
+    panel.do.use(photo)
+    panel.do.run()
+    panel.do.select(1, on=True)
+    assert panel.state.line.startswith("%imagevariation")
+    assert "index" not in panel.state.line + panel.state.call
 
 
 def test_no_key_is_taken_only_names(make, monkeypatch):
@@ -344,3 +399,37 @@ def test_the_hosted_engine_can_be_chosen_before_there_is_a_key(photo):
     actions.run()
     assert state.status is Status.FAILED
     assert "no API key" in state.error
+
+
+def test_a_first_look_stays_until_the_picture_comes(make, photo):
+    """A preview is shown at most 256 px large until its picture is there, and the bar never goes back."""
+    seen = []
+    large = codec.encode_png(Image.fromarray(photo).resize((1200, 800)))
+
+    def look(job):
+        time.sleep(0.11)  # progress is shown every 0.1 s
+        job.progress(0.5, "a first look", large)
+
+    def wait(job):
+        time.sleep(0.11)
+        job.progress(0.0, "waiting")
+        seen.append((panel.state.look, panel.state.progress))
+
+    panel = make(look, wait, "red", wait)
+    panel.do.use(photo)
+    panel.do.run()
+    (before, half), (after, _) = seen
+    assert 'alt="A first look" width="256"' in before
+    assert half == 0.5
+    assert after == panel.state.look == ""
+
+
+def test_a_first_look_goes_when_the_run_fails(make, photo):
+    """No unfinished picture is left on the page after an error."""
+    panel = make(
+        lambda job: job.progress(0.5, "", codec.encode_png(Image.fromarray(photo))), EngineError("no")
+    )
+    panel.do.use(photo)
+    panel.do.run()
+    assert panel.state.look == ""
+    assert panel.state.status is Status.FAILED

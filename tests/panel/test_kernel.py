@@ -144,8 +144,8 @@ def test_a_run_by_messages(front_end):
     assert front.value("len(pictures), pictures[0].size") == "(4, (128, 128))"
     assert front.value("len(__import__('ipy_imgvar').history())") == "1"
     front.click("Insert all 4 below")
-    front.wait(lambda: any("image/png" in each for each in front.displays.values()), "the plain output")
-    (bundle,) = [each for each in front.displays.values() if "image/png" in each]
+    front.wait(lambda: any("image/jpeg" in each for each in front.displays.values()), "the plain output")
+    (bundle,) = [each for each in front.displays.values() if "image/jpeg" in each]
     assert bundle["text/html"].count("<img") == 4
     assert not [kind for kind, _ in front.outputs if kind in ("stream", "error")]
 

@@ -58,7 +58,7 @@ def test_details_name_all_that_repeats_it():
 def test_the_line_is_read_back_as_it_was_meant():
     """The magic's grammar gets every value of the line back, however the path is spelled."""
     path = '/data/it\'s {my} "cat" $1.png'
-    run = run_of(at(path), "/s/1", seed=3, n=2, prompt="two words; {x}", options={"flip": False})
+    run = run_of(at(path), "/s/1", "/s/2", seed=3, n=2, prompt="two words; {x}", options={"flip": False})
     found = parse(split(line(run).removeprefix("%imagevariation ")))
 
     def meaning(token):
@@ -77,3 +77,15 @@ def test_the_call_is_python():
     code = call(run, "photo")
     compile(code, "<call>", "exec")
     assert "variations(photo, engine='patch', n=1" in code
+
+
+def test_the_code_names_every_source():
+    """A run of several images is repeated with all of them, each once."""
+    both = Variations(
+        [*run_of(at("/a b.png"), "/s/1", "/s/2"), *run_of(at("/c.png"), "/s/3", "/s/4")],
+        engine="patch",
+        request=VariationRequest.from_arguments(n=2, seed=3),
+    )
+    assert line(both).startswith("%imagevariation '/a b.png' '/c.png' --engine 'patch' -n 2 ")
+    assert "variations(['/a b.png', '/c.png'], engine='patch', n=2" in call(both)
+    assert "--seed 3 --index 2" in line(both[1::2])

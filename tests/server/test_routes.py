@@ -154,7 +154,7 @@ def test_stream(server, http, png):
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert "prompt is not used" in answer.headers["x-imgvar-warning"]
     events = list(wire.read_events([answer.content]))
-    assert [Image.open(io.BytesIO(each.item.read())).size for each in events] == [(64, 64)] * 2
+    assert [Image.open(io.BytesIO(each.items[0].read())).size for each in events] == [(64, 64)] * 2
     assert not any(each.is_partial or each.error for each in events)
     first = json.loads(re.search(r"data: (.*)", answer.text)[1])
     assert first["type"] == "image_edit.completed"

@@ -2,7 +2,7 @@
 
 import json
 
-from ipy_imgvar import wire
+from ipy_imgvar import refusals, wire
 
 
 def test_answers_are_read_back():
@@ -19,7 +19,9 @@ def test_answers_are_read_back():
 
 def test_errors_are_read_back():
     """A refusal's fields come back."""
-    error = wire.read_error(wire.write_error('no "n"', param="n", code="invalid_value"), "application/json")
+    error = refusals.read_error(
+        refusals.write_error('no "n"', param="n", code="invalid_value"), "application/json"
+    )
     assert (error.message, error.param, error.code) == ('no "n"', "n", "invalid_value")
 
 
@@ -27,9 +29,9 @@ def test_events_are_read_back():
     """Events of both kinds come back, and an error ends them."""
     text = wire.write_event("image_edit.partial_image", wire.Item.of(b"one"), {"partial_image_index": 0})
     text += wire.write_event("image_edit.completed", wire.Item.of(b"two"), {"usage": {"total_tokens": 3}})
-    text += wire.write_error_event(wire.write_error("broke", kind="server_error"))
+    text += wire.write_error_event(refusals.write_error("broke", kind="server_error"))
     events = list(wire.read_events([text]))
-    assert [each.item.read() for each in events[:2]] == [b"one", b"two"]
+    assert [each.items[0].read() for each in events[:2]] == [b"one", b"two"]
     assert [each.is_partial for each in events[:2]] == [True, False]
     assert events[1].usage == {"total_tokens": 3}
     assert events[2].error.message == "broke"

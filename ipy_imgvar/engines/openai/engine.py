@@ -1,19 +1,18 @@
 """The `openai` engine: one request for all pictures of an image, and everything that can happen to its answer.
 
-What is posted is decided in `plan`, read in `wire`, and mapped to errors in `faults`. Here are the connection, the
-retries, and the order of things: a picture is handed over before the next one is decoded.
+What is posted is decided in `plan`; `exchange` sends it and reads the answer, `faults` maps what went wrong. Here are
+the retries and the order of things: a picture is handed over before the next one is decoded.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
 import random
 import re
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +20,15 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from ipy_imgvar import payload, wire
-from ipy_imgvar.engines.openai.faults import Mask, bare, of_connection, of_status
+from ipy_imgvar.engines.openai.exchange import (
+    Exchange,
+    chunks,
+    place_of,
+    read_or_salvage,
+    read_refusal,
+    request_id,
+)
+from ipy_imgvar.engines.openai.faults import Mask, bare, of_status
 from ipy_imgvar.engines.openai.models import farewell
 from ipy_imgvar.engines.openai.pictures import to_variation
 from ipy_imgvar.engines.openai.plan import check, choose_model, make_plan
@@ -29,15 +36,16 @@ from ipy_imgvar.engines.openai.retry import delay_s, ordered_s, should_retry
 from ipy_imgvar.errors import (
     APIStatusError,
     BadResponseError,
-    CancelledError,
     ConfigurationError,
-    ConnectionFailedError,
     EngineError,
     ImageVariationError,
     InvalidRequestError,
     RequestTimeoutError,
 )
+from ipy_imgvar.multipart import form_fields, multipart
 from ipy_imgvar.network import AGENT, is_proxied, make_client, peer_of, target_of, watched
+from ipy_imgvar.refusals import ErrorBody, one_line, read_error
+from ipy_imgvar.usage import json_safe
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -52,11 +60,9 @@ if TYPE_CHECKING:
 __all__ = ["OpenAIEngine"]
 
 _log = logging.getLogger("ipy_imgvar")
-_OK: Final = 200
 _WAIT_STEP_S: Final = 0.05
 #: 50 MB is the most that an image may have; as base64 it is a third longer.
 _MOST_FOR_ONE: Final = 70_000_000
-_MOST_OF_A_REFUSAL: Final = 1 << 20
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -108,23 +114,33 @@ class OpenAIEngine:
         destination = f"{self.connection.server} ({plan.route}, model {model or self.model(request)})"
         job.announce(f"{request.image.name} goes to {destination}")
         watch = _Watch(job, request.timeout, destination)
+        mask = Mask(self.connection, request)
         client = self._connections()
         problems: list[EngineError] = []
         index = 0
         with watched(watch.check, partial(_digest, request.image)):
-            for index, item in enumerate(self._post(request, plan, job, watch), start=1):
+            for index, item in enumerate(self._post(request, plan, job, watch, mask), start=1):
                 try:
                     picture = to_variation(
-                        item, request, plan, self.connection, index=index, client=client, peer=watch.peer
+                        item,
+                        request,
+                        plan,
+                        self.connection,
+                        index=index,
+                        client=client,
+                        mask=mask,
+                        peer=watch.peer,
                     )
                 except EngineError as exc:  # One that can't be read is no reason to lose the others.
+                    exc.args = (mask.literally(str(exc)),)
                     problems.append(exc)
                     continue
                 yield picture
         if problems:
             raise problems[0]
-        if index < request.n:
-            job.warn(f"{request.n} pictures were asked for, the server sent {index}")
+        if index != request.n:
+            were = "picture was" if request.n == 1 else "pictures were"
+            job.warn(f"{request.n} {were} asked for, the server sent {index}")
         if line := farewell(model if isinstance(model, str) else None):
             job.warn(line)
 
@@ -144,24 +160,25 @@ class OpenAIEngine:
         """Return the server's own address; None where a proxy is between us."""
         return None if is_proxied(self._connections(), response.request.url) else peer_of(response)
 
-    def _post(self, request: VariationRequest, plan: Plan, job: Job, watch: _Watch) -> Iterator[wire.Item]:
+    def _post(
+        self, request: VariationRequest, plan: Plan, job: Job, watch: _Watch, mask: Mask
+    ) -> Iterator[wire.Item]:
         """Post until there is an answer or no try is left; yield its items."""
-        mask = Mask(self.connection, request)
         message = _encoded(plan)
         attempt = 0
         while True:
             watch.restart()
             _log.debug("POST %s/images/%s: %s", self.connection.server, plan.route, _fields(plan, request))
-            with _Exchange(self._connections(), self._request(request, plan, message), mask) as response:
+            with Exchange(self._connections(), self._request(request, plan, message), mask) as response:
                 watch.peer = self._peer(response)
-                if response.status_code == _OK:
+                if response.is_success:
                     yield from self._items(response, plan, job, mask, request)
                     return
-                error = _refusal(response, mask)
+                error = read_refusal(response, mask)
             _log.debug("%s answered %d: %s", self.connection.server, response.status_code, error.message)
             again = should_retry(response.status_code, response.headers, f"{error.message} {error.code}")
             if attempt >= request.max_retry_count or not again:
-                refusal = self._error(response, error, plan)
+                refusal = self._error(response, error, plan, mask)
                 if again and isinstance(refusal, APIStatusError):
                     refusal.retry_after_s = ordered_s(response.headers)
                 raise refusal
@@ -194,7 +211,7 @@ class OpenAIEngine:
                 "Accept-Encoding": payload.ACCEPTED,
                 "User-Agent": AGENT,
                 "Content-Type": content_type,
-                "Authorization": _authorization(connection),
+                "Authorization": connection.authorization,
                 "OpenAI-Organization": connection.organization,
                 "OpenAI-Project": connection.project,
             }
@@ -220,55 +237,61 @@ class OpenAIEngine:
         if "text/event-stream" in kind:
             yield from self._streamed(response, most, job, mask)
             return
-        body = yield from _read_or_salvage(response, most, mask)
+        body = yield from read_or_salvage(response, most, mask)
         try:
             answer = wire.read_answer(body)
         except ValueError as exc:
-            said = wire.read_error(bytes(body[:20_000]), kind).message
-            problem = mask(f"{exc} ({said[:100]})" if said else str(exc))
-            raise self._unreadable(plan, problem, is_empty=not body) from bare(exc)
+            said = one_line(read_error(bytes(body[:20_000]), kind, mask).message, most=100)
+            problem = mask(f"{exc} ({said})" if said else str(exc))
+            raise self._unreadable(response, plan, problem, is_empty=not body) from bare(exc)
         if answer.usage is not None:
-            job.count(answer.usage)
+            job.count(json_safe(answer.usage, mask))
         yield from answer.items
 
-    def _unreadable(self, plan: Plan, problem: str, *, is_empty: bool) -> EngineError:
-        server = self.connection.server
+    def _unreadable(
+        self, response: httpx.Response, plan: Plan, problem: str, *, is_empty: bool
+    ) -> EngineError:
+        server, status = self.connection.server, response.status_code
         if plan.route == "variations" and is_empty:
             return of_status(
-                _OK, wire.ErrorBody(), route=plan.route, model=None, server=server, request_id=None
+                status, ErrorBody(), route=plan.route, model=None, server=server, request_id=None
             )
-        return BadResponseError(f"{server} answered 200, but {problem}; the server may have charged for it")
+        return BadResponseError(
+            f"{server} answered {status}, but {problem}; the server may have charged for it"
+        )
 
     def _streamed(self, response: httpx.Response, most: int, job: Job, mask: Mask) -> Iterator[wire.Item]:
         server = self.connection.server
         finished = 0
-        for event in wire.read_events(_chunks(response, most, mask)):
+        for event in wire.read_events(chunks(response, most, mask), mask):
             if event.error is not None:
                 raise APIStatusError(
-                    f"{server} stopped the stream: {mask(event.error.message) or 'it gave no reason'}",
+                    f"{server} stopped the stream: {event.error.message or 'it gave no reason'}",
                     status=response.status_code,
-                    code=event.error.code and mask(event.error.code),
-                    param=event.error.param and mask(event.error.param),
-                    request_id=response.headers.get("x-request-id"),
+                    code=event.error.code,
+                    param=event.error.param,
+                    request_id=request_id(response, mask),
                 )
-            if event.item is not None and event.is_partial:
-                _show(event.item, job)
-            elif event.item is not None:
-                finished += 1
-                yield event.item
+            # Before the pictures: whoever stops after the first has paid for all.
             if event.usage is not None:
-                job.count(event.usage)
+                job.count(json_safe(event.usage, mask))
+            for item in event.items:
+                if event.is_partial:
+                    _show(item, job)
+                else:
+                    finished += 1
+                    yield item
         if not finished:
             raise BadResponseError(
                 f"the stream of {server} ended without a picture; the server may have charged for it"
             )
 
-    def _error(self, response: httpx.Response, error: wire.ErrorBody, plan: Plan) -> EngineError:
+    def _error(self, response: httpx.Response, error: ErrorBody, plan: Plan, mask: Mask) -> EngineError:
         server = self.connection.server
         if response.has_redirect_location:
             return APIStatusError(
-                f"{server} answered {response.status_code}: it redirects to {_place(response)}, where the key is not "
-                "sent; give that server as --api-base",
+                f"{server} answered {response.status_code}: it redirects to {place_of(response, mask)}, where the key "
+                "is not sent; give that server as --api-base",
                 status=response.status_code,
             )
         model = plan.body.get("model")
@@ -278,7 +301,7 @@ class OpenAIEngine:
             route=plan.route,
             model=model if isinstance(model, str) else None,
             server=server,
-            request_id=response.headers.get("x-request-id"),
+            request_id=request_id(response, mask),
         )
 
 
@@ -299,53 +322,6 @@ class _Sealed(dict[str, Any]):
 
 def _can_be_sent(value: object) -> bool:
     return isinstance(value, str) and value.isascii() and value.isprintable()
-
-
-class _Exchange:
-    """A request and its answer, open as long as the block; what goes wrong leaves as one of our errors."""
-
-    def __init__(self, client: httpx.Client, outgoing: httpx.Request, mask: Mask) -> None:
-        self._client = client
-        self._outgoing = outgoing
-        self._mask = mask
-        self._response: httpx.Response | None = None
-
-    def __enter__(self) -> httpx.Response:
-        with _mapped(self._outgoing, self._mask):
-            # The client's `send` would add cookies, logins of .netrc and a line in httpx's log, and follow redirects.
-            transport = self._client._transport_for_url(self._outgoing.url)  # noqa: SLF001 - it knows the proxies
-            self._response = transport.handle_request(self._outgoing)
-        self._response.request = self._outgoing
-        return self._response
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._response is not None:
-            self._response.close()
-
-
-@contextmanager
-def _mapped(outgoing: httpx.Request, mask: Mask) -> Iterator[None]:
-    """Turn what httpx raises into our errors, and keep the frames that hold what was sent out of every traceback."""
-    try:
-        yield
-    except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        server = outgoing.url.netloc.decode("ascii")
-        raise of_connection(exc, server, mask) from bare(exc)
-    except ImageVariationError as exc:  # of the watch: cancelled, or too late
-        raise bare(exc)  # noqa: B904 - it has no other cause
-
-
-def _chunks(response: httpx.Response, most: int, mask: Mask) -> Iterator[bytes]:
-    """Yield the bytes of an answer as they come, up to a bound."""
-
-    def too_much() -> BadResponseError:
-        return BadResponseError(
-            f"{response.request.url.host} sent more than {most >> 20} MiB, too much for what was asked; "
-            "the rest was not read"
-        )
-
-    with _mapped(response.request, mask):
-        yield from payload.pieces(response, most, too_much)
 
 
 class _Watch:
@@ -401,62 +377,13 @@ def _encoded(plan: Plan) -> _Message:
         if plan.as_json:
             body = {name: value for name, value in plan.body.items() if value is not None}
             return _Message("application/json", json.dumps(body, allow_nan=False).encode())
-        return _Message(*wire.multipart(wire.form_fields(plan.body), plan.files))
+        return _Message(*multipart(form_fields(plan.body), plan.files))
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidRequestError(
             f"extra_body holds what JSON has no form for ({type(exc).__name__}); allowed: texts, numbers, true, "
             "false, null, lists and dictionaries",
             field="extra_body",
         ) from exc
-
-
-def _authorization(connection: Connection) -> str | None:
-    if connection.api_key is not None:
-        return f"Bearer {connection.api_key.reveal()}"
-    if connection.login is not None:
-        token = base64.b64encode(":".join(connection.login).encode()).decode("ascii")
-        return f"Basic {token}"
-    return None
-
-
-def _read_or_salvage(
-    response: httpx.Response, most: int, mask: Mask
-) -> Generator[wire.Item, None, bytearray]:
-    """Read all of an answer; of one that breaks off, yield the pictures that are whole, then raise."""
-    body = bytearray()
-    try:
-        for chunk in _chunks(response, most, mask):
-            body += chunk
-    except CancelledError:
-        raise
-    except ImageVariationError:
-        yield from wire.salvage(body)
-        raise
-    return body
-
-
-def _refusal(response: httpx.Response, mask: Mask) -> wire.ErrorBody:
-    """Read what a refusal says, with anything like a key masked."""
-    body = bytearray()
-    with suppress(ConnectionFailedError, BadResponseError):  # What came of it is better than nothing.
-        for chunk in _chunks(response, _MOST_OF_A_REFUSAL, mask):
-            body += chunk
-    error = wire.read_error(bytes(body), response.headers.get("content-type", ""))
-    return wire.ErrorBody(
-        mask(error.message),
-        error.code and mask(error.code),
-        error.param and mask(error.param),
-        {name: error.details[name] for name in ("shutdown_date",) if name in error.details},
-    )
-
-
-def _place(response: httpx.Response) -> str:
-    """Return where a redirect leads, without what may be private in it."""
-    try:
-        url = response.request.url.join(response.headers["location"])
-    except (httpx.InvalidURL, ValueError):
-        return "another address"
-    return str(url.copy_with(query=None, fragment=None, userinfo=b""))
 
 
 def _show(item: wire.Item, job: Job) -> None:

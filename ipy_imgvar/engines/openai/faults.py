@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import httpx
 
 from ipy_imgvar.engines.openai.models import farewell
+from ipy_imgvar.engines.openai.retry import is_quota
 from ipy_imgvar.errors import (
     APIStatusError,
     AuthenticationError,
@@ -19,19 +21,20 @@ from ipy_imgvar.errors import (
     RequestTimeoutError,
     ServerError,
 )
+from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ipy_imgvar.engines.openai.plan import Route
+    from ipy_imgvar.refusals import ErrorBody
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.settings import Connection
-    from ipy_imgvar.wire import ErrorBody
 
 __all__ = ["Mask", "bare", "of_connection", "of_status"]
 
-#: A 200 comes here only when its body was empty.
-_NO_ROUTE: Final = (200, 404, 405)
+#: A success comes here only when its body was empty.
+_NO_ROUTE: Final = (*range(200, 300), 404, 405)
 _HINTS: Final = {
     400: "check the option that it names",
     401: "check the key: OPENAI_API_KEY, or --api-key",
@@ -46,6 +49,8 @@ _KEY_LIKE: Final = re.compile(r"\b(sk-[A-Za-z]*-?)[A-Za-z0-9_-]{6,}")
 _ORGANIZATION: Final = re.compile(r"\borg-[A-Za-z0-9]{6,}")
 #: A shorter text is a word such as "high", and hiding it would spoil the message.
 _SHORTEST_SECRET: Final = 8
+#: An address may well repeat what is shorter, such as a size or a version.
+_KEY_LENGTH: Final = 20
 _E = TypeVar("_E", bound=BaseException)
 _NEVER_SENT: Final = (
     httpx.ConnectError,
@@ -66,20 +71,32 @@ class Mask:
     """
 
     def __init__(self, connection: Connection, request: VariationRequest) -> None:
-        self._secrets = [
-            connection.api_key.reveal() if connection.api_key else None,
+        texts = (
             connection.organization,
             connection.project,
             *(connection.login or ()),
+            *_texts(connection.authorization),
             *_texts((request.extra_headers, request.extra_query, request.extra_body)),
-        ]
+        )
+        kept = {text for text in texts if text and len(text) >= _SHORTEST_SECRET}
+        #: The longest first: one may be a part of another.
+        self._secrets = sorted(kept, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """Return a text without any of it, and without anything that looks like a key."""
+        """Return a text without any of it, and without anything that looks like a key; see also `plain`."""
+        return plain(_ORGANIZATION.sub(_STARS, _KEY_LIKE.sub(rf"\1{_STARS}", self.literally(text))))
+
+    def literally(self, text: str) -> str:
+        """Return a text without what was sent, as it is or percent-encoded; what only looks like a key stays."""
         for secret in self._secrets:
-            if secret and len(secret) >= _SHORTEST_SECRET:
-                text = text.replace(secret, _STARS)
-        return _ORGANIZATION.sub(_STARS, _KEY_LIKE.sub(rf"\1{_STARS}", text))
+            for form in {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)}:
+                text = text.replace(form, _STARS)
+        return text
+
+    def address(self, url: str) -> str | None:
+        """Return the address of a picture, or None where a key or another long text that was sent stands in it."""
+        decoded = url + unquote(url) + unquote_plus(url)
+        return None if any(len(each) >= _KEY_LENGTH and each in decoded for each in self._secrets) else url
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -128,6 +145,8 @@ def of_status(
         hint = "it does not serve variations; say --route edits, or --engine patch for the offline engine"
     elif known:
         hint = known
+    elif status == 429 and is_quota(f"{error.message} {error.code}"):  # noqa: PLR2004
+        hint = "its quota is used up; see the plan and the payments of the account"
     else:
         hint = _HINTS.get(status, "try again later; --max-retry-count does so" if status >= 500 else "")  # noqa: PLR2004
     reference = f" (request {request_id})" if request_id else ""

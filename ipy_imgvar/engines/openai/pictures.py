@@ -11,10 +11,12 @@ from ipy_imgvar import fetch
 from ipy_imgvar.addresses import is_private, is_private_host
 from ipy_imgvar.engines.openai.faults import bare
 from ipy_imgvar.errors import BadResponseError, CancelledError, ConnectionFailedError, ImageVariationError
+from ipy_imgvar.plain import plain
 from ipy_imgvar.result import Variation
 from ipy_imgvar.source import decode_data_url
 
 if TYPE_CHECKING:
+    from ipy_imgvar.engines.openai.faults import Mask
     from ipy_imgvar.engines.openai.plan import Plan
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.settings import Connection
@@ -31,6 +33,7 @@ def to_variation(
     *,
     index: int,
     client: httpx.Client,
+    mask: Mask,
     peer: str | None = None,
 ) -> Variation:
     """Return the picture of an item; `client` fetches it, without the key, where it is an address.
@@ -47,7 +50,7 @@ def to_variation(
     name = f"picture {index} of {connection.server}"
     url = None
     if item.url:
-        data, url = _fetched(item.url, connection, name, client, peer)
+        data, url = _fetched(item.url, connection, name, client, mask=mask, peer=peer)
     else:
         try:
             data = item.read()
@@ -72,12 +75,12 @@ def to_variation(
             "source_sha256": request.image.sha256,
             "index": index,
         },
-        remote_url=url,
+        remote_url=url and mask.address(url),
     )
 
 
 def _fetched(
-    url: str, connection: Connection, name: str, client: httpx.Client, peer: str | None
+    url: str, connection: Connection, name: str, client: httpx.Client, *, mask: Mask, peer: str | None
 ) -> tuple[bytes, str | None]:
     """Return the bytes behind an address that a server gave, and the address if others can use it."""
     if url[:5].lower() == "data:":
@@ -105,7 +108,8 @@ def _fetched(
         raise
     except ImageVariationError as exc:
         kind = type(exc) if isinstance(exc, ConnectionFailedError) else BadResponseError
-        raise kind(f"{exc}; its address, good for about an hour: {place}") from bare(exc)
+        shown = plain(mask.address(place) or "not shown, since a key is in it")
+        raise kind(f"{exc}; its address, good for about an hour: {shown}") from bare(exc)
 
 
 def address_of(url: str, connection: Connection, peer: str | None = None) -> str:

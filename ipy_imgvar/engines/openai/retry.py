@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["delay_s", "ordered_s", "should_retry"]
+__all__ = ["delay_s", "is_quota", "ordered_s", "should_retry"]
 
 _TOO_MANY: Final = 429
 _SERVER_ERRORS: Final = range(500, 600)
@@ -38,8 +38,13 @@ def should_retry(status: int, headers: Mapping[str, str], message: str) -> bool:
     if word in ("true", "false"):
         return word == "true"
     if status == _TOO_MANY:
-        return "quota" not in message.lower()
+        return not is_quota(message)
     return status in _SERVER_ERRORS
+
+
+def is_quota(message: str) -> bool:
+    """Return whether a 429 means that the account has nothing left (`insufficient_quota`), so that no try is of use."""
+    return "quota" in message.lower()
 
 
 def delay_s(headers: Mapping[str, str], attempt: int, jitter: float, now: datetime | None = None) -> float:

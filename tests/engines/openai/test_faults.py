@@ -335,6 +335,33 @@ def test_retries(api, client, photo, reply, posts):
     assert len({base64.b64encode(each.body) for each in api.posts}) == 1
 
 
+@pytest.mark.parametrize(
+    ("message", "code"), [("You exceeded your current quota", None), ("x", "insufficient_quota")]
+)
+def test_a_quota_that_is_used_up(api, client, photo, message, code):
+    """A 429 of a quota names the account, and no retry, which would be refused again."""
+    api.script(refusal(429, message, code))
+    with pytest.raises(RateLimitError, match="plan and the payments") as caught:
+        client.variations(photo, prompt="x")
+    assert "retry" not in one_line(caught.value)
+
+
+def test_progress_stays_where_it_was(api, client, photo):
+    """While the server is waited for, before and after a first look, the share that is done never goes back."""
+    first, done = (
+        events(("image_edit.partial_image", {"b64_json": b64(png("gray"))}))[0],
+        f"data: {json.dumps({'type': 'image_edit.completed', 'b64_json': b64(PICTURES[0])})}\n\n".encode(),
+    )
+    api.script([first, 1.3, done, CLOSE])
+    heard = []
+    client.variations(
+        photo, prompt="x", options={"stream": "true"}, on_progress=lambda *report: heard.append(report)
+    )
+    fractions = [fraction for fraction, _ in heard]
+    assert fractions == sorted(fractions)
+    assert any("waiting" in text and fraction == 0.5 for fraction, text in heard)
+
+
 def test_no_retry_unless_asked_for(api, client, photo):
     """By default nothing is asked twice."""
     api.script(refusal(429, "slow down", retry_after_ms="1"))
@@ -406,6 +433,24 @@ SURVIVED = {
         2,
     ),
     "relative URLs": ([response(200, {"data": [{"url": f"/pictures/{i}.png"} for i in range(2)]})], 2),
+    "201": ([response(201, TWO)], 2),
+    "202, a stream": (
+        [
+            events(*[("image_edit.completed", {"b64_json": b64(each)}) for each in PICTURES[:2]])[0].replace(
+                b" 200 ", b" 202 "
+            ),
+            CLOSE,
+        ],
+        2,
+    ),
+    "empty base64 beside URLs": (
+        [response(200, {"data": [{"b64_json": "", "url": f"/pictures/{i}.png"} for i in range(2)]})],
+        2,
+    ),
+    "an event with a list": (
+        events(("image_edit.completed", {"data": [{"b64_json": b64(each)} for each in PICTURES[:2]]})),
+        2,
+    ),
     "events that were not asked for": (
         events(*[("image_edit.completed", {"b64_json": b64(each)}) for each in PICTURES[:2]]),
         2,
@@ -422,7 +467,26 @@ def test_odd_answers(api, client, photo, name):
     assert made.bytes == PICTURES[:count]
     assert made.status == "done"
     assert len(api.posts) == 1
-    assert any("were asked for" in line for line in made.warnings) == (count < 2)
+    assert any("were asked for" in line for line in made.warnings) == (count != 2)
+
+
+@pytest.mark.parametrize(("n", "sent"), [(1, 5), (5, 1)])
+def test_a_wrong_number_is_said(api, client, photo, n, sent):
+    """More or fewer pictures than were asked for are kept, and a warning gives both numbers."""
+    api.script([response(200, answer_of(*PICTURES[:sent]))])
+    made = client.variations(photo, n=n, prompt="x")
+    assert len(made) == sent
+    said = "1 picture was" if n == 1 else f"{n} pictures were"
+    assert made.warnings == [f"{said} asked for, the server sent {sent}"]
+
+
+def test_a_success_without_pictures(api, client, photo):
+    """A 202 that only promises pictures, and a 204, are named as what they are."""
+    for status, body in ((202, {"id": "job_1", "status": "queued"}), (204, b"")):
+        api.script([response(status, body)])
+        with pytest.raises(BadResponseError, match=f"answered {status}, but it"):
+            client.variations(photo, prompt="x", max_retry_count=2)
+    assert len(api.posts) == 2
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "GIF"])

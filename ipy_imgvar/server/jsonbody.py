@@ -1,0 +1,134 @@
+"""An edit's JSON: its pictures are cut out before it is parsed, and what is left is bounded.
+
+`json.loads` makes up to 30 bytes of each byte and lets no other thread run meanwhile, so it gets little.
+
+References
+----------
+RFC 8259, "The JavaScript Object Notation (JSON) Data Interchange Format".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar.dataurl import PIECE_BYTES, decode_pieces
+from ipy_imgvar.errors import InvalidImageError
+from ipy_imgvar.server.faults import Refusal, too_many_images
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["read_json"]
+
+#: Beside the pictures; a prompt has up to 32,000 characters, which take up to 12 bytes each.
+_MOST_BYTES: Final = 1_000_000
+_KEY: Final = b'"image_url"'
+#: A shorter address stays where it is.
+_LONG_BYTES: Final = 1024
+#: Of a JSON text: whole characters and escapes. No URL has others than ASCII's.
+_WHOLE: Final = re.compile(rb'(?:[ !#-\[\]-~]++|\\u[0-9a-fA-F]{4}|\\["\\/bfnrt])*+')
+
+
+def read_json(body: bytes | bytearray) -> tuple[dict[str, Any], list[bytes], bytes | None]:
+    """Return an edit's scalar fields, its images and its mask; it takes a while: call it on a thread.
+
+    Raises
+    ------
+    Refusal
+        If it is no JSON object, has too much beside its pictures, or a picture that is no data: URL.
+    """
+    mark = secrets.token_hex(8)  # A text that looks like a mark can't be sent.
+    texts, rest = _cut_out(body, mark)
+    try:
+        parsed = json.loads(rest)
+    except (ValueError, RecursionError):
+        raise Refusal(400, "the body is no JSON; send one JSON object", code="invalid_json") from None
+    if not isinstance(parsed, dict):
+        raise Refusal(400, "the body is JSON, and no object; send one JSON object", code="invalid_json")
+    images, mask = parsed.pop("images", None), parsed.pop("mask", None)
+    if images is not None and not isinstance(images, list):
+        raise Refusal(400, "images is no list; send a list of objects", code="invalid_value", param="images")
+    if images and len(images) > 1:  # Before they are decoded.
+        raise too_many_images(len(images))
+
+    def picture(reference: Any, name: str) -> bytes:
+        return _decoded(_url_of(reference, mark, texts), name)
+
+    decoded = [picture(each, "images[0]") for each in images or []]
+    return parsed, decoded, None if mask is None else picture(mask, "mask")
+
+
+def _cut_out(body: bytes | bytearray, mark: str) -> tuple[list[memoryview], bytes]:
+    """Return the long addresses of pictures, and the JSON with a mark and its number in the place of each."""
+    view = memoryview(body)
+    pieces: list[bytes | memoryview] = []
+    texts: list[memoryview] = []
+    position = size = 0
+    while (key := body.find(_KEY, position)) >= 0:
+        after = key + len(_KEY)
+        opening = body.find(b'"', after)
+        closing = body.find(b'"', opening + 1) if opening >= 0 else -1
+        size += max(opening, after) - position
+        if size > _MOST_BYTES:
+            break
+        # An escaped quote has no place in an address; the key in another text has one before it.
+        is_whole = closing >= 0 and body[closing - 1] != ord("\\") and body[key - 1] != ord("\\")
+        is_long = closing - opening > _LONG_BYTES
+        if not (is_whole and is_long and body[after:opening].strip(b" \t\r\n") == b":"):
+            pieces.append(view[position:after])
+            position = after
+            continue
+        pieces += [view[position : opening + 1], f"{mark}{len(texts)}".encode()]
+        texts.append(view[opening + 1 : closing])
+        position = closing
+    size += len(body) - position
+    if size > _MOST_BYTES:
+        raise Refusal(
+            413,
+            f"the JSON has more than {_MOST_BYTES / 1e6:g} MB beside the data: URLs of its pictures; leave it out",
+            code="request_too_large",
+        )
+    return texts, b"".join([*pieces, view[position:]])
+
+
+def _url_of(reference: Any, mark: str, texts: list[memoryview]) -> Iterator[bytes]:
+    """Return an address in pieces; nothing for what is no reference."""
+    url = reference.get("image_url") if isinstance(reference, dict) and len(reference) == 1 else None
+    if not isinstance(url, str):
+        return iter(())
+    if url.startswith(mark):
+        return _unescaped(texts[int(url.removeprefix(mark))])
+    return (url[start : start + PIECE_BYTES].encode() for start in range(0, len(url), PIECE_BYTES))
+
+
+def _unescaped(text: memoryview) -> Iterator[bytes]:
+    at = 0
+    while at < len(text):
+        match = _WHOLE.match(text, at, at + PIECE_BYTES)
+        piece = bytes(match[0]) if match else b""
+        if not piece:
+            raise ValueError("it has characters that are not ASCII")
+        yield json.loads(b'"' + piece + b'"').encode() if b"\\" in piece else piece
+        at += len(piece)
+
+
+def _decoded(url: Iterator[bytes], name: str) -> bytes:
+    """Return the image that a data: URL holds; any other address is refused, since this server opens none."""
+    try:
+        start = next(url, b"")
+        if start[:5].lower() == b"data:":
+            return decode_pieces(chain([start], url))
+    except InvalidImageError as exc:
+        raise Refusal(400, f"{name}: {exc}", code="invalid_image", param=name) from None
+    except ValueError:
+        pass
+    raise Refusal(
+        400,
+        f"{name} needs an image_url that is a data: URL; this server opens no addresses and keeps no files",
+        code="invalid_image",
+        param=name,
+    )

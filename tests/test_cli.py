@@ -88,6 +88,15 @@ def test_runs_at_once_never_take_the_same_name(here, api, monkeypatch, processes
     assert sorted(path.name for path in here.glob(".*")) == []
 
 
+def test_a_name_that_is_too_long_for_a_number_is_cut(here, capfd):
+    """The pictures of a file whose name leaves no room for a number are saved under the first part of it."""
+    (here / "photo.png").rename(here / ("x" * 250 + ".png"))
+    words = ["create", "x" * 250 + ".png", "-s", "64"]
+    assert cli.main(words) == 0
+    assert cli.main([*words, "--out-file", "new/{stem}-{i}.jpg"]) == 0
+    assert capfd.readouterr().out.split() == ["x" * 120 + "-1.png", "new/" + "x" * 120 + "-1.jpg"]
+
+
 def test_out_file_decides_names_and_format(here):
     """--out-file makes parents, numbers the files and converts by extension."""
     assert cli.main(["create", "photo.png", "-n", "2", "-s", "64", "--out-file", "new/{stem}-{i}.webp"]) == 0

@@ -23,6 +23,7 @@ CORE = {
     "forms",
     "gallery",
     "holders",
+    "kinds",
     "httplog",
     "likeness",
     "locks",

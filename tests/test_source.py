@@ -20,9 +20,10 @@ from PIL import Image
 
 from ipy_imgvar import fetch
 from ipy_imgvar.errors import ConnectionFailedError, InvalidImageError, RequestTimeoutError
+from ipy_imgvar.kinds import looks_like_image
 from ipy_imgvar.plain import plain
 from ipy_imgvar.result import Variations
-from ipy_imgvar.source import Source, load_sources, looks_like_image, missing_file
+from ipy_imgvar.source import Source, load_sources, missing_file
 
 
 def only(value, **options):

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
+from ipy_imgvar.kinds import inherits, members
 from ipy_imgvar.outfile import file_stem
-from ipy_imgvar.result import Variation, Variations
+from ipy_imgvar.result import Variation
 from ipy_imgvar.source import Source, load_sources, missing_file
 
 if TYPE_CHECKING:
@@ -140,7 +141,9 @@ class Items:
         self._labelled = _is_pandas(images)
         if self._labelled:
             self._images: Any = _column(images)
-        elif isinstance(images, (list, tuple, Variations)) or _is_iterable(images):
+        elif (several := members(images)) is not None:
+            self._images = several
+        elif _is_iterable(images):
             self._images = images
         else:
             self._images = [images]
@@ -178,10 +181,8 @@ class Items:
     def _expanded(self, image: Any) -> Iterator[tuple[Any, bool]]:
         if isinstance(image, Source) and image.path is not None:
             yield str(image.path), True
-        elif isinstance(image, (list, tuple, Variations)):
-            yield from chain.from_iterable(map(self._expanded, image))
-        elif _is_pandas(image):
-            yield from chain.from_iterable(map(self._expanded, _column(image)))
+        elif (several := members(_column(image) if _is_pandas(image) else image)) is not None:
+            yield from chain.from_iterable(map(self._expanded, several))
         elif isinstance(image, (str, os.PathLike)) and not isinstance(image, Variation):
             text = os.fsdecode(image)
             if _URL.match(text):
@@ -233,7 +234,7 @@ def _scan(folder: str, wanted: Callable[[str], bool]) -> Iterator[str]:
 
 
 def _is_pandas(value: Any) -> bool:
-    return type(value).__module__.split(".")[0] == "pandas" and getattr(value, "ndim", 0) in (1, 2)
+    return inherits(value, "pandas.DataFrame", "pandas.Series", "pandas.Index")
 
 
 def _column(value: Any) -> Any:
@@ -254,4 +255,4 @@ def _is_iterable(value: Any) -> bool:
     one = (str, bytes, bytearray, memoryview, os.PathLike, Source, Variation)
     if isinstance(value, one) or any(hasattr(value, name) for name in ("read", "__array__", "savefig")):
         return False
-    return isinstance(value, Iterable) and not type(value).__module__.startswith("PIL.")
+    return isinstance(value, Iterable) and not inherits(value, "PIL.Image", "PIL.Iterator")

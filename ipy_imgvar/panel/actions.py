@@ -22,6 +22,7 @@ from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidImageE
 from ipy_imgvar.forms import converted, form_of
 from ipy_imgvar.gallery import caption, contact_sheet, html, image_html, picture_html, preview_html, text
 from ipy_imgvar.journal import history, keep_source, last, made_here
+from ipy_imgvar.kinds import looks_like_image
 from ipy_imgvar.likeness import THUMBNAIL_PX, distance, sample
 from ipy_imgvar.panel import engines, recipe
 from ipy_imgvar.panel.job import Job, Worker
@@ -30,7 +31,7 @@ from ipy_imgvar.panel.tree import grow
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import STRENGTHS, VariationRequest
 from ipy_imgvar.result import Variation, Variations
-from ipy_imgvar.source import Source, load_sources, looks_like_image
+from ipy_imgvar.source import Source, load_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

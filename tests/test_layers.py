@@ -23,6 +23,7 @@ CORE = {
     "forms",
     "gallery",
     "holders",
+    "kinds",
     "httplog",
     "likeness",
     "locks",
@@ -46,7 +47,7 @@ CORE = {
     "usage",
     "wire",
 }
-APPLICATION = {"bulk", "client", "journal", "options", "run"}
+APPLICATION = {"bulk", "client", "journal", "options", "run", "streams"}
 INTERFACES = {"cli", "magic", "panel", "server"}
 RINGS = {
     **dict.fromkeys(CORE, 0),

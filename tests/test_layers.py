@@ -24,6 +24,7 @@ CORE = {
     "forms",
     "gallery",
     "holders",
+    "kinds",
     "httplog",
     "likeness",
     "locks",
@@ -47,7 +48,7 @@ CORE = {
     "usage",
     "wire",
 }
-APPLICATION = {"bulk", "client", "journal", "options", "run"}
+APPLICATION = {"bulk", "client", "journal", "options", "run", "streams"}
 INTERFACES = {"cli", "magic", "panel", "server"}
 RINGS = {
     **dict.fromkeys(CORE, 0),

@@ -182,6 +182,40 @@ def test_any_bytes(body, kind):
     assert "\n" not in refusals.read_error(body, kind).message
 
 
+@pytest.mark.parametrize("number", ["0", "7", "9" * 5000])
+def test_a_text_that_looks_like_a_cut_is_no_picture(number):
+    """A text that reads as the mark of a cut-out picture, below a key that is escaped, is no picture and no crash."""
+    body = b'{"data": [{"b64\\u005fjson": "cut:%s"}]}' % number.encode()
+    assert wire.read_answer(body).items[0].encoded is None
+
+
+def test_escaped_quotes_take_time_in_proportion():
+    """A text of many escaped quotes is looked at once, not once for each of them."""
+
+    class Counted(bytearray):
+        looked_at = 0
+
+        def __getitem__(self, place):
+            found = super().__getitem__(place)
+            Counted.looked_at += len(found) if isinstance(place, slice) else 1
+            return found
+
+    body = Counted(b'{"data": [{"b64_json": "' + b'\\"' * 5000 + b'"}]}')
+    assert wire.read_answer(body).items[0].encoded == b'"' * 5000
+    assert Counted.looked_at < 10 * len(body)
+
+
+@pytest.mark.parametrize("entry", [b'{"b64_json":""},', b"{},", b"[],", b'"b64_json",'])
+def test_an_answer_of_too_many_parts_is_not_read(entry):
+    """An answer that would become many times its size is refused before it is read, and in a stream it is a fault."""
+    body = b'{"type": "image.completed", "data": [' + entry * 150_000 + b"1]}"
+    with pytest.raises(ValueError, match="more than 100,000 fields"):
+        wire.read_answer(body)
+    assert len(wire.salvage(body)) <= 100_000
+    (event,) = wire.read_events([b"data: ", body, b"\n\n"])
+    assert event.error is not None
+
+
 def test_salvage_gives_whole_pictures_only():
     """Of an answer that broke off, each picture whose text is complete is given, and no other."""
     pictures = [bytes([number]) * 50 for number in range(3)]

@@ -131,8 +131,10 @@ def keep_source(source: Source) -> Source:
     if source.path is not None or place is None:
         return source
     data = source.read()
+    suffix = Path(source.name).suffix[:8]
+    name = source.stem + (suffix if suffix[1:].isalnum() else "")
     with contextlib.suppress(OSError):
-        return Source(source.name, path=place.keep(source.stem + Path(source.name).suffix[:8], data))
+        return Source(source.name, path=place.keep(name, data))
     return source
 
 

@@ -88,6 +88,15 @@ def test_runs_at_once_never_take_the_same_name(here, api, monkeypatch, processes
     assert sorted(path.name for path in here.glob(".*")) == []
 
 
+def test_a_name_that_is_too_long_for_a_number_is_cut(here, capfd):
+    """The pictures of a file whose name leaves no room for a number are saved under the first part of it."""
+    (here / "photo.png").rename(here / ("x" * 250 + ".png"))
+    words = ["create", "x" * 250 + ".png", "-s", "64"]
+    assert cli.main(words) == 0
+    assert cli.main([*words, "--out-file", "new/{stem}-{i}.jpg"]) == 0
+    assert capfd.readouterr().out.split() == ["x" * 120 + "-1.png", "new/" + "x" * 120 + "-1.jpg"]
+
+
 def test_out_file_decides_names_and_format(here):
     """--out-file makes parents, numbers the files and converts by extension."""
     assert cli.main(["create", "photo.png", "-n", "2", "-s", "64", "--out-file", "new/{stem}-{i}.webp"]) == 0
@@ -146,6 +155,28 @@ def test_a_wrong_line_ends_with_2_and_one_line(here, capfd, words, message):
     assert printed.err.count("\n") == 1
     assert printed.out == ""
     assert sorted(path.name for path in here.iterdir()) == ["photo.png"]
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("create", ["--out-file", "photo.png/x.png"]),
+        ("create", ["--out-file", "photo.png/{stem}.png"]),
+        ("create", ["--out-file", "{stem}" + "x" * 260 + ".png"]),
+        ("bulk", ["--out-dir", "photo.png/out"]),
+        ("bulk", ["--out-dir", "photo.png/out", "--dry-run"]),
+        ("bulk", ["--out-dir", ""]),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_a_place_that_can_not_be_written_is_refused_before_anything_is_asked(
+    api, capfd, monkeypatch, command, option
+):
+    """Pictures that could not be saved are not made: nothing is asked of a server, and the line is wrong."""
+    monkeypatch.setenv("OPENAI_API_BASE", api.base)
+    assert cli.main([command, "photo.png", *option]) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+    assert api.requests == []
 
 
 def test_an_image_that_fails_ends_with_1_and_the_others_are_saved(here, capfd):

@@ -17,12 +17,14 @@ CORE = {
     "arrays",
     "codec",
     "dataurl",
+    "decoding",
     "errors",
     "fetch",
     "formats",
     "forms",
     "gallery",
     "holders",
+    "kinds",
     "httplog",
     "likeness",
     "locks",
@@ -46,7 +48,7 @@ CORE = {
     "usage",
     "wire",
 }
-APPLICATION = {"bulk", "client", "journal", "options", "run"}
+APPLICATION = {"bulk", "client", "journal", "options", "run", "streams"}
 INTERFACES = {"cli", "magic", "panel", "server"}
 RINGS = {
     **dict.fromkeys(CORE, 0),
@@ -60,7 +62,7 @@ RINGS = {
 #: Inside a function only: who opens what of its own ring.
 EXCEPTIONS = {("magic", "panel"), ("cli", "server")}
 #: Which modules may import a distribution that costs time or is a risk.
-ONLY_IN = {"PIL": ("codec", "modes"), "httpx": ("fetch", "network", "payload", "engines.openai")}
+ONLY_IN = {"PIL": ("codec", "decoding", "modes"), "httpx": ("fetch", "network", "payload", "engines.openai")}
 
 
 def modules():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keyword
 import os
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipy_imgvar.errors import InvalidRequestError, shown
@@ -16,6 +15,7 @@ from ipy_imgvar.request import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from ipy_imgvar.source import Source
 
@@ -85,18 +85,9 @@ class Call:
         """
         if self.out_file is None:
             return []
-        from ipy_imgvar.codec import EXTENSIONS
-        from ipy_imgvar.outfile import expand_pattern
+        from ipy_imgvar.outfile import checked_files
 
-        if not isinstance(self.out_file, (str, Path)):
-            raise InvalidRequestError(
-                f"out-file is {shown(self.out_file)}; allowed: a path", field="out_file"
-            )
-        stems = [source.stem for source in self.images for _ in range(n)]
-        targets = expand_pattern(self.out_file, stems, tuple(EXTENSIONS))
-        for target in targets:
-            _check_writable(target)
-        return targets
+        return checked_files(self.out_file, [source.stem for source in self.images for _ in range(n)])
 
 
 def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, Any]) -> Call:
@@ -157,25 +148,6 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
     if not images:
         raise InvalidRequestError(f"no image was given; usage: {usage('%imagevariation')}", field="image")
     return _checked(values, given, images, display)
-
-
-def _check_writable(target: Path) -> None:
-    """Raise `InvalidRequestError` if a file can't be written here; a folder that does not exist is made later."""
-    wrong = ""
-    try:
-        folder = next((each for each in target.parents if each.exists()), Path())
-        if target.is_dir():
-            wrong = "it is a folder"
-        elif not folder.is_dir():
-            wrong = f"{folder} is a file, not a folder"
-        elif not os.access(folder, os.W_OK | os.X_OK):
-            wrong = f"no permission for the folder {folder}"
-    except (OSError, ValueError) as exc:  # Too long for the file system, a null byte.
-        wrong = getattr(exc, "strerror", None) or str(exc)
-    if wrong:
-        raise InvalidRequestError(
-            f"{shown(str(target))} can't be written ({wrong}); choose another path", field="out_file"
-        )
 
 
 def _values(found: Mapping[str, list[Token]], names: Names) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.journal import history, last
+from ipy_imgvar.kinds import looks_like_image
 from ipy_imgvar.options import Expression, Option, Token, spelling
 from ipy_imgvar.outfile import FIELDS
 from ipy_imgvar.settings import Secret
@@ -23,7 +24,6 @@ from ipy_imgvar.source import (
     IMAGE_SUFFIXES,
     Source,
     load_sources,
-    looks_like_image,
     missing_file,
 )
 

@@ -18,6 +18,7 @@ from ipy_imgvar.engines import default_engine, engine_names
 from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidImageError, InvalidRequestError
 from ipy_imgvar.gallery import preview_html
 from ipy_imgvar.journal import history, keep_source, last, made_here
+from ipy_imgvar.kinds import looks_like_image
 from ipy_imgvar.likeness import THUMBNAIL_PX, sample
 from ipy_imgvar.panel import engines
 from ipy_imgvar.panel.cards import card_of, sent_html
@@ -27,7 +28,7 @@ from ipy_imgvar.panel.state import Card, PanelState, Status
 from ipy_imgvar.panel.tree import grow
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import STRENGTHS, VariationRequest
-from ipy_imgvar.source import Source, load_sources, looks_like_image
+from ipy_imgvar.source import Source, load_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

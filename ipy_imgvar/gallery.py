@@ -10,6 +10,7 @@ import base64
 import contextlib
 import html as markup
 import math
+import re
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar import codec
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "caption",
+    "caption_html",
     "contact_sheet",
     "history_html",
     "history_text",
@@ -33,6 +35,7 @@ __all__ = [
     "picture_html",
     "prepare",
     "preview_html",
+    "rows_of_like_length",
     "text",
 ]
 
@@ -75,8 +78,10 @@ def html(
         figure, width = _figure(each, side_px)
         figures.append(figure)
         widths.append(width)
-    template = f"grid-template-columns:repeat({columns},minmax(0,max-content))"
-    layout = template if columns else _rows_of_like_length(count, max(widths))
+    layout = f"grid-template-columns:repeat({columns},minmax(0,max-content))"
+    if not columns:
+        template, across = rows_of_like_length(count, max(widths))
+        layout = f"grid-template-columns:{template};max-width:{across}"
     lines = "".join(
         f'<div style="font-size:85%;margin-top:4px">{markup.escape(line)}</div>'
         for line in [*run_lines(pictures), *map(plain, notes)]
@@ -84,8 +89,8 @@ def html(
     return f'<div style="display:grid;{layout};gap:{_GAP_PX}px">{"".join(figures)}</div>{lines}'
 
 
-def _rows_of_like_length(count: int, tile_px: int) -> str:
-    """Return the style of a grid whose number of columns, and so its own width, follow the width of the page.
+def rows_of_like_length(count: int, tile_px: int) -> tuple[str, str]:
+    """Return the columns and the largest width of a grid that fits its number of columns to the width of the page.
 
     A fragment has no style sheet that could ask for the page's width. But in a length, `(100% - 740px)*9999` is huge
     on a page wider than 740 px and negative on any other, so `min` and `max` choose one of two lengths by it.
@@ -98,7 +103,7 @@ def _rows_of_like_length(count: int, tile_px: int) -> str:
         share = f"(100% - {(number - 1) * _GAP_PX}px)/{number} - .5px"
         column = f"max({share},min({column},({page_px}px - 100%)*9999))"
         width = f"max({width},min({_across(number, tile_px)}px,(100% - {page_px}px)*9999))"
-    return f"grid-template-columns:repeat(auto-fill,minmax({column},1fr));max-width:{width}"
+    return f"repeat(auto-fill,minmax({column},1fr))", width
 
 
 def _columns_of_like_rows(count: int) -> list[int]:
@@ -138,7 +143,7 @@ def _figure(picture: Variation, side_px: int) -> tuple[str, int]:
         return f'<figure style="margin:0;max-width:{side_px}px">{words}</figure>', side_px
     figure = (
         f'<figure style="margin:0;max-width:{max(width, _CAPTION_PX)}px">{image}'
-        f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{markup.escape(caption(picture))}</figcaption>'
+        f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{caption_html(caption(picture))}</figcaption>'
         "</figure>"
     )
     return figure, width
@@ -183,6 +188,11 @@ def caption(picture: Variation) -> str:
     width, height = picture.size
     seed = "" if picture.seed is None else f" · seed {picture.seed} · --index {picture.index}"
     return f"{plain(picture.name)} · {width}x{height}{seed}"
+
+
+def caption_html(words: str) -> str:
+    """Return a caption as HTML that breaks no line inside an option."""
+    return re.sub(r"--index \d+", r'<span style="white-space:nowrap">\g<0></span>', markup.escape(words))
 
 
 def run_lines(pictures: Sequence[Variation]) -> list[str]:

@@ -107,3 +107,16 @@ def test_bulk_makes_one_picture_of_each_run(photo_path, tmp_path):
         alone = client.map([photo_path], out_dir=tmp_path / "b", index=3, size="64x64", seed=7, max_workers=1)
     assert [path.name for path in alone[0].paths] == [whole[0].paths[2].name]
     assert alone[0].paths[0].read_bytes() == whole[0].paths[2].read_bytes()
+
+
+def test_the_page_of_a_bulk_run_names_each_picture(photo_path, tmp_path):
+    """`index.html` says by which seed and index each picture is made alone, and it is, with the same bytes."""
+    with Client("patch") as client:
+        (item,) = client.map([photo_path], out_dir=tmp_path / "a", n=2, size="64x64", max_workers=1)
+        client.map([photo_path], out_dir=tmp_path / "b", index=2, seed=0, size="64x64", max_workers=1)
+        alone = client.variations(photo_path, seed=item.seed, index=2, size="64x64")
+    assert f"2 · seed {item.seed} · --index 2" in (tmp_path / "a" / "index.html").read_text()
+    assert alone[0].bytes == item.paths[1].read_bytes()
+    page = (tmp_path / "b" / "index.html").read_text()
+    assert "Variation 2 of" in page
+    assert "Variation 1 of" not in page

@@ -64,7 +64,7 @@ class RunDisplay:
         self._pictures: list[Variation] = []
         #: HTML of the newest unfinished picture, until the picture comes; and of the progress.
         self._look = self._bar = ""
-        self._line = ""
+        self._line = self._notice = ""
 
     def __enter__(self) -> Self:
         return self
@@ -95,9 +95,9 @@ class RunDisplay:
         """Show at once where a picture is about to go."""
         if self._quiet:
             return
-        text = plain(text)
+        text = self._notice = plain(text)
         if is_rich(self._shell):
-            self._bar = f"<div>{markup.escape(text)}</div>"
+            self._bar = _line_html(text)
             self._publish({"text/plain": text, "text/html": self._so_far()})
         else:
             self._shell_line(text)
@@ -137,12 +137,14 @@ class RunDisplay:
             self._publish(bundle | ({"text/html": result._repr_html_()} if is_rich(self._shell) else {}))
 
     def stopped(self) -> None:
-        """Show what was finished before an error or an interrupt; the exception says the rest."""
-        if self._pictures or self._handle is not None:
-            count = len(self._pictures)
+        """Show what was finished before an error or an interrupt, or where it went; the exception says the rest."""
+        if count := len(self._pictures):
             note = f"{count} picture{' was' if count == 1 else 's were'} finished"
             # Whoever interrupts wants the prompt back: the sheet takes longer than all the rest.
             self._show(Variations(self._pictures), [note], with_sheet=False)
+        elif self._handle is not None:
+            # A bar that stands still would say that the run goes on.
+            self._publish({"text/plain": self._notice, "text/html": _line_html(self._notice)})
 
     def _show(self, pictures: Variations, notes: Sequence[str], *, with_sheet: bool) -> None:
         self._wipe()
@@ -192,6 +194,10 @@ class RunDisplay:
             sys.stderr.write(f"\r{' ' * len(self._line)}\r")
             sys.stderr.flush()
             self._line = ""
+
+
+def _line_html(text: str) -> str:
+    return f"<div>{markup.escape(text)}</div>" if text else ""
 
 
 def show_history(shell: InteractiveShell, runs: Sequence[Variations], *, quiet: bool) -> None:

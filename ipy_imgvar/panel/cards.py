@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html as markup
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar import codec
-from ipy_imgvar.gallery import caption, image_html, picture_html
+from ipy_imgvar.gallery import caption, caption_html, image_html, picture_html
 from ipy_imgvar.likeness import THUMBNAIL_PX, distance
 from ipy_imgvar.panel.state import Card
 from ipy_imgvar.plain import plain
@@ -52,4 +51,4 @@ def _bounded(element: Callable[[int], str]) -> str:
 
 def figure(image: str, words: str) -> str:
     """Return an img element with words below it, which are escaped."""
-    return f'<figure style="margin:0">{image}<figcaption>{markup.escape(words)}</figcaption></figure>'
+    return f'<figure style="margin:0">{image}<figcaption>{caption_html(words)}</figcaption></figure>'

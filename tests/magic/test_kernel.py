@@ -168,3 +168,16 @@ def test_a_first_look_stays_until_the_picture_comes(kernel):
     assert bars[:2] == [0.0, 0.5]
     assert bars == sorted(bars)
     assert "A first look" not in output.data["text/html"]
+
+
+@pytest.mark.parametrize("notice", ["", "the picture goes to example.invalid"])
+def test_a_run_that_made_nothing_leaves_no_bar(kernel, notice):
+    """After an error without a picture, the output says where the picture went, and nothing else."""
+    code = LOOKING.replace(
+        "for index in (1, 2):", 'raise ImageVariationError("no")\n        for index in ():'
+    )
+    code = code.replace("time.sleep(1)", f"time.sleep(1)\n        {notice and f'job.announce({notice!r})'}")
+    output, error = kernel.run("from ipy_imgvar.errors import ImageVariationError\n" + code).outputs
+    assert error.ename == "ImageVariationError"
+    assert output.data["text/plain"] == notice
+    assert output.data["text/html"] == (f"<div>{notice}</div>" if notice else "")

@@ -79,7 +79,7 @@ def html(
     layout = template if columns else _rows_of_like_length(count, max(widths))
     lines = "".join(
         f'<div style="font-size:85%;margin-top:4px">{markup.escape(line)}</div>'
-        for line in [*run_lines(pictures), *notes]
+        for line in [*run_lines(pictures), *map(plain, notes)]
     )
     return f'<div style="display:grid;{layout};gap:{_GAP_PX}px">{"".join(figures)}</div>{lines}'
 
@@ -191,13 +191,16 @@ def run_lines(pictures: Sequence[Variation]) -> list[str]:
 
     if not isinstance(pictures, Variations) or pictures.engine is None:
         return []
-    model = f" ({pictures.model})" if pictures.model and pictures.model != pictures.engine else ""
+    model = f" ({plain(pictures.model)})" if pictures.model and pictures.model != pictures.engine else ""
     seconds = f" · {pictures.elapsed:.1f} s" if pictures.elapsed else ""
     tokens = (pictures.usage or {}).get("total_tokens")
-    usage = f" · {tokens} tokens" if tokens else ""
+    usage = (
+        f" · {tokens} tokens" if isinstance(tokens, int) and tokens else ""
+    )  # A server may count in any JSON.
     count = f"{len(pictures)} picture{'' if len(pictures) == 1 else 's'}"
-    state = "" if pictures.status == "done" else f" · {pictures.status}"
-    return [f"{count} by {pictures.engine}{model}{seconds}{usage}{state}", *pictures.warnings]
+    state = "" if pictures.status == "done" else f" · {plain(pictures.status)}"
+    line = f"{count} by {plain(pictures.engine)}{model}{seconds}{usage}{state}"
+    return [line, *map(plain, pictures.warnings)]
 
 
 def contact_sheet(pictures: Sequence[Variation]) -> dict[str, bytes]:
@@ -225,7 +228,7 @@ def contact_sheet(pictures: Sequence[Variation]) -> dict[str, bytes]:
 def text(pictures: Variations, *, notes: Sequence[str] = ()) -> str:
     """Return a table of name, size and path for a terminal, the lines about the run, and the notes."""
     if not pictures:
-        return "\n".join([*run_lines(pictures), *notes])
+        return "\n".join([*run_lines(pictures), *map(plain, notes)])
     rows = [("name", "size", "path")]
     rows += [
         (plain(each.name), f"{each.size[0]}x{each.size[1]}", plain(str(each.path or "in memory")))
@@ -233,7 +236,7 @@ def text(pictures: Variations, *, notes: Sequence[str] = ()) -> str:
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     table = [f"{name:<{widths[0]}}  {size:<{widths[1]}}  {path}" for name, size, path in rows]
-    return "\n".join([*table, *run_lines(pictures), *notes])
+    return "\n".join([*table, *run_lines(pictures), *map(plain, notes)])
 
 
 def _history_rows(runs: Sequence[Variations]) -> list[tuple[str, ...]]:
@@ -248,8 +251,10 @@ def _history_rows(runs: Sequence[Variations]) -> list[tuple[str, ...]]:
         seed = f", seed {request.seed}" if request and request.seed is not None else ""
         seed += f", --index {request.index}" if request and request.index is not None else ""
         count = f"{len(run)} picture{'' if len(run) == 1 else 's'}"
-        state = "" if run.status == "done" else f", {run.status}"
-        rows.append((f"history()[{number}]", when, run.engine or "", sources, how + seed, count + state))
+        state = "" if run.status == "done" else f", {plain(run.status)}"
+        rows.append(
+            (f"history()[{number}]", when, plain(run.engine or ""), sources, how + seed, count + state)
+        )
     return rows
 
 

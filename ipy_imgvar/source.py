@@ -19,6 +19,7 @@ from ipy_imgvar.dataurl import decode_data_url
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, shown
 from ipy_imgvar.kinds import inherits, members
 from ipy_imgvar.outfile import file_stem
+from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,7 @@ class Source:
         return f"Source({self.name!r})"
 
     def __str__(self) -> str:
-        return self.name
+        return plain(self.name)
 
     @property
     def stem(self) -> str:

@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from ipy_imgvar.plain import plain
 from ipy_imgvar.result import Variation, Variations
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class RunDisplay:
         fraction = self._fraction = max(self._fraction, fraction)
         if self._quiet or now - self._started < _PATIENCE_S or now - self._refreshed < _REFRESH_S:
             return
-        self._refreshed = now
+        self._refreshed, text = now, plain(text)
         filled = round(fraction * _BAR_WIDTH)
         line = f"{'█' * filled}{'░' * (_BAR_WIDTH - filled)} {fraction:4.0%} {text}"
         if is_rich(self._shell):
@@ -94,6 +95,7 @@ class RunDisplay:
         """Show at once where a picture is about to go."""
         if self._quiet:
             return
+        text = plain(text)
         if is_rich(self._shell):
             self._bar = f"<div>{markup.escape(text)}</div>"
             self._publish({"text/plain": text, "text/html": self._so_far()})
@@ -129,7 +131,9 @@ class RunDisplay:
         """Show the counts of a bulk run and a few of its pictures, in place of the progress."""
         self._wipe()
         if not self._quiet:
-            bundle = {"text/plain": f"{result.summary()}; {result.out_dir / 'index.html'} shows all"}
+            bundle = {
+                "text/plain": f"{result.summary()}; {plain(str(result.out_dir / 'index.html'))} shows all"
+            }
             self._publish(bundle | ({"text/html": result._repr_html_()} if is_rich(self._shell) else {}))
 
     def stopped(self) -> None:
@@ -204,12 +208,19 @@ def show_history(shell: InteractiveShell, runs: Sequence[Variations], *, quiet: 
     display(bundle, raw=True)  # type: ignore[no-untyped-call]
 
 
+class _PlainFormatter(logging.Formatter):
+    """Writes each message as one line that a terminal does not obey: it may quote a server or a file's name."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return plain(super().formatMessage(record))
+
+
 @contextmanager
 def spoken_log() -> Iterator[None]:
     """Print what the package logs; keys are masked where a line is logged."""
     log = logging.getLogger("ipy_imgvar")
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_PlainFormatter("%(message)s"))
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)

@@ -14,8 +14,8 @@ __all__ = ["HEAD", "OFFLINE", "ROOT"]
 ROOT: Final = "imgvar-panel"
 
 OFFLINE: Final = (
-    '<div class="imgvar-offline" role="note"><b>Not connected.</b> This panel belongs to a kernel that is gone; run '
-    "its cell again. What was made is in the history there.</div>"
+    '<div class="imgvar-offline" role="note"><b>Not connected.</b> This panel has no kernel here; run its cell in a '
+    "notebook. What was made is in the history there.</div>"
 )
 
 _CSS: Final = """

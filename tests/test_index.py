@@ -43,17 +43,25 @@ def test_a_picture_alone_is_the_same_for_another_shape_and_a_mask(photo, shape):
     ("arguments", "message"),
     [
         ({"index": 3}, "index repeats one picture of a run: give its seed too"),
-        ({"index": 3, "seed": 7, "n": 4}, "n is 4, and index=3 makes one picture; leave one of the two out"),
+        ({"index": 5, "seed": 7, "n": 4}, "index is 5, and n is 4; allowed: an index up to n, or no n"),
         ({"index": 0, "seed": 7}, "index is 0; allowed: a whole number from 1 to 10"),
         ({"index": 11, "seed": 7}, "index is 11; allowed: a whole number from 1 to 10"),
         ({"index": True, "seed": 7}, "index is True; allowed: a whole number from 1 to 10"),
     ],
 )
 def test_an_index_that_names_no_picture_is_refused(arguments, message):
-    """An index needs the run's seed, stands in 1..10 and excludes several pictures."""
+    """An index needs the run's seed, and stands in 1..10 and within the run."""
     with pytest.raises(InvalidRequestError) as caught:
         VariationRequest.from_arguments(**arguments)
     assert str(caught.value) == message
+
+
+def test_the_index_may_be_added_to_the_call_of_the_run(photo):
+    """Beside the number of pictures of the run an index gives its one picture."""
+    client = Client("patch")
+    run = client.variations(photo, n=3, seed=7, size=64)
+    alone = client.variations(photo, n=3, seed=7, size=64, index=2)
+    assert alone.bytes == run.bytes[1:2]
 
 
 def test_an_engine_without_a_seed_refuses_an_index(photo, fake_engine):

@@ -89,13 +89,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         streams.say(str(exc))
         return _FAILED
     except KeyboardInterrupt as exc:
-        streams.say(
-            str(exc)
-            or "interrupted; what was finished is in the store: python -c 'import ipy_imgvar; print(ipy_imgvar.last())'"
-        )
+        streams.say(str(exc) or _interrupted())
         return _INTERRUPTED
     finally:
         streams.flush()
+
+
+def _interrupted() -> str:
+    from ipy_imgvar.journal import made_here
+
+    if made_here() is None:
+        return "interrupted; nothing was finished"
+    return "interrupted; what was finished is in the store: python -c 'import ipy_imgvar; print(ipy_imgvar.last())'"
 
 
 def _command(words: list[str]) -> int:

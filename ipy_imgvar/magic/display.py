@@ -136,13 +136,16 @@ class RunDisplay:
             }
             self._publish(bundle | ({"text/html": result._repr_html_()} if is_rich(self._shell) else {}))
 
-    def stopped(self) -> None:
-        """Show what was finished before an error or an interrupt; the exception says the rest."""
-        if self._pictures or self._handle is not None:
-            count = len(self._pictures)
+    def stopped(self) -> int:
+        """Show what was finished before an error or an interrupt, and return how much; the exception says the rest."""
+        count = len(self._pictures)
+        if count:
             note = f"{count} picture{' was' if count == 1 else 's were'} finished"
             # Whoever interrupts wants the prompt back: the sheet takes longer than all the rest.
             self._show(Variations(self._pictures), [note], with_sheet=False)
+        elif self._handle is not None:
+            self._publish({"text/plain": ""})  # in place of the progress
+        return count
 
     def _show(self, pictures: Variations, notes: Sequence[str], *, with_sheet: bool) -> None:
         self._wipe()

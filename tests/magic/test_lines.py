@@ -339,6 +339,19 @@ def test_an_installed_engine_wins_over_a_variable(desk, tmp_path, monkeypatch):
     assert "engine is 5; allowed: patch, openai, sd, or an object" in result.err
 
 
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [([], "nothing was finished"), (["red"], "what was finished is in ipy_imgvar.last()")],
+    ids=["none", "one"],
+)
+def test_an_interrupt_says_whether_something_was_finished(desk, fake_engine, steps, said):
+    """An interrupt names the place of what was finished only where there is something."""
+    desk.ns["own"] = fake_engine([*steps, KeyboardInterrupt()])
+    result = desk.run("%imagevariation photo.png -n 2 -s 64 --engine own")
+    assert result.out.strip().splitlines()[-1] == f"KeyboardInterrupt: stopped; {said}"
+    assert "0 pictures" not in result.out + result.err
+
+
 def test_every_option_takes_an_expression(desk, tmp_path):
     """A value in braces is that object, for every option."""
     desk.ns.update(saved=str(tmp_path / "saved-{i}.webp"), bound="made", how={"flip": False})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from ipy_imgvar.plain import plain
 from ipy_imgvar.result import Variation, Variations
+from ipy_imgvar.streams import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -185,6 +186,8 @@ class RunDisplay:
     def _publish(self, bundle: dict[str, Any]) -> None:
         from IPython.display import display
 
+        # A terminal prints the text, and pictures that were made must not be lost to one that is not UTF-8.
+        bundle = {**bundle, "text/plain": encodable(bundle["text/plain"])}
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
@@ -205,7 +208,7 @@ def show_history(shell: InteractiveShell, runs: Sequence[Variations], *, quiet: 
 
     from ipy_imgvar import gallery
 
-    bundle = {"text/plain": gallery.history_text(runs)}
+    bundle = {"text/plain": encodable(gallery.history_text(runs))}
     if is_rich(shell) and runs:
         bundle["text/html"] = gallery.history_html(runs)
     display(bundle, raw=True)  # type: ignore[no-untyped-call]
@@ -215,7 +218,7 @@ class _PlainFormatter(logging.Formatter):
     """Writes each message as one line that a terminal does not obey: it may quote a server or a file's name."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        return plain(super().formatMessage(record))
+        return encodable(plain(super().formatMessage(record)))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import io
 import re
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
@@ -440,6 +441,19 @@ def test_verbose_says_what_is_asked_and_made(desk):
     assert "1 image(s) for patch: " in result.out
     assert "'seed': 5" in result.out
     assert "photo-2: image/png, 64x64" in result.out
+
+
+def test_an_output_that_is_not_utf_8_loses_no_picture(desk, tmp_path):
+    """A terminal that can't encode a file's name shows it in escapes, and the cell has its pictures."""
+    (tmp_path / "k\u00e4tzchen \u732b.png").write_bytes((tmp_path / "photo.png").read_bytes())
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    with redirect_stdout(out):
+        desk.shell.run_cell("kept = %imagevariation k*tzchen* -s 64 --verbose")
+        desk.shell.run_cell("%imagevariation --history")
+    assert len(desk.ns["kept"]) == 1
+    said = out.buffer.getvalue().decode("ascii")
+    assert said.count("k\\xe4tzchen \\u732b-1") >= 2
+    assert "Traceback" not in said
 
 
 def test_history_is_a_table(desk):

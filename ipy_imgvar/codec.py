@@ -1,4 +1,4 @@
-"""Encoded images in, encoded images out: the only module that imports Pillow.
+"""Encoded images in, encoded images out; Pillow is known here, in `modes` and in `decoding` only.
 
 Pictures are always upright (EXIF orientation applied), in sRGB, and of mode L, RGB or RGBA. Pillow's guard against
 decompression bombs stays on and is an error here, never a warning.
@@ -21,7 +21,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from ipy_imgvar.arrays import as_pixels
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.formats import format_of, refusal_of
-from ipy_imgvar.modes import normalise, upright_size
+from ipy_imgvar.modes import normalise, resized, upright_size
 from ipy_imgvar.png import may_be_turned, png_size, without_text
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Ima
             if (image := _open_lazily(without_text(data), name)).format != "PNG":
                 raise
             image.load()
+        if image.format == "WEBP":  # Its decoder holds the first frame three times more, for further ones.
+            vars(image).update(_decoder=None, fp=None)
         return normalise(image)
     except InvalidImageError as exc:  # It is whole, and of a kind that has no meaning here.
         raise InvalidImageError(f"{name}: {exc}") from exc
@@ -175,7 +177,7 @@ def of_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
 
 def resize(image: Image.Image, size: Size) -> Image.Image:
     """Bring a picture to a (width, height), with Lanczos' filter; the same object where it has that size."""
-    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+    return image if image.size == size else resized(image, size, Image.Resampling.LANCZOS)
 
 
 def grid(images: Sequence[Image.Image], columns: int, gap_px: int) -> Image.Image:
@@ -267,7 +269,7 @@ def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool =
     if target == image.size and box == (0.0, 0.0, *map(float, image.size)):
         return image
     method = Image.Resampling.NEAREST if exact_colours else Image.Resampling.LANCZOS
-    return image.resize(target, method, box=box, reducing_gap=None if exact_colours else 3.0)
+    return resized(image, target, method, box=box, reducing_gap=None if exact_colours else 3.0)
 
 
 def retarget_image(image: Image.Image, size: Size) -> tuple[Image.Image, Size]:

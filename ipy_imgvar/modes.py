@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, ImageOps
@@ -11,12 +11,17 @@ from PIL import Image, ImageCms, ImageFile, ImageOps
 from ipy_imgvar.errors import InvalidImageError
 from ipy_imgvar.formats import ALLOWED, READ
 
-__all__ = ["copied", "normalise", "upright_size"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["copied", "is_turned", "normalise", "resized", "upright_size"]
 
 _ORIENTATION: Final = 0x0112
 _SIDEWAYS: Final = (5, 6, 7, 8)  # EXIF 2.32, section 4.6.4, tag Orientation
-#: Rows of 16-bit pixels that are reduced at a time: all at once would take several times the picture's memory.
-_STRIP_ROWS: Final = 256
+#: Pixels that are worked on at a time: all at once would take several times the picture's memory.
+_STRIP_PX: Final = 1 << 20
+#: A larger picture with transparency is resized a band at a time, which takes longer.
+_LARGE_PX: Final = 1 << 22
 #: Modes that an ICC profile's colour space goes with.
 _PROFILED: Final = {"RGB ": ("RGB", "RGBA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
 
@@ -49,6 +54,11 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return image.size
 
 
+def is_turned(image: Image.Image) -> bool:
+    """Return whether an orientation is to be carried out, which makes another picture of it."""
+    return bool(image.getexif().get(_ORIENTATION, 1) != 1)
+
+
 def normalise(image: Image.Image) -> Image.Image:
     """Return `image` upright, in sRGB and in mode L, RGB or RGBA; 16-bit greys keep their eight upper bits.
 
@@ -64,7 +74,7 @@ def normalise(image: Image.Image) -> Image.Image:
     plain_mode = _without_exotic_modes(image)
     converted = _to_srgb(plain_mode, profile) if profile else plain_mode
     if converted.mode == "LA":
-        return converted.convert("RGBA")
+        return _with_colours(converted)
     return converted if converted.mode in ("L", "RGB", "RGBA") else converted.convert("RGB")
 
 
@@ -91,39 +101,84 @@ def _without_exotic_modes(image: Image.Image) -> Image.Image:
     return image if mode in ("L", "LA", "RGB", "RGBA", "CMYK") else image.convert("RGB")
 
 
+def _with_colours(image: Image.Image) -> Image.Image:
+    """Return an image of mode LA as RGBA; it is closed before that takes its memory."""
+    level, alpha = image.getchannel("L"), image.getchannel("A")
+    image.close()
+    return Image.merge("RGBA", (level, level, level, alpha))
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield the top of each strip of an image, and the strip."""
+    rows = max(1, _STRIP_PX // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Return a 16-bit grey picture as L, or RGBA where one level is noted as transparent."""
     key = image.info.get("transparency")
     levels = np.empty((image.height, image.width), np.uint8)
     alpha = None if key is None else np.empty_like(levels)
-    for top in range(0, image.height, _STRIP_ROWS):
-        bottom = min(top + _STRIP_ROWS, image.height)
+    for top, strip in _strips(image):
         # convert("L") clips 16-bit values at 255, which turns most of the picture white.
-        strip = np.asarray(image.crop((0, top, image.width, bottom))).astype(np.int32)
-        levels[top:bottom] = (strip // 257).clip(0, 255)
+        values = np.asarray(strip).astype(np.int32)
+        levels[top : top + len(values)] = (values // 257).clip(0, 255)
         if alpha is not None:
-            alpha[top:bottom] = np.where(strip == key, 0, 255)
+            alpha[top : top + len(values)] = np.where(values == key, 0, 255)
+    image.close()
     grey = Image.fromarray(levels)
     return grey if alpha is None else Image.merge("RGBA", (grey, grey, grey, Image.fromarray(alpha)))
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Apply an embedded colour profile, since what we write carries none."""
+    """Apply an embedded colour profile, since what we write carries none; in place where the mode stays."""
     try:
-        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        given, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
         space = given.profile.xcolor_space
         if space == "RGB " and image.mode in ("L", "LA"):
-            image = image.convert("RGBA" if image.mode == "LA" else "RGB")
+            image = image.convert("RGB") if image.mode == "L" else _with_colours(image)
         if image.mode not in _PROFILED.get(space, ()):
             return image  # A profile for other pixels than these says nothing of them.
-        alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
-        opaque = image if alpha is None else image.convert("L" if image.mode == "LA" else "RGB")
-        converted = ImageCms.profileToProfile(opaque, given, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        if image.mode in ("RGB", "RGBA"):
+            ImageCms.profileToProfile(image, given, srgb, outputMode=image.mode, inPlace=True)
+            return image
+        transform = ImageCms.buildTransform(given, srgb, "L" if image.mode == "LA" else image.mode, "RGB")
     except (ImageCms.PyCMSError, OSError):
         # A broken profile is no reason to refuse the picture: viewers ignore it as well.
         return image
-    if converted is None:
-        return image
+    alpha = None
+    if image.mode == "LA":
+        level, alpha = image.getchannel("L"), image.getchannel("A")
+        image.close()
+        image = level
+    converted = transform.apply(image)
     if alpha is not None:
         converted.putalpha(alpha)
     return converted
+
+
+def resized(
+    image: Image.Image,
+    size: tuple[int, int],
+    method: Image.Resampling,
+    *,
+    box: tuple[float, float, float, float] | None = None,
+    reducing_gap: float | None = None,
+) -> Image.Image:
+    """Return `image` as `Image.resize` does, without its second copy of a large picture with transparency."""
+    is_small = image.width * image.height < _LARGE_PX
+    if is_small or image.mode != "RGBA" or method == Image.Resampling.NEAREST:
+        return image.resize(size, method, box, reducing_gap)
+    bands = [_premultiplied(image, name).resize(size, method, box, reducing_gap) for name in "RGBA"]
+    return Image.merge("RGBa", bands).convert("RGBA")
+
+
+def _premultiplied(image: Image.Image, name: str) -> Image.Image:
+    """Return a band of mode RGBa of an image of mode RGBA."""
+    if name == "A":
+        return image.getchannel("A")
+    band = Image.new("L", image.size)
+    for top, strip in _strips(image):
+        band.paste(strip.convert("RGBa").getchannel(name), (0, top))
+    return band

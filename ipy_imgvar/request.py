@@ -138,7 +138,10 @@ class VariationRequest:
         request = cls(
             **{name: _PARSERS[name](value) if name in _PARSERS else value for name, value in given.items()}
         )
-        return _one_of_a_run(request) if request.index is not None else request
+        if request.index is not None:
+            _check_index(request)
+            return replace(request, n=1)
+        return request
 
     def settings(self) -> dict[str, Any]:
         """Return what may be written down: no image, mask, headers, query, body or user.
@@ -152,8 +155,8 @@ class VariationRequest:
         return kept | {"size": f"{self.size[0]}x{self.size[1]}", "options": dict(self.options)}
 
 
-def _one_of_a_run(request: VariationRequest) -> VariationRequest:
-    """Return the request for picture `index` alone; `n`, where it is above 1, says how many the run had."""
+def _check_index(request: VariationRequest) -> None:
+    """Refuse an index without the run's seed, or outside of the run: `n`, above 1, says how many that had."""
     if request.seed is None:
         raise InvalidRequestError("index repeats one picture of a run: give its seed too", field="index")
     if 1 < request.n < (request.index or 0):
@@ -161,7 +164,6 @@ def _one_of_a_run(request: VariationRequest) -> VariationRequest:
             f"index is {request.index}, and n is {request.n}; allowed: an index up to n, or no n",
             field="index",
         )
-    return replace(request, n=1)
 
 
 def whole_number(name: str, value: Any, low: int, high: int) -> int:

@@ -44,6 +44,7 @@ __all__ = [
 _B64_KEY: Final = b'"b64_json"'
 #: Stands for a picture that was cut out; its number follows. No base64 holds a colon.
 _CUT: Final = "cut:"
+_BACKSLASH: Final = ord("\\")
 #: So much of an event that can't be read is looked at for its message, in bytes.
 _READ_OF_NOISE: Final = 4000
 #: A text of this length is tried as base64, whatever is in it.
@@ -183,9 +184,13 @@ def _separated(body: bytes | bytearray) -> tuple[list[bytes | memoryview], list[
 def _closing_quote(body: bytes | bytearray, opening: int) -> int:
     """Return where the JSON text ends that begins at `opening`, or -1."""
     closing = body.find(b'"', opening + 1)
-    while closing > 0 and body[closing - 1 : closing] == b"\\":
-        backslashes = closing - len(body[opening:closing].rstrip(b"\\")) - opening
-        if backslashes % 2 == 0:
+    while closing > 0 and body[closing - 1] == _BACKSLASH:
+        before = closing - 1
+        while body[before] == _BACKSLASH:
+            before -= 1
+        if (
+            closing - before
+        ) % 2:  # An even number of backslashes: each pair is one, and none escapes the quote.
             break
         closing = body.find(b'"', closing + 1)
     return closing

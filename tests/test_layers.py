@@ -17,6 +17,7 @@ CORE = {
     "arrays",
     "codec",
     "dataurl",
+    "decoding",
     "errors",
     "fetch",
     "formats",
@@ -61,7 +62,7 @@ RINGS = {
 #: Inside a function only: who opens what of its own ring.
 EXCEPTIONS = {("magic", "panel"), ("cli", "server")}
 #: Which modules may import a distribution that costs time or is a risk.
-ONLY_IN = {"PIL": ("codec", "modes"), "httpx": ("fetch", "network", "payload", "engines.openai")}
+ONLY_IN = {"PIL": ("codec", "decoding", "modes"), "httpx": ("fetch", "network", "payload", "engines.openai")}
 
 
 def modules():

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar import streams
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError, shown
-from ipy_imgvar.options import OPTIONS, Option, Token, help_text, named_values, parse, usage
+from ipy_imgvar.options import OPTIONS, Option, Token, help_text, named_values, usage
+from ipy_imgvar.parser import parse
 from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
@@ -88,13 +89,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         streams.say(str(exc))
         return _FAILED
     except KeyboardInterrupt as exc:
-        streams.say(
-            str(exc)
-            or "interrupted; what was finished is in the store: python -c 'import ipy_imgvar; print(ipy_imgvar.last())'"
-        )
+        streams.say(str(exc) or _interrupted())
         return _INTERRUPTED
     finally:
         streams.flush()
+
+
+def _interrupted() -> str:
+    from ipy_imgvar.journal import made_here
+
+    if made_here() is None:
+        return "interrupted; nothing was finished"
+    return "interrupted; what was finished is in the store: python -c 'import ipy_imgvar; print(ipy_imgvar.last())'"
 
 
 def _command(words: list[str]) -> int:
@@ -209,11 +215,11 @@ def _values(found: Mapping[str, list[Token]]) -> dict[str, Any]:
             continue
         texts = [token.text for token in tokens]
         if kinds[dest].kind == "mapping":
-            values[dest] = _mapping(kinds[dest].flags[0], texts[-1])
+            values[dest] = _mapping(tokens[-1].option, texts[-1])
         elif kinds[dest].kind == "image":
             values[dest] = _images(texts[-1])
         else:
-            values[dest] = named_values(texts) if kinds[dest].repeatable else texts[-1]
+            values[dest] = named_values(texts, tokens[0].option) if kinds[dest].repeatable else texts[-1]
     own = {"route": values.pop("route", None), "stream": "true" if "stream" in found else None}
     if chosen := {name: value for name, value in own.items() if value is not None}:
         values["options"] = {**values.get("options", {}), **chosen}

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from ipy_imgvar import payload
-from ipy_imgvar.errors import ConnectionFailedError, InvalidImageError, RequestTimeoutError
+from ipy_imgvar.errors import (
+    ConnectionFailedError,
+    ImageVariationError,
+    InvalidImageError,
+    RequestTimeoutError,
+)
 from ipy_imgvar.network import AGENT, also_watched, guarded, look_up_for_proxy, make_client, target_of
 
 if TYPE_CHECKING:
@@ -94,7 +99,7 @@ def get(
     except httpx.TimeoutException as exc:
         raise RequestTimeoutError(f"{name}: no answer within {timeout_s:g} s; try again") from exc
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
-        if isinstance(exc, InvalidImageError):
+        if isinstance(exc, ImageVariationError):  # Some of ours are `ValueError`s.
             raise
         raise ConnectionFailedError(
             f"{name}: can't be fetched ({type(exc).__name__}: {exc}); check the address and the connection"

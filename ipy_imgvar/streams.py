@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "announce",
+    "encodable",
     "flush",
     "open_closed",
     "progress",
@@ -65,6 +66,12 @@ def say(text: str, program: str = "imgvar") -> None:
 def announce(text: str) -> None:
     """Write one line to standard error as it is, for a program that waits for it."""
     _write(sys.stderr, f"{plain(text)}\n")
+
+
+def encodable(text: str, stream: TextIO | None = None) -> str:
+    """Return a text with what a stream can't encode, standard output if none is named, in escapes."""
+    encoding = _encoding(stream or sys.stdout)
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def takes(text: str) -> bool:
@@ -114,14 +121,13 @@ def read_input() -> bytes:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    encoding = _encoding(stream)
     with _guarded(stream):
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.write(encodable(text, stream))
         stream.flush()
 
 
 def _encoding(stream: TextIO) -> str:
-    return stream.encoding or "utf-8"
+    return getattr(stream, "encoding", None) or "utf-8"
 
 
 @contextmanager

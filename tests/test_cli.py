@@ -40,6 +40,14 @@ def test_create_saves_numbered_files_and_prints_their_paths(here, capfd):
     assert all((here / name).read_bytes().startswith(PNG) for name in printed.out.split())
 
 
+def test_what_follows_two_dashes_is_a_file(here, capfd):
+    """After -- a word that begins with a dash is a file's name."""
+    (here / "photo.png").rename(here / "-photo.png")
+    assert cli.main(["create", "-s", "64", "--", "-photo.png"]) == 0
+    assert capfd.readouterr().out.split() == ["-photo-1.png"]
+    assert (here / "-photo-1.png").exists()
+
+
 def test_create_never_replaces_a_file_that_was_not_named(here, capfd):
     """A file that has the next name is passed over."""
     (here / "photo-1.png").write_text("precious")
@@ -143,6 +151,16 @@ def test_an_image_comes_from_standard_input_and_bytes_go_to_standard_output(phot
         (["create", "photo.png", "-n", "2", "-f", "byte"], "-f byte writes one picture"),
         (["create", "photo.png", "-f", "url", "--json"], "--json and -f both print"),
         (["create", "photo.png", "--extra-body", "{x"], "--extra-body is no JSON object"),
+        (["create", "photo.png", "--additional-body", "{x"], "--additional-body is no JSON object"),
+        (["create", "photo.png", "--size"], "--size needs a value"),
+        (["create", "photo.png", "-Size"], "-Size needs a value"),
+        (["create", "photo.png", "--option", "x"], "--option is 'x'; allowed: NAME=VALUE"),
+        (
+            ["create", "-cat.png"],
+            "there is no option -cat.png; --help lists them, and -- before it makes it a file",
+        ),
+        (["create", "--", "-n", "2"], "there is no file -n"),
+        (["bulk", "photo.png", "--out-dir"], "--out-dir needs a value"),
         (["vary", "photo.png"], "there is no command 'vary'; allowed: create, bulk, serve"),
     ],
 )

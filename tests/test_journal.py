@@ -121,6 +121,19 @@ def test_failed_run(fake_engine, photo):
     assert [each.status for each in history()] == ["failed"]
 
 
+@pytest.mark.parametrize("stop", [EngineError("broken"), KeyboardInterrupt(), CancelledError("stop")])
+def test_a_run_without_pictures_leaves_no_trace(fake_engine, photo, stop):
+    """A run that ended before its first picture is no row of the history, and the run before is still the last."""
+    with pytest.raises(type(stop)):
+        run(fake_engine([stop]), photo)
+    assert last() is None
+    made = run(fake_engine(["red"]), photo)
+    with pytest.raises(type(stop)):
+        run(fake_engine([stop]), photo)
+    assert last() is made
+    assert len(history()) == 1
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), CancelledError("stop")])
 def test_interrupted_run(fake_engine, photo, stop):
     """An interrupted or cancelled run is the last one, with what was finished."""

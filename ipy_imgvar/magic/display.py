@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from ipy_imgvar.plain import plain
 from ipy_imgvar.result import Variation, Variations
+from ipy_imgvar.streams import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -136,15 +137,17 @@ class RunDisplay:
             }
             self._publish(bundle | ({"text/html": result._repr_html_()} if is_rich(self._shell) else {}))
 
-    def stopped(self) -> None:
-        """Show what was finished before an error or an interrupt, or where it went; the exception says the rest."""
-        if count := len(self._pictures):
+    def stopped(self) -> int:
+        """Show what was finished before an error or an interrupt, and return how much; the exception says the rest."""
+        count = len(self._pictures)
+        if count:
             note = f"{count} picture{' was' if count == 1 else 's were'} finished"
             # Whoever interrupts wants the prompt back: the sheet takes longer than all the rest.
             self._show(Variations(self._pictures), [note], with_sheet=False)
         elif self._handle is not None:
             # A bar that stands still would say that the run goes on.
             self._publish({"text/plain": self._notice, "text/html": _line_html(self._notice)})
+        return count
 
     def _show(self, pictures: Variations, notes: Sequence[str], *, with_sheet: bool) -> None:
         self._wipe()
@@ -184,6 +187,8 @@ class RunDisplay:
     def _publish(self, bundle: dict[str, Any]) -> None:
         from IPython.display import display
 
+        # A terminal prints the text, and pictures that were made must not be lost to one that is not UTF-8.
+        bundle = {**bundle, "text/plain": encodable(bundle["text/plain"])}
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
@@ -208,7 +213,7 @@ def show_history(shell: InteractiveShell, runs: Sequence[Variations], *, quiet: 
 
     from ipy_imgvar import gallery
 
-    bundle = {"text/plain": gallery.history_text(runs)}
+    bundle = {"text/plain": encodable(gallery.history_text(runs))}
     if is_rich(shell) and runs:
         bundle["text/html"] = gallery.history_html(runs)
     display(bundle, raw=True)  # type: ignore[no-untyped-call]
@@ -218,7 +223,7 @@ class _PlainFormatter(logging.Formatter):
     """Writes each message as one line that a terminal does not obey: it may quote a server or a file's name."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        return plain(super().formatMessage(record))
+        return encodable(plain(super().formatMessage(record)))
 
 
 @contextmanager

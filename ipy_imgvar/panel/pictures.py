@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
-import keyword
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.forms import converted, form_of
 from ipy_imgvar.gallery import contact_sheet, html, image_html, text
+from ipy_imgvar.options import bindable
 from ipy_imgvar.panel import recipe
 from ipy_imgvar.panel.cards import figure
 from ipy_imgvar.result import Variations
@@ -63,7 +62,7 @@ class PictureActions:
         name = name.strip()
         chosen = self._chosen()
         form = form_of(form)
-        _check_name(name)
+        bindable(name, "the variable")
         if name in self._namespace and name != self._replaceable:
             self._replaceable = name
             kind = type(self._namespace[name]).__name__
@@ -119,10 +118,3 @@ class PictureActions:
     def _done(self, words: str) -> None:
         self.state.error = ""
         self.state.notice = words
-
-
-def _check_name(name: str) -> None:
-    if not name.isidentifier() or keyword.iskeyword(name) or not name.strip("_"):
-        raise InvalidRequestError(f"the variable is {name!r}; allowed: a name such as pictures")
-    if hasattr(builtins, name) or name == "get_ipython":
-        raise InvalidRequestError(f"{name} is a name of Python's own; choose another, such as pictures")

@@ -51,6 +51,16 @@ def test_a_value_that_ends_the_cell_is_not_shown_twice(kernel, form):
     assert [each.kind for each in outputs] == ["display_data"]
 
 
+def test_an_error_before_the_first_picture_says_nothing_of_pictures(kernel):
+    """Where nothing was finished, the error is the only thing that is left to read, and the history has no row."""
+    before = kernel.value("len(__import__('ipy_imgvar').history())")
+    outputs = kernel.run("%imagevariation photo.png --api-base http://127.0.0.1:9/v1").outputs
+    assert [each.kind for each in outputs] == ["display_data", "error"]
+    assert "goes to 127.0.0.1:9" in outputs[0].earlier[0]["text/plain"]
+    assert outputs[0].data == {"text/plain": ""}
+    assert kernel.value("len(__import__('ipy_imgvar').history())") == before
+
+
 def test_a_value_is_shown_when_it_is_asked_for_in_a_later_cell(kernel):
     """The swallowed echo is the one of its own cell only."""
     kernel.run("later = %imagevariation photo.png -s 64 --quiet")

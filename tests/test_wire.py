@@ -139,6 +139,14 @@ def test_any_refusal(value):
     assert all(each is None or isinstance(each, str) for each in (error.code, error.param))
 
 
+def test_a_list_of_refusals():
+    """Of a list, as Google sends it, the first refusal is read."""
+    assert (
+        refusals.read_error(b'[{"error": {"code": 404, "message": "no such model"}}]').message
+        == "no such model"
+    )
+
+
 def test_half_a_key_is_not_left():
     """A text is cleaned before it is cut, so that no part of a key remains at its end."""
     body = json.dumps({"error": {"message": "x" * 390 + "SECRETSECRET"}}).encode()

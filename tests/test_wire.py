@@ -128,6 +128,12 @@ REFUSALS = st.recursive(
 )
 
 
+def test_a_stream_with_a_byte_order_mark():
+    """The byte order mark that a stream may begin with is no part of the first field's name."""
+    (event,) = wire.read_events([b"\xef\xbb\xbfdata: ", b'{"b64_json": "QUJD"}\n\n'])
+    assert [item.read() for item in event.items] == [b"ABC"]
+
+
 @given(REFUSALS)
 @example({"detail": [{"loc": 5}]})
 @example({"detail": [{"loc": True, "msg": None}]})

@@ -98,7 +98,12 @@ def get(
                 return _get(own, httpx.URL(url), name, timeout_s, vet)
     except httpx.TimeoutException as exc:
         raise RequestTimeoutError(f"{name}: no answer within {timeout_s:g} s; try again") from exc
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
+    except httpx.InvalidURL:  # Its text may quote a part of a password.
+        raise ConnectionFailedError(
+            f"{name}: can't be fetched, since its address is not valid; allowed: http(s)://host/path, with special "
+            "characters percent-encoded (/ in a password is %2F)"
+        ) from None
+    except (httpx.HTTPError, ValueError) as exc:
         if isinstance(exc, ImageVariationError):  # Some of ours are `ValueError`s.
             raise
         raise ConnectionFailedError(

@@ -75,7 +75,8 @@ class Holders:
     def _note(self, line: str) -> None:
         # A store that can't be written holds nothing worth guarding, and the run itself says so.
         with self._lock, contextlib.suppress(OSError):
-            if self._file is None or self._pid != os.getpid():
+            # Somebody may have removed the store, to make room; what is made from now on is guarded anew.
+            if self._file is None or self._pid != os.getpid() or not os.fstat(self._file).st_nlink:
                 self._file = self._opened()
                 self._pid = os.getpid()
             os.write(self._file, line.encode())

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.holders import Holders
+from ipy_imgvar.usage import json_safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -222,7 +223,10 @@ def _record_in(folder: Path) -> dict[str, Any] | None:
 
 def _json(value: Any) -> str:
     # ASCII only: a file name that is not UTF-8 holds lone surrogates, which can't be encoded otherwise.
-    return json.dumps(value, default=str)
+    try:
+        return json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):  # What an engine says of its picture may be anything.
+        return json.dumps(json_safe(value))
 
 
 def _write_new(target: str, data: bytes) -> None:

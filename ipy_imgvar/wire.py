@@ -11,6 +11,7 @@ https://platform.openai.com/docs/api-reference/images
 from __future__ import annotations
 
 import binascii
+import codecs
 import json
 from contextlib import suppress
 from dataclasses import dataclass
@@ -255,7 +256,8 @@ def read_events(chunks: Iterable[bytes], clean: Callable[[str], str] = str) -> I
     https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.6
     """
     name, data = b"", []
-    for line in _lines(chunks):
+    for number, text in enumerate(_lines(chunks)):
+        line = text if number else text.removeprefix(codecs.BOM_UTF8)
         if line.startswith(b":"):
             continue
         if line:

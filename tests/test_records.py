@@ -19,7 +19,23 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-WRONG = [None, True, 3, -1, 1e400, float("nan"), "x", "../../x", "a\0b", [], [1], {}, {"a": [1]}, 10**400]
+WRONG = [
+    None,
+    True,
+    3,
+    -1,
+    1e400,
+    float("nan"),
+    "x",
+    "../../x",
+    "a\0b",
+    [],
+    [1],
+    {},
+    {"a": [1]},
+    10**400,
+    ["x" * 400],
+]
 RUN_FIELDS = (
     "engine",
     "model",

@@ -1,6 +1,7 @@
 import gc
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -495,3 +496,13 @@ def test_a_mark_that_another_process_has_locked_is_not_used(tmp_path, monkeypatc
     (first,) = taken
     assert first.read_bytes() == b""
     assert Store(tmp_path, 10_000).living() == {run.folder.name}
+
+
+def test_a_store_that_was_removed_guards_anew(tmp_path):
+    """Where somebody removes the whole store during a session, later runs of that session are guarded all the same."""
+    store = Store(tmp_path / "store", 10_000)
+    first = put(store)
+    shutil.rmtree(tmp_path / "store")
+    run = store.begin("next", {})
+    assert Store(tmp_path / "store", 10_000).living() == {"next"}
+    assert first.folder.name != run.folder.name

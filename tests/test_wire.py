@@ -129,6 +129,12 @@ REFUSALS = st.recursive(
 )
 
 
+def test_a_stream_with_a_byte_order_mark():
+    """The byte order mark that a stream may begin with is no part of the first field's name."""
+    (event,) = wire.read_events([b"\xef\xbb\xbfdata: ", b'{"b64_json": "QUJD"}\n\n'])
+    assert [item.read() for item in event.items] == [b"ABC"]
+
+
 @given(REFUSALS)
 @example({"detail": [{"loc": 5}]})
 @example({"detail": [{"loc": True, "msg": None}]})
@@ -138,6 +144,14 @@ def test_any_refusal(value):
     error = refusals.read_error(json.dumps(value).encode())
     assert "\n" not in error.message
     assert all(each is None or isinstance(each, str) for each in (error.code, error.param))
+
+
+def test_a_list_of_refusals():
+    """Of a list, as Google sends it, the first refusal is read."""
+    assert (
+        refusals.read_error(b'[{"error": {"code": 404, "message": "no such model"}}]').message
+        == "no such model"
+    )
 
 
 def test_half_a_key_is_not_left():

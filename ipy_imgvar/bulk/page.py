@@ -162,9 +162,9 @@ def _thumbnails(item: BulkItem) -> str:
 
 
 def _thumbnail(path: Path) -> str:
-    if not path.is_file():  # It was moved or removed since, and a pipe would be waited for.
-        return ""
     try:
+        if not path.is_file():  # It was moved or removed since, and a pipe would be waited for.
+            return ""
         data, mime_type, (width, height) = thumbnails.thumbnail(path.read_bytes(), _THUMBNAIL_PX)
     except (OSError, ImageVariationError):
         return ""

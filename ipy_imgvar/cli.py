@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ipy_imgvar import streams
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError, shown
-from ipy_imgvar.options import OPTIONS, Option, Token, help_text, named_values, parse, usage
+from ipy_imgvar.options import OPTIONS, Option, Token, help_text, named_values, usage
+from ipy_imgvar.parser import parse
+from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ipy_imgvar.result import Variations
     from ipy_imgvar.source import Source
@@ -77,26 +79,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         The words after `imgvar`; None takes the process's.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    streams.open_closed()
     try:
         return _command(words)
     except (InvalidRequestError, ConfigurationError) as exc:
-        _say(str(exc))
+        streams.say(str(exc))
         return _USAGE
     except ImageVariationError as exc:
-        _say(str(exc))
+        streams.say(str(exc))
         return _FAILED
     except KeyboardInterrupt as exc:
-        _say(
-            str(exc)
-            or "interrupted; what was finished is in the store: python -c 'import ipy_imgvar; print(ipy_imgvar.last())'"
-        )
+        streams.say(str(exc) or _interrupted())
         return _INTERRUPTED
+    finally:
+        streams.flush()
+
+
+def _interrupted() -> str:
+    from ipy_imgvar.journal import made_here
+
+    if made_here() is None:
+        return "interrupted; nothing was finished"
+    return "interrupted; what was finished is in the store: python -c 'import ipy_imgvar; print(ipy_imgvar.last())'"
 
 
 def _command(words: list[str]) -> int:
     command, *rest = words or ["--help"]
     if command in ("-h", "--help", "help"):
-        _result(_HELP)
+        streams.write(_HELP)
         return _OK
     if command == "create":
         return _create(rest)
@@ -111,15 +121,6 @@ def _command(words: list[str]) -> int:
     )
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"imgvar: {text}\n")
-
-
-def _result(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
 def _options() -> list[Option]:
     return [option for option in OPTIONS if "cli" in option.places]
 
@@ -127,7 +128,7 @@ def _options() -> list[Option]:
 def _create(words: list[str]) -> int:
     found = parse([Token(word, parts=(word,)) for word in words], [*_options(), *_refused()])
     if "help" in found:
-        _result(help_text("imgvar create", _EXAMPLES, _options()))
+        streams.write(help_text("imgvar create", _EXAMPLES, _options()))
         return _OK
     for dest, advice in _NOTEBOOK_ONLY.items():
         if dest in found:
@@ -154,7 +155,7 @@ def _bulk(words: list[str]) -> int:
     found = parse([Token(word, parts=(word,)) for word in words], options)
     if "help" in found:
         text = help_text("imgvar bulk", _BULK_EXAMPLES, options)
-        _result(text.replace(usage("imgvar bulk"), _BULK_USAGE))
+        streams.write(text.replace(usage("imgvar bulk"), _BULK_USAGE))
         return _OK
     flags = {"dry_run", "again", "scheduler"} & set(found)
     scheduler = found["scheduler"][-1].text if "scheduler" in found else None
@@ -176,8 +177,8 @@ def _bulk(words: list[str]) -> int:
 def _dry_run(images: Any, out_dir: str) -> int:
     from ipy_imgvar.bulk.run import plan
 
-    found = plan(images, Path(os.path.expanduser(out_dir)))  # noqa: PTH111
-    _result(f"{found.found:,} images, {found.done:,} done, {found.found - found.done:,} to do")
+    found = plan(images, out_dir)
+    streams.write(f"{found.found:,} images, {found.done:,} done, {found.found - found.done:,} to do")
     return _OK
 
 
@@ -192,12 +193,12 @@ def _run_bulk(images: Any, values: dict[str, Any], scheduler: str | None, *, qui
             images,
             executor=executor,
             progress=False if quiet else None,
-            on_notice=None if quiet else _say,
+            on_notice=None if quiet else streams.say,
             **values,
         )
     for each in result.failed:
-        _say(f"{shown(each.source)}: {each.error}")
-    _result(f"{result.summary()}; {result.out_dir / 'index.html'}")
+        streams.say(f"{shown(each.source)}: {each.error}")
+    streams.write(plain(f"{result.summary()}; {result.out_dir / 'index.html'}"))
     return _FAILED if result.failed else _OK
 
 
@@ -214,11 +215,11 @@ def _values(found: Mapping[str, list[Token]]) -> dict[str, Any]:
             continue
         texts = [token.text for token in tokens]
         if kinds[dest].kind == "mapping":
-            values[dest] = _mapping(kinds[dest].flags[0], texts[-1])
+            values[dest] = _mapping(tokens[-1].option, texts[-1])
         elif kinds[dest].kind == "image":
             values[dest] = _images(texts[-1])
         else:
-            values[dest] = named_values(texts) if kinds[dest].repeatable else texts[-1]
+            values[dest] = named_values(texts, tokens[0].option) if kinds[dest].repeatable else texts[-1]
     own = {"route": values.pop("route", None), "stream": "true" if "stream" in found else None}
     if chosen := {name: value for name, value in own.items() if value is not None}:
         values["options"] = {**values.get("options", {}), **chosen}
@@ -237,7 +238,7 @@ def _images(text: str) -> list[Source]:
     from ipy_imgvar.source import Source, load_sources
 
     if text == "-":
-        return [Source("stdin", data=sys.stdin.buffer.read())]
+        return [Source("stdin", data=streams.read_input())]
     if text[:1] in ("{", "$") and not Path(text).exists():
         raise InvalidRequestError(
             f"{shown(text)} is an expression of a notebook; here, give a path or a URL", field="image"
@@ -260,7 +261,7 @@ def _run(images: list[Source], values: dict[str, Any], *, quiet: bool, as_json: 
         raise InvalidRequestError(
             "-f byte writes one picture; ask for one, or use -f base64", field="response_format"
         )
-    targets = _targets(pattern, images, n)
+    targets = None if form is not None else _targets(pattern, images, n)
     failure = None
     with Client(engine, **connection) as client:
         try:
@@ -268,20 +269,20 @@ def _run(images: list[Source], values: dict[str, Any], *, quiet: bool, as_json: 
                 images,
                 **values,
                 response_format=form if form in ("url", "base64", "byte") else None,
-                on_progress=_progress(quiet=quiet),
-                on_notice=None if quiet else _say,
+                on_progress=streams.progress(quiet=quiet),
+                on_notice=None if quiet else streams.say,
             )
         except ImageVariationError as exc:
             if exc.partial is None:
                 raise
             failure, pictures = exc, exc.partial
-    _wipe(quiet=quiet)
+    streams.wipe(quiet=quiet)
     for line in pictures.warnings:
-        _say(line)
+        streams.say(line)
     _deliver(pictures, form, targets if failure is None else None, pattern, as_json=as_json)
     if failure is None:
         return _OK
-    _say(str(failure))
+    streams.say(str(failure))
     return _FAILED
 
 
@@ -306,12 +307,13 @@ def _check_result(form: str | None, pattern: str | None, *, as_json: bool) -> No
 
 
 def _targets(pattern: str | None, images: list[Source], n: int) -> list[Path] | None:
-    if pattern is None:
-        return None
-    from ipy_imgvar.codec import EXTENSIONS
-    from ipy_imgvar.outfile import expand_pattern
+    """Return the files to write, or None for default names in this folder; whether they can be written is known now."""
+    from ipy_imgvar.outfile import checked_files, refuse_unwritable
 
-    return expand_pattern(pattern, [source.stem for source in images for _ in range(n)], tuple(EXTENSIONS))
+    if pattern is not None:
+        return checked_files(pattern, [source.stem for source in images for _ in range(n)])
+    refuse_unwritable(Path("variation.png"), name=".")
+    return None
 
 
 def _key_in(path: str) -> str:
@@ -321,22 +323,6 @@ def _key_in(path: str) -> str:
         raise ConfigurationError(f"the key file {path} can't be read ({exc})") from exc
 
 
-def _progress(*, quiet: bool) -> Callable[[float, str], None] | None:
-    if quiet or not sys.stderr.isatty():
-        return None
-
-    def show(fraction: float, text: str) -> None:
-        sys.stderr.write(f"\r\x1b[K{fraction:4.0%} {text}")
-        sys.stderr.flush()
-
-    return show
-
-
-def _wipe(*, quiet: bool) -> None:
-    if not quiet and sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
-
-
 def _deliver(
     pictures: Variations, form: str | None, targets: list[Path] | None, pattern: str | None, *, as_json: bool
 ) -> None:
@@ -344,11 +330,10 @@ def _deliver(
     from ipy_imgvar.forms import converted
 
     if form == "byte":
-        sys.stdout.buffer.write(pictures[0].bytes)
-        sys.stdout.flush()
+        streams.write_bytes(pictures[0].bytes)
         return
     if form in _TEXT_FORMS:
-        _result("\n".join(converted(pictures, form, single=False)))
+        streams.write("\n".join(converted(pictures, form, single=False)))
         return
     if targets is not None and len(targets) == len(pictures):
         paths = pictures.save_as(targets)
@@ -357,9 +342,11 @@ def _deliver(
     else:
         paths = pictures.save_into(Path(), [each.index for each in pictures])
     if as_json:
-        _result(json.dumps(_described(pictures, paths), ensure_ascii=False, indent=1))
+        described = _described(pictures, paths)
+        text = json.dumps(described, ensure_ascii=False, indent=1)
+        streams.write(text if streams.takes(text) else json.dumps(described, indent=1))
     else:
-        _result("\n".join(map(str, paths)))
+        streams.write("\n".join(plain(str(path)) for path in paths))
 
 
 def _described(pictures: Variations, paths: list[Path]) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class Client:
         ----------
         image
             A path, an http(s) or data: URL, bytes, a binary file, a PIL image, an array, a figure, an IPython Image,
-            a `Variation`; a list or a `Variations` means each of them.
+            a `Variation`; a list, a `Variations`, a pandas Series or an array of paths means each of them.
         n, size, response_format, user, model, prompt, strength, seed, index, mask, fit, options
             See `VariationRequest`; every accepted spelling is taken.
         timeout, max_retry_count, extra_headers, extra_query, extra_body

@@ -1,4 +1,4 @@
-"""Encoded images in, encoded images out.
+"""Encoded images in, encoded images out; Pillow is known here, in `opening` and in `modes` only.
 
 Pictures are always upright (EXIF orientation applied), in sRGB, and of mode L, RGB or RGBA. Pillow's guard against
 decompression bombs stays on and is an error here, never a warning.
@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 from ipy_imgvar.arrays import as_pixels
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.formats import format_of
-from ipy_imgvar.modes import is_sideways, normalise
+from ipy_imgvar.modes import is_sideways, normalise, resized
 from ipy_imgvar.opening import open_lazily, open_stripped
 from ipy_imgvar.png import may_be_turned, notes_of, png_size
 
@@ -95,6 +95,8 @@ def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Ima
                 raise
             image = open_stripped(data)
             image.load()
+        if image.format == "WEBP":  # Its decoder holds the first frame three times more, for further ones.
+            vars(image).update(_decoder=None, fp=None)
         return normalise(image)
     except InvalidImageError as exc:  # It is whole, and of a kind that has no meaning here.
         raise InvalidImageError(f"{name}: {exc}") from exc
@@ -136,7 +138,7 @@ def of_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
 
 def resize(image: Image.Image, size: Size) -> Image.Image:
     """Bring a picture to a (width, height), with Lanczos' filter; the same object where it has that size."""
-    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+    return image if image.size == size else resized(image, size, Image.Resampling.LANCZOS)
 
 
 def grid(images: Sequence[Image.Image], columns: int, gap_px: int) -> Image.Image:
@@ -228,7 +230,7 @@ def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool =
     if target == image.size and box == (0.0, 0.0, *map(float, image.size)):
         return image
     method = Image.Resampling.NEAREST if exact_colours else Image.Resampling.LANCZOS
-    return image.resize(target, method, box=box, reducing_gap=None if exact_colours else 3.0)
+    return resized(image, target, method, box=box, reducing_gap=None if exact_colours else 3.0)
 
 
 def retarget_image(image: Image.Image, size: Size) -> tuple[Image.Image, Size]:

@@ -3,7 +3,7 @@
 * ImageVariationError
   - InvalidRequestError (also ValueError)
     + InvalidImageError
-  - ConfigurationError
+  - ConfigurationError (also ValueError)
   - EngineError
     + ConnectionFailedError
       · RequestTimeoutError
@@ -85,8 +85,8 @@ class InvalidImageError(InvalidRequestError):
         super().__init__(message, field=field)
 
 
-class ConfigurationError(ImageVariationError):
-    """Report a setting (engine, key, address, store) that can't work as it is."""
+class ConfigurationError(ImageVariationError, ValueError):
+    """Report a setting (engine, key, address, store) that can't work as it is, in an argument or in the environment."""
 
 
 class EngineError(ImageVariationError):

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from ipy_imgvar import payload
-from ipy_imgvar.errors import ConnectionFailedError, InvalidImageError, RequestTimeoutError
+from ipy_imgvar.errors import (
+    ConnectionFailedError,
+    ImageVariationError,
+    InvalidImageError,
+    RequestTimeoutError,
+)
 from ipy_imgvar.network import AGENT, also_watched, guarded, look_up_for_proxy, make_client, target_of
 
 if TYPE_CHECKING:
@@ -93,8 +98,13 @@ def get(
                 return _get(own, httpx.URL(url), name, timeout_s, vet)
     except httpx.TimeoutException as exc:
         raise RequestTimeoutError(f"{name}: no answer within {timeout_s:g} s; try again") from exc
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
-        if isinstance(exc, InvalidImageError):
+    except httpx.InvalidURL:  # Its text may quote a part of a password.
+        raise ConnectionFailedError(
+            f"{name}: can't be fetched, since its address is not valid; allowed: http(s)://host/path, with special "
+            "characters percent-encoded (/ in a password is %2F)"
+        ) from None
+    except (httpx.HTTPError, ValueError) as exc:
+        if isinstance(exc, ImageVariationError):  # Some of ours are `ValueError`s.
             raise
         raise ConnectionFailedError(
             f"{name}: can't be fetched ({type(exc).__name__}: {exc}); check the address and the connection"

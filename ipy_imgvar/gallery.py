@@ -10,6 +10,7 @@ import base64
 import contextlib
 import html as markup
 import math
+import re
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar import codec
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "caption",
+    "caption_html",
     "contact_sheet",
     "history_html",
     "history_text",
@@ -33,6 +35,7 @@ __all__ = [
     "picture_html",
     "prepare",
     "preview_html",
+    "rows_of_like_length",
     "text",
 ]
 
@@ -75,17 +78,19 @@ def html(
         figure, width = _figure(each, side_px)
         figures.append(figure)
         widths.append(width)
-    template = f"grid-template-columns:repeat({columns},minmax(0,max-content))"
-    layout = template if columns else _rows_of_like_length(count, max(widths))
+    layout = f"grid-template-columns:repeat({columns},minmax(0,max-content))"
+    if not columns:
+        template, across = rows_of_like_length(count, max(widths))
+        layout = f"grid-template-columns:{template};max-width:{across}"
     lines = "".join(
         f'<div style="font-size:85%;margin-top:4px">{markup.escape(line)}</div>'
-        for line in [*run_lines(pictures), *notes]
+        for line in [*run_lines(pictures), *map(plain, notes)]
     )
     return f'<div style="display:grid;{layout};gap:{_GAP_PX}px">{"".join(figures)}</div>{lines}'
 
 
-def _rows_of_like_length(count: int, tile_px: int) -> str:
-    """Return the style of a grid whose number of columns, and so its own width, follow the width of the page.
+def rows_of_like_length(count: int, tile_px: int) -> tuple[str, str]:
+    """Return the columns and the largest width of a grid that fits its number of columns to the width of the page.
 
     A fragment has no style sheet that could ask for the page's width. But in a length, `(100% - 740px)*9999` is huge
     on a page wider than 740 px and negative on any other, so `min` and `max` choose one of two lengths by it.
@@ -98,7 +103,7 @@ def _rows_of_like_length(count: int, tile_px: int) -> str:
         share = f"(100% - {(number - 1) * _GAP_PX}px)/{number} - .5px"
         column = f"max({share},min({column},({page_px}px - 100%)*9999))"
         width = f"max({width},min({_across(number, tile_px)}px,(100% - {page_px}px)*9999))"
-    return f"grid-template-columns:repeat(auto-fill,minmax({column},1fr));max-width:{width}"
+    return f"repeat(auto-fill,minmax({column},1fr))", width
 
 
 def _columns_of_like_rows(count: int) -> list[int]:
@@ -138,7 +143,7 @@ def _figure(picture: Variation, side_px: int) -> tuple[str, int]:
         return f'<figure style="margin:0;max-width:{side_px}px">{words}</figure>', side_px
     figure = (
         f'<figure style="margin:0;max-width:{max(width, _CAPTION_PX)}px">{image}'
-        f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{markup.escape(caption(picture))}</figcaption>'
+        f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{caption_html(caption(picture))}</figcaption>'
         "</figure>"
     )
     return figure, width
@@ -185,19 +190,27 @@ def caption(picture: Variation) -> str:
     return f"{plain(picture.name)} · {width}x{height}{seed}"
 
 
+def caption_html(words: str) -> str:
+    """Return a caption as HTML that breaks no line inside an option."""
+    return re.sub(r"--index \d+", r'<span style="white-space:nowrap">\g<0></span>', markup.escape(words))
+
+
 def run_lines(pictures: Sequence[Variation]) -> list[str]:
     """Return what there is to say about a run: who made it and how long it took, how it ended, its warnings."""
     from ipy_imgvar.result import Variations
 
     if not isinstance(pictures, Variations) or pictures.engine is None:
         return []
-    model = f" ({pictures.model})" if pictures.model and pictures.model != pictures.engine else ""
+    model = f" ({plain(pictures.model)})" if pictures.model and pictures.model != pictures.engine else ""
     seconds = f" · {pictures.elapsed:.1f} s" if pictures.elapsed else ""
     tokens = (pictures.usage or {}).get("total_tokens")
-    usage = f" · {tokens} tokens" if tokens else ""
+    usage = (
+        f" · {tokens} tokens" if isinstance(tokens, int) and tokens else ""
+    )  # A server may count in any JSON.
     count = f"{len(pictures)} picture{'' if len(pictures) == 1 else 's'}"
-    state = "" if pictures.status == "done" else f" · {pictures.status}"
-    return [f"{count} by {pictures.engine}{model}{seconds}{usage}{state}", *pictures.warnings]
+    state = "" if pictures.status == "done" else f" · {plain(pictures.status)}"
+    line = f"{count} by {plain(pictures.engine)}{model}{seconds}{usage}{state}"
+    return [line, *map(plain, pictures.warnings)]
 
 
 def contact_sheet(pictures: Sequence[Variation]) -> dict[str, bytes]:
@@ -225,7 +238,7 @@ def contact_sheet(pictures: Sequence[Variation]) -> dict[str, bytes]:
 def text(pictures: Variations, *, notes: Sequence[str] = ()) -> str:
     """Return a table of name, size and path for a terminal, the lines about the run, and the notes."""
     if not pictures:
-        return "\n".join([*run_lines(pictures), *notes])
+        return "\n".join([*run_lines(pictures), *map(plain, notes)])
     rows = [("name", "size", "path")]
     rows += [
         (plain(each.name), f"{each.size[0]}x{each.size[1]}", plain(str(each.path or "in memory")))
@@ -233,7 +246,7 @@ def text(pictures: Variations, *, notes: Sequence[str] = ()) -> str:
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     table = [f"{name:<{widths[0]}}  {size:<{widths[1]}}  {path}" for name, size, path in rows]
-    return "\n".join([*table, *run_lines(pictures), *notes])
+    return "\n".join([*table, *run_lines(pictures), *map(plain, notes)])
 
 
 def _history_rows(runs: Sequence[Variations]) -> list[tuple[str, ...]]:
@@ -248,8 +261,10 @@ def _history_rows(runs: Sequence[Variations]) -> list[tuple[str, ...]]:
         seed = f", seed {request.seed}" if request and request.seed is not None else ""
         seed += f", --index {request.index}" if request and request.index is not None else ""
         count = f"{len(run)} picture{'' if len(run) == 1 else 's'}"
-        state = "" if run.status == "done" else f", {run.status}"
-        rows.append((f"history()[{number}]", when, run.engine or "", sources, how + seed, count + state))
+        state = "" if run.status == "done" else f", {plain(run.status)}"
+        rows.append(
+            (f"history()[{number}]", when, plain(run.engine or ""), sources, how + seed, count + state)
+        )
     return rows
 
 

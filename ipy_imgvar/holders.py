@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from ipy_imgvar.locks import is_free, lock
+from ipy_imgvar.locks import lock, remove_if_free
 
 __all__ = ["Holders"]
 
@@ -33,7 +33,9 @@ class Holders:
         self._folder = root / _FOLDER
         self._file: int | None = None
         self._pid = 0
-        self._lock = threading.Lock()
+        self._seen = 0
+        # A run may be let go of at any instant, also while this thread notes another one.
+        self._lock = threading.RLock()
 
     def hold(self, name: str) -> None:
         """Keep a run from being removed by other processes, from now on."""
@@ -45,11 +47,13 @@ class Holders:
         if self._pid == os.getpid():
             self._note(f"-{name}\n")
 
-    @property
-    def are_shared(self) -> bool:
-        """Whether there is a file of another process, living or dead."""
+    def others_wrote(self) -> bool:
+        """Return whether another process may have written to the store since the last call."""
+        seen = self._seen
         with contextlib.suppress(OSError):
-            return len(os.listdir(self._folder)) > 1  # noqa: PTH208 - once a run
+            # The file of one that has come and gone is not there any more, but the folder's time has changed.
+            self._seen = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - twice a run
+            return seen != self._seen or len(os.listdir(self._folder)) > 1  # noqa: PTH208
         return False
 
     def held(self) -> set[str]:
@@ -57,10 +61,7 @@ class Holders:
         names: set[str] = set()
         with contextlib.suppress(OSError):
             for entry in os.scandir(self._folder):
-                if is_free(entry.path):
-                    with contextlib.suppress(OSError):
-                        os.unlink(entry.path)  # noqa: PTH108
-                else:
+                if not remove_if_free(entry.path):
                     names |= _names_in(entry.path)
         return names
 
@@ -74,7 +75,8 @@ class Holders:
     def _note(self, line: str) -> None:
         # A store that can't be written holds nothing worth guarding, and the run itself says so.
         with self._lock, contextlib.suppress(OSError):
-            if self._file is None or self._pid != os.getpid():
+            # Somebody may have removed the store, to make room; what is made from now on is guarded anew.
+            if self._file is None or self._pid != os.getpid() or not os.fstat(self._file).st_nlink:
                 self._file = self._opened()
                 self._pid = os.getpid()
             os.write(self._file, line.encode())
@@ -84,10 +86,11 @@ class Holders:
         while True:
             path = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}"
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            is_ours = True
             with contextlib.suppress(OSError):  # Without locks, its age tells whether it is in use.
-                lock(file)
+                is_ours = lock(file)
             # Before it was locked, another process may have taken it for a dead one's.
-            if path.exists():
+            if is_ours and path.exists():
                 return file
             os.close(file)
 

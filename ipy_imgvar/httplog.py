@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["hide"]
 
-#: httpcore logs with these, at DEBUG; its records end with what came back or went wrong.
+#: httpcore logs with these, at DEBUG; its records end with where it connects to, what came back or went wrong.
 _TRACES: Final = tuple(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks"))
-_ENDINGS: Final = (" return_value=", " exception=")
+_ENDINGS: Final = (" return_value=", " exception=", " host=", " server_hostname=")
 
 
 def hide(is_ours: Callable[[], bool]) -> None:

@@ -109,7 +109,7 @@ def history() -> list[Variations]:
 def last() -> Variations | None:
     """Return the newest run of this process, else the newest in the store; None when nothing was made yet.
 
-    A run that failed or was interrupted counts: its finished pictures are in it.
+    A run that failed or was interrupted counts, with its finished pictures; one without any is as if it had not been.
     """
     if _journal.newest is not None:
         return _journal.newest
@@ -131,8 +131,10 @@ def keep_source(source: Source) -> Source:
     if source.path is not None or place is None:
         return source
     data = source.read()
+    suffix = Path(source.name).suffix[:8]
+    name = source.stem + (suffix if suffix[1:].isalnum() else "")
     with contextlib.suppress(OSError):
-        return Source(source.name, path=place.keep(source.stem + Path(source.name).suffix[:8], data))
+        return Source(source.name, path=place.keep(name, data))
     return source
 
 
@@ -240,9 +242,9 @@ class Recorder:
             started=self._began,
         )
         with _journal.lock:
-            if _journal.remembers:
+            if _journal.remembers and self._pictures:
                 _journal.newest = result
-                if self._run is None and self._pictures:
+                if self._run is None:
                     _journal.session[self._name] = result
         return result
 

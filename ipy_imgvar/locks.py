@@ -5,15 +5,17 @@ A process's number can't: it is given again. A lock is the operating system's an
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from typing import Final
 
-__all__ = ["is_free", "lock"]
+__all__ = ["lock", "remove_if_free"]
 
 #: Windows locks bytes, and what is locked can't be read by others; nothing is ever written so far out.
 _FAR_BYTE: Final = 1 << 30
+#: Seconds without a write after which a file without locks counts as left behind.
 _STALE_S: Final = 86_400.0
 
 
@@ -53,15 +55,24 @@ def lock(file: int) -> bool:
     return True
 
 
-def is_free(path: str) -> bool:
-    """Return whether nobody holds the lock of a file; without locks, whether nobody wrote to it for a day."""
+def remove_if_free(path: str) -> bool:
+    """Remove a file whose lock nobody holds, and return whether that was so; without locks, its age decides.
+
+    It is removed under its lock, so that one who has just made it finds it either locked or gone.
+    """
     try:
         file = os.open(path, os.O_RDWR)
     except OSError:
         return False
     try:
-        return lock(file)
+        free = lock(file)
     except OSError:
-        return time.time() - os.fstat(file).st_mtime > _STALE_S
-    finally:
+        free = time.time() - os.fstat(file).st_mtime > _STALE_S
+    if sys.platform == "win32":  # Nobody can remove a file there that is open.
         os.close(file)
+    if free:
+        with contextlib.suppress(OSError):
+            os.unlink(path)  # noqa: PTH108
+    if sys.platform != "win32":
+        os.close(file)
+    return free

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PIL import Image, ImageCms, ImageFile
@@ -12,7 +12,10 @@ from ipy_imgvar.errors import InvalidImageError
 from ipy_imgvar.formats import ALLOWED, READ
 from ipy_imgvar.opening import orientation_of
 
-__all__ = ["copied", "is_sideways", "normalise"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["copied", "is_sideways", "is_turned", "normalise", "resized"]
 
 _SIDEWAYS: Final = (5, 6, 7, 8)
 #: What brings a picture of each orientation upright (EXIF 2.32, section 4.6.4).
@@ -34,8 +37,10 @@ _CARRIED_OUT: Final = (
     "XML:com.adobe.xmp",
     "Raw profile type exif",
 )
-#: Rows of 16-bit pixels that are reduced at a time: all at once would take several times the picture's memory.
-_STRIP_ROWS: Final = 256
+#: Pixels that are worked on at a time: all at once would take several times the picture's memory.
+_STRIP_PX: Final = 1 << 20
+#: A larger picture with transparency is resized a band at a time, which takes longer.
+_LARGE_PX: Final = 1 << 22
 _STEP_OF_16_BITS: Final = 256  # levels of 16 bits that share their eight upper bits
 #: Modes that an ICC profile's colour space goes with.
 _PROFILED: Final = {"RGB ": ("RGB", "RGBA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
@@ -69,6 +74,11 @@ def is_sideways(image: Image.Image) -> bool:
     return image.format != "TIFF" and orientation_of(image) in _SIDEWAYS
 
 
+def is_turned(image: Image.Image) -> bool:
+    """Return whether an orientation is to be carried out, which makes another picture of it."""
+    return orientation_of(image) in _TURNS
+
+
 def normalise(image: Image.Image) -> Image.Image:
     """Return `image` upright, in sRGB and in mode L, RGB or RGBA; 16-bit greys keep their eight upper bits.
 
@@ -79,13 +89,15 @@ def normalise(image: Image.Image) -> Image.Image:
     InvalidImageError
         For a mode whose values have no defined range.
     """
-    turn = _TURNS.get(orientation_of(image))
-    upright = image if turn is None else image.transpose(turn)
-    profile = upright.info.get("icc_profile")
-    plain_mode = _without_exotic_modes(upright)
+    if (turn := _TURNS.get(orientation_of(image))) is not None:
+        turned = image.transpose(turn)
+        image.close()
+        image = turned
+    profile = image.info.get("icc_profile")
+    plain_mode = _without_exotic_modes(image)
     converted = _to_srgb(plain_mode, profile) if profile else plain_mode
     if converted.mode == "LA":
-        converted = converted.convert("RGBA")
+        converted = _with_colours(converted)
     elif converted.mode not in ("L", "RGB", "RGBA"):
         converted = converted.convert("RGB")
     for name in _CARRIED_OUT:
@@ -127,20 +139,34 @@ def _with_alpha(image: Image.Image) -> Image.Image:
         )  # A note for other pixels than these, left over from an earlier mode.
 
 
+def _with_colours(image: Image.Image) -> Image.Image:
+    """Return an image of mode LA as RGBA; it is closed before that takes its memory."""
+    level, alpha = image.getchannel("L"), image.getchannel("A")
+    image.close()
+    return Image.merge("RGBA", (level, level, level, alpha))
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield the top of each strip of an image, and the strip."""
+    rows = max(1, _STRIP_PX // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Return a 16-bit grey picture as L, or RGBA where one level is noted as transparent."""
     key = image.info.get("transparency")
     brightest = 0
     levels = np.empty((image.height, image.width), np.uint8)
     alpha = None if key is None else np.empty_like(levels)
-    for top in range(0, image.height, _STRIP_ROWS):
-        bottom = min(top + _STRIP_ROWS, image.height)
+    for top, strip in _strips(image):
         # convert("L") clips 16-bit values at 255, which turns most of the picture white.
-        strip = np.asarray(image.crop((0, top, image.width, bottom))).astype(np.int32)
-        brightest = max(brightest, int(strip.max()))
-        levels[top:bottom] = (strip >> 8).clip(0, 255)
+        values = np.asarray(strip).astype(np.int32)
+        brightest = max(brightest, int(values.max()))
+        levels[top : top + len(values)] = (values >> 8).clip(0, 255)
         if alpha is not None:
-            alpha[top:bottom] = np.where(strip == key, 0, 255)
+            alpha[top : top + len(values)] = np.where(values == key, 0, 255)
+    image.close()
     if 0 < brightest < _STEP_OF_16_BITS:  # Such as a mask of 0 and 255, or labels: all of it would be black.
         raise InvalidImageError(
             f"it has 16 bits and levels of 0 to {brightest} of 65535, which is black; convert it to 8 bits first, such "
@@ -151,22 +177,53 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Apply an embedded colour profile, since what we write carries none; in place where the mode stays the same."""
+    """Apply an embedded colour profile, since what we write carries none; in place where the mode stays."""
     try:
         given, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
         space = given.profile.xcolor_space
         if space == "RGB " and image.mode in ("L", "LA"):
-            image = image.convert("RGBA" if image.mode == "LA" else "RGB")
+            image = image.convert("RGB") if image.mode == "L" else _with_colours(image)
         if image.mode not in _PROFILED.get(space, ()):
             return image  # A profile for other pixels than these says nothing of them.
-        if image.mode in ("RGB", "RGBA"):  # Little CMS leaves the alpha channel as it is.
-            ImageCms.profileToProfile(image, given, srgb, inPlace=True)
+        if image.mode in ("RGB", "RGBA"):
+            ImageCms.profileToProfile(image, given, srgb, outputMode=image.mode, inPlace=True)
             return image
-        opaque = image.convert("L") if image.mode == "LA" else image
-        converted = ImageCms.profileToProfile(opaque, given, srgb, outputMode="RGB") or image
+        transform = ImageCms.buildTransform(given, srgb, "L" if image.mode == "LA" else image.mode, "RGB")
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         # A broken profile is no reason to refuse the picture: viewers ignore it as well.
         return image
+    alpha = None
     if image.mode == "LA":
-        converted.putalpha(image.getchannel("A"))
+        level, alpha = image.getchannel("L"), image.getchannel("A")
+        image.close()
+        image = level
+    converted = transform.apply(image)
+    if alpha is not None:
+        converted.putalpha(alpha)
     return converted
+
+
+def resized(
+    image: Image.Image,
+    size: tuple[int, int],
+    method: Image.Resampling,
+    *,
+    box: tuple[float, float, float, float] | None = None,
+    reducing_gap: float | None = None,
+) -> Image.Image:
+    """Return `image` as `Image.resize` does, without its second copy of a large picture with transparency."""
+    is_small = image.width * image.height < _LARGE_PX
+    if is_small or image.mode != "RGBA" or method == Image.Resampling.NEAREST:
+        return image.resize(size, method, box, reducing_gap)
+    bands = [_premultiplied(image, name).resize(size, method, box, reducing_gap) for name in "RGBA"]
+    return Image.merge("RGBa", bands).convert("RGBA")
+
+
+def _premultiplied(image: Image.Image, name: str) -> Image.Image:
+    """Return a band of mode RGBa of an image of mode RGBA."""
+    if name == "A":
+        return image.getchannel("A")
+    band = Image.new("L", image.size)
+    for top, strip in _strips(image):
+        band.paste(strip.convert("RGBa").getchannel(name), (0, top))
+    return band

@@ -1,18 +1,17 @@
 """The options of a variation, once: parser, help, completion and README's table all come from this table.
 
-The magic and the command line share it. Values stay `Token`s here: what a token means is the magic's grammar, which
-values are allowed is `VariationRequest`'s.
+The magic and the command line share it. Which values are allowed is `VariationRequest`'s, but for the few rules that
+are no request's: how options of one engine are written, and which names can be bound.
 """
 
 from __future__ import annotations
 
-import argparse
-import difflib
-import re
+import builtins
+import keyword
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipy_imgvar.errors import InvalidRequestError, shown
 
@@ -24,12 +23,10 @@ __all__ = [
     "OPTIONS",
     "Option",
     "Token",
+    "bindable",
     "help_text",
-    "is_option",
     "named_values",
-    "parse",
     "quote",
-    "spelling",
     "table",
     "usage",
 ]
@@ -53,6 +50,8 @@ class Token:
         Of a quoted token, what it begins with outside of quotes and braces: `--user=` of `--user="A B"`.
     bare_end
         Of a quoted token, whether its last character stands outside of quotes.
+    option
+        Of an option's value, the option as it was typed.
     """
 
     text: str
@@ -60,6 +59,7 @@ class Token:
     parts: tuple[str | Expression, ...] = ()
     bare: str = ""
     bare_end: bool = False
+    option: str = ""
 
     @property
     def head(self) -> str:
@@ -230,134 +230,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("help", ("-h", "--help"), "flag", "", _SHOW, "show this", "Get-Help"),
 )  # fmt: skip
 
+#: What IPython puts into a notebook's variables and reads there.
+_IPYTHON: Final = ("In", "Out", "get_ipython")
 #: The options of the magic.
 MAGIC_OPTIONS: Final = tuple(option for option in OPTIONS if "magic" in option.places)
 
-#: PSOpenAI names the image with a parameter; here it has none.
-_IMAGE_SPELLINGS: Final = ("image", "file")
 _HELP_COLUMNS: Final = 100
 _FLAG_COLUMNS: Final = 28
-_NUMBER: Final = re.compile(r"-\.?\d")
-
-
-def _key(spelling: str) -> str:
-    """Spellings that differ in dashes, underscores and case only are the same one."""
-    return re.sub(r"[-_]", "", spelling).lower()
-
-
-def spelling(written: str, options: Sequence[Option] = MAGIC_OPTIONS) -> Option | None:
-    """Return the option that is written so, or None."""
-    return next((option for option in options if _key(written) in map(_key, option.flags)), None)
-
-
-def is_option(token: Token) -> bool:
-    """Return whether a token is written like an option; a negative number, a quoted word and "-" are not."""
-    head = token.head
-    if token.quoted and "=" not in head:
-        return False  # part of a name in quotes, such as -"dash.png"
-    return head[:1] == "-" and len(token.text) > 1 and not _NUMBER.match(head)
-
-
-def parse(tokens: Iterable[Token], options: Sequence[Option] = MAGIC_OPTIONS) -> dict[str, list[Token]]:
-    """Sort the tokens of a line into images and option values.
-
-    Parameters
-    ----------
-    tokens
-        In any order of options and images; `--option=value` counts as two.
-    options
-        The options that are allowed here.
-
-    Returns
-    -------
-    dict
-        The tokens under each option's `dest`, an empty list for a flag; under "image", the images.
-
-    Raises
-    ------
-    InvalidRequestError
-        For an unknown option, one without its value, or one given twice.
-    """
-    argv, slots = _normalised(tokens, options)
-    parser = _Parser(add_help=False, allow_abbrev=False, exit_on_error=False, prog="imagevariation")
-    for option in options:
-        if option.kind == "flag":
-            parser.add_argument(option.flags[0], dest=option.dest, action="store_const", const=[])
-        else:
-            parser.add_argument(option.flags[0], dest=option.dest, action="append", type=slots.__getitem__)
-    parser.add_argument("image", nargs="*", type=slots.__getitem__)
-    try:
-        found = vars(parser.parse_intermixed_args(argv))
-    except argparse.ArgumentError as exc:
-        raise InvalidRequestError(f"{exc.argument_name} needs a value; see --help") from exc
-    return {dest: value for dest, value in found.items() if value is not None}
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        # argparse would print a usage and leave the process.
-        raise InvalidRequestError(message)
-
-
-def _normalised(tokens: Iterable[Token], options: Sequence[Option]) -> tuple[list[str], dict[str, Token]]:
-    """Write options in their usual spelling and values as slots.
-
-    argparse takes a value that begins with a dash for an option, however it was quoted; a slot never does.
-    """
-    spellings = {_key(flag): option for option in options for flag in option.flags}
-    argv: list[str] = []
-    slots: dict[str, Token] = {}
-
-    def slot(token: Token) -> str:
-        name = f"@{len(slots)}"
-        slots[name] = token
-        return name
-
-    seen: set[str] = set()
-    for token in tokens:
-        if not is_option(token):
-            argv.append(slot(token))
-            continue
-        written, equals, rest = token.text.partition("=")
-        key = _key(written)
-        if key in _IMAGE_SPELLINGS:
-            argv += [slot(_after(token, len(written) + 1))] if equals else []
-            continue
-        option = spellings.get(key)
-        if option is None:
-            raise _unknown(written, spellings)
-        if option.dest in seen and not option.repeatable:
-            raise InvalidRequestError(f"{written} is given twice; allowed: once", field=option.dest)
-        if equals and option.kind == "flag":
-            raise InvalidRequestError(f"{written} takes no value; received {shown(rest)}", field=option.dest)
-        seen.add(option.dest)
-        argv.append(option.flags[0])
-        if equals:
-            argv.append(slot(_after(token, len(written) + 1)))
-    return argv, slots
-
-
-def _after(token: Token, start: int) -> Token:
-    """Return the value of `--option=value`: the token without its first `start` characters, which are bare."""
-    head = token.parts[0] if token.parts else token.text
-    rest: tuple[str | Expression, ...] = token.parts[1:]
-    if isinstance(head, str) and head[start:]:
-        rest = (head[start:], *rest)
-    return Token(token.text[start:], token.quoted, rest, token.bare[start:], token.bare_end)
-
-
-def _unknown(written: str, spellings: dict[str, Option]) -> InvalidRequestError:
-    near = difflib.get_close_matches(_key(written), spellings, n=1, cutoff=0.5)
-    hint = f"; did you mean {_spelled(near[0], spellings[near[0]])}?" if near else ""
-    if re.fullmatch(r"-[a-zA-Z]\d+(x\d+)?", written) and written[1].lower() in spellings:
-        hint = f"; write {written[:2]} {written[2:]}"
-    return InvalidRequestError(
-        f"there is no option {written}{hint}; --help lists them, quotes make it a file name"
-    )
-
-
-def _spelled(key: str, option: Option) -> str:
-    return next(flag for flag in option.flags if _key(flag) == key)
 
 
 def usage(program: str) -> str:
@@ -421,8 +300,8 @@ def quote(text: str) -> str:
     return f"'{text}'"
 
 
-def named_values(values: Iterable[Any]) -> dict[str, Any]:
-    """Put `NAME=VALUE` texts, and dictionaries, together.
+def named_values(values: Iterable[Any], written: str = "--option") -> dict[str, Any]:
+    """Put `NAME=VALUE` texts, and dictionaries, together; `written` is how the option was typed.
 
     Raises
     ------
@@ -437,7 +316,37 @@ def named_values(values: Iterable[Any]) -> dict[str, Any]:
         name, equals, text = value.partition("=") if isinstance(value, str) else ("", "", "")
         if not equals or not name.strip():
             raise InvalidRequestError(
-                f"--option is {shown(value)}; allowed: NAME=VALUE, such as flip=false", field="options"
+                f"{written} is {shown(value)}; allowed: NAME=VALUE, such as flip=false", field="options"
             )
         named[name.strip()] = text.strip()
     return named
+
+
+def bindable(name: Any, what: str) -> str:
+    """Return a name that pictures can be bound to in a notebook.
+
+    A name of Python's own is none: a cell that says `list = ...` means to replace it, an option hardly does, and the
+    notebook's later cells would fail far from the cause.
+
+    Parameters
+    ----------
+    name
+        Anything that was given as the name.
+    what
+        What an error message calls it: the option as it was typed, or "the variable".
+
+    Raises
+    ------
+    InvalidRequestError
+        If it is no name, or one of Python's or IPython's own.
+    """
+    # A name of underscores alone is IPython's last output: binding it would freeze it.
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or not name.strip("_"):
+        raise InvalidRequestError(
+            f"{what} is {shown(name)}; allowed: the name of a variable, such as pictures", field="out"
+        )
+    if hasattr(builtins, name) or name in _IPYTHON:
+        raise InvalidRequestError(
+            f"{what} is {name}, a name of Python's own; choose another, such as pictures", field="out"
+        )
+    return name

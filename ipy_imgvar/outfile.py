@@ -5,14 +5,16 @@ A name is a path, a pattern with {i}, {n} and {stem}, or `<stem>-<number>` in a 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import Counter
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ImageVariationError, InvalidRequestError, shown
+from ipy_imgvar.plain import plain
 from ipy_imgvar.store import write_atomic, write_first_free
 
 if TYPE_CHECKING:
@@ -20,12 +22,126 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.result import Variations
 
-__all__ = ["FIELDS", "expand_pattern", "save_as", "save_into"]
+__all__ = [
+    "FIELDS",
+    "checked_files",
+    "checked_folder",
+    "expand_pattern",
+    "file_stem",
+    "refuse_unwritable",
+    "save_as",
+    "save_into",
+]
 
 #: The reserved names: the picture's number, the number of pictures for each image, and the source's stem.
 FIELDS: Final = ("i", "n", "stem")
 
+#: What Windows' file systems refuse in a name, and "%", which an address in a page would decode.
+_RESERVED: Final = frozenset('<>:"/\\|?*%')
+#: Bytes of a stem: names may have 255 bytes on most file systems, and a number, a digest and an extension follow.
+_MAX_STEM_BYTES: Final = 120
+
 _FIELD: Final = re.compile(r"\{(" + "|".join(FIELDS) + r")(?::([^{}]*))?\}")
+
+
+def file_stem(name: str) -> str:
+    r"""Return the stem that every file system, terminal and page takes, for files that are named after an image.
+
+    What would act instead of being shown (controls, bidirectional overrides) is dropped, reserved punctuation becomes
+    "-", and a long stem is cut. Letters, marks, joiners and emoji of all scripts stay.
+
+    Parameters
+    ----------
+    name
+        The image's name without folders and extension.
+
+    Examples
+    --------
+    >>> file_stem("a: b\x1b[2J"), file_stem("\n")
+    ('a- b[2J', 'image')
+    """
+    kept = "".join("-" if char in _RESERVED else char for char in name if plain(char) == char)
+    return kept.encode()[:_MAX_STEM_BYTES].decode("utf-8", "ignore").strip(" .") or "image"
+
+
+def checked_files(pattern: Any, stems: Sequence[str]) -> list[Path]:
+    """Return one path for each picture of a run that is about to begin, all of which can be written.
+
+    Whoever is given the place of files before a run asks this first: afterwards the pictures are made, and paid for.
+
+    Parameters
+    ----------
+    pattern, stems
+        See `expand_pattern`; anything but a path is refused.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the pattern can't name all pictures, or a file can't be written.
+    """
+    from ipy_imgvar.codec import EXTENSIONS
+
+    if not isinstance(pattern, (str, Path)):
+        raise InvalidRequestError(f"out-file is {shown(pattern)}; allowed: a path", field="out_file")
+    paths = expand_pattern(pattern, stems, tuple(EXTENSIONS))
+    for path in paths:
+        refuse_unwritable(path)
+    return paths
+
+
+def checked_folder(folder: Any, *, field: str = "out_dir") -> Path:
+    """Return the absolute path of a folder that a run is about to write into; it need not exist.
+
+    Raises
+    ------
+    InvalidRequestError
+        If it is no path, or no file can be written there.
+    """
+    if not isinstance(folder, (str, os.PathLike)) or not os.fsdecode(folder).strip():
+        raise InvalidRequestError(f"{field} is {shown(folder)}; allowed: the path of a folder", field=field)
+    text = os.fsdecode(folder)
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - "~nobody" is a folder's name
+    refuse_unwritable(path / "variation.png", name=text, field=field)
+    return path.absolute()
+
+
+def refuse_unwritable(path: Path, *, name: str = "", field: str = "out_file") -> None:
+    """Raise `InvalidRequestError` if a file can't be written here; nothing is made, folders neither.
+
+    Parameters
+    ----------
+    path
+        The file; one that exists can be replaced.
+    name
+        What the message calls it, else the path itself.
+    field
+        The argument that the message speaks of.
+    """
+    wrong = ""
+    try:
+        folder = next((each for each in path.absolute().parents if os.path.lexists(each)), Path("/"))
+        if os.path.isdir(path):  # noqa: PTH112 - no name is too long for it
+            wrong = "it is a folder"
+        elif not folder.is_dir():
+            wrong = f"{_as_given(folder, path)} is a file, not a folder"
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            wrong = f"no permission for the folder {_as_given(folder, path)}"
+        else:
+            # The file system says of each name that is missing whether it can take it.
+            for part in path.absolute().relative_to(folder).parts:
+                with contextlib.suppress(FileNotFoundError):
+                    os.lstat(folder / part)
+    except (OSError, ValueError) as exc:  # Too long for the file system, a null byte.
+        wrong = getattr(exc, "strerror", None) or str(exc)
+    if wrong:
+        raise InvalidRequestError(
+            f"{shown(name or str(path))} can't be written ({wrong}); choose another path", field=field
+        )
+
+
+def _as_given(folder: Path, path: Path) -> Path:
+    """Return a folder above a path as the path has it: relative where that is."""
+    return folder if path.is_absolute() else Path(os.path.relpath(folder))
 
 
 def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequence[str]) -> list[Path]:
@@ -52,6 +168,23 @@ def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequen
     ['cat-1.png', 'cat-2.png', 'dog-1.png']
     """
     text = str(pattern)
+    target = _target(text, extensions)
+    per_stem = bool(re.search(r"\{stem[:}]", text))
+    numbers = _counted(stems) if per_stem else range(1, len(stems) + 1)
+    paths = [
+        Path(_fill(str(target), {"i": number, "n": stems.count(stem), "stem": stem}))
+        for stem, number in zip(stems, numbers, strict=True)
+    ]
+    if len(set(paths)) < len(paths):
+        raise InvalidRequestError(
+            f"{text} gives {len(paths)} pictures the same name; put {{i}} in it: {_with_number(target)}",
+            field="out_file",
+        )
+    return paths
+
+
+def _target(text: str, extensions: Sequence[str]) -> Path:
+    """Return the path that a pattern is, its fields still in it, or raise what is wrong with it."""
     if not text.strip() or "\0" in text:
         received = f"{shown(text)} holds a null character" if text.strip() else "the path to save to is empty"
         raise InvalidRequestError(
@@ -68,18 +201,7 @@ def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequen
     if target.suffix.lower() not in extensions:
         received = f"ends in {shown(target.suffix)}" if target.suffix else "has no extension"
         raise InvalidRequestError(f"{text} {received}; allowed: {', '.join(extensions)}", field="out_file")
-    per_stem = bool(re.search(r"\{stem[:}]", text))
-    numbers = _counted(stems) if per_stem else range(1, len(stems) + 1)
-    paths = [
-        Path(_fill(str(target), {"i": number, "n": stems.count(stem), "stem": stem}))
-        for stem, number in zip(stems, numbers, strict=True)
-    ]
-    if len(set(paths)) < len(paths):
-        raise InvalidRequestError(
-            f"{text} gives {len(paths)} pictures the same name; put {{i}} in it: {_with_number(target)}",
-            field="out_file",
-        )
-    return paths
+    return target
 
 
 def _fill(pattern: str, values: Mapping[str, int | str]) -> str:

@@ -20,6 +20,8 @@ __all__ = ["ACCEPTED", "pieces"]
 ACCEPTED: Final = "gzip, deflate"
 #: Bytes unpacked at once, so what is held beside the bound.
 _STEP: Final = 1 << 18
+#: Letters of the name of a way to pack; the longest that is registered, pack200-gzip, has 12.
+_LONGEST_NAME: Final = 16
 #: zlib's `wbits`: a gzip header; zlib's own; none at all, which some servers call deflate.
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
@@ -66,7 +68,9 @@ def _encoding(headers: httpx.Headers) -> str:
     if len(layers) > 1:
         raise httpx.DecodingError(f"it is packed {len(layers)} times over; allowed: once, by gzip or deflate")
     if layers and layers[0] not in ("gzip", "x-gzip", "deflate"):
-        raise httpx.DecodingError(f"it is packed by {layers[0][:40]}; allowed: gzip or deflate")
+        # No part of a longer text is shown, since half a key can't be told from other text.
+        named_by = layers[0] if len(layers[0]) <= _LONGEST_NAME else "something unknown"
+        raise httpx.DecodingError(f"it is packed by {named_by}; allowed: gzip or deflate")
     return layers[0] if layers else ""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -22,7 +23,13 @@ _T = TypeVar("_T")
 
 def is_file_name(value: object) -> bool:
     """Return whether a value names a file right in a folder, and none outside of it."""
-    return isinstance(value, str) and value not in ("", ".", "..") and not re.search(r"[/\\\0]", value)
+    if not isinstance(value, str) or value in ("", ".", "..") or re.search(r"[/\\\0]", value):
+        return False
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:  # JSON can hold half a character, which no file system takes.
+        return False
+    return True
 
 
 class Fields:

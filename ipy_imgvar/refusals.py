@@ -7,6 +7,7 @@ https://platform.openai.com/docs/guides/error-codes
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ def read_error(body: bytes, content_type: str = "", clean: Callable[[str], str] 
         parsed = json.loads(body)
     except (ValueError, RecursionError):
         return ErrorBody(message=one_line(_from_text(body, content_type), clean))
+    if isinstance(parsed, list):  # Google's is a list of one.
+        parsed = next((each for each in parsed if isinstance(each, dict)), None)
     if not isinstance(parsed, dict):
         return ErrorBody(message=one_line(parsed if isinstance(parsed, str) else "", clean))
     error = parsed.get("error")
@@ -104,7 +107,7 @@ def _from_text(body: bytes, content_type: str) -> str:
         title = re.search(r"(?is)<title[^>]*>(.*?)</title>", text) or re.search(
             r"(?is)<h1[^>]*>(.*?)</h1>", text
         )
-        text = re.sub(r"<[^>]*>", " ", title[1]) if title else ""
+        text = html.unescape(re.sub(r"<[^>]*>", " ", title[1])) if title else ""
     return text
 
 

@@ -10,7 +10,7 @@ import math
 import operator
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, get_args
 
 from ipy_imgvar.errors import InvalidRequestError, shown
@@ -75,8 +75,8 @@ class VariationRequest:
     seed
         None draws one; an engine that can't honour a given seed refuses it.
     index
-        Make only this picture of the run that `seed` gives, 1..10: the same bytes as in the run. None makes the first
-        `n`.
+        Make only this picture of the run that `seed` gives, 1..10: the same bytes as in the run; `n` may say how many
+        the run had, and is 1 in the request. None makes the first `n`.
     mask
         What must stay in place, in the image's shape; True, 255 or opaque means keep.
     fit
@@ -138,7 +138,9 @@ class VariationRequest:
         request = cls(
             **{name: _PARSERS[name](value) if name in _PARSERS else value for name, value in given.items()}
         )
-        _check_index(request)
+        if request.index is not None:
+            _check_index(request)
+            return replace(request, n=1)
         return request
 
     def settings(self) -> dict[str, Any]:
@@ -154,14 +156,12 @@ class VariationRequest:
 
 
 def _check_index(request: VariationRequest) -> None:
-    """Refuse an index that names no picture: without the run's seed, or beside a number of pictures."""
-    if request.index is None:
-        return
+    """Refuse an index without the run's seed, or outside of the run: `n`, above 1, says how many that had."""
     if request.seed is None:
         raise InvalidRequestError("index repeats one picture of a run: give its seed too", field="index")
-    if request.n != 1:
+    if 1 < request.n < (request.index or 0):
         raise InvalidRequestError(
-            f"n is {request.n}, and index={request.index} makes one picture; leave one of the two out",
+            f"index is {request.index}, and n is {request.n}; allowed: an index up to n, or no n",
             field="index",
         )
 

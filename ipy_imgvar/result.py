@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from ipy_imgvar import outfile
 from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.plain import plain
 from ipy_imgvar.representations import Represented
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ class Variation(Represented):
 
     def __repr__(self) -> str:
         width, height = self.size
-        return f"<Variation {self.name}: {width}x{height} {self.mime_type}, seed {self.seed}>"
+        return plain(f"<Variation {self.name}: {width}x{height} {self.mime_type}, seed {self.seed}>")
 
 
 def _contained(size: Size, limit: Size) -> Size:
@@ -376,7 +377,7 @@ class Variations(Represented, Sequence[Variation]):
     def __repr__(self) -> str:
         made = f" by {self.engine}" if self.engine else ""
         state = "" if self.status == "done" else f", {self.status}"
-        return f"<Variations: {len(self)} picture{'' if len(self) == 1 else 's'}{made}{state}>"
+        return plain(f"<Variations: {len(self)} picture{'' if len(self) == 1 else 's'}{made}{state}>")
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's signature
         from ipy_imgvar import gallery

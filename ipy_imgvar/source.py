@@ -10,12 +10,16 @@ import difflib
 import hashlib
 import io
 import os
+import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
 
 from ipy_imgvar.dataurl import decode_data_url
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, shown
+from ipy_imgvar.kinds import inherits, members
+from ipy_imgvar.outfile import file_stem
+from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +32,6 @@ __all__ = [
     "Source",
     "decode_data_url",
     "load_sources",
-    "looks_like_image",
     "missing_file",
 ]
 
@@ -41,8 +44,8 @@ IMAGE_KINDS = (
 #: What a folder is searched for, to name an image in it.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
 
-#: Whose arrays tell their number of dimensions without computing anything.
-_ARRAY_MODULES = ("numpy", "torch", "jaxlib", "jax", "tensorflow", "cupy", "xarray")
+#: ASCII's and spaces only: letters, marks and joiners of all scripts, and emoji, are part of a name.
+_PUNCTUATION = re.compile(r"[^\S\n]|[!-,./:-@\[-^`{-~]")
 
 
 class Source:
@@ -85,18 +88,17 @@ class Source:
         return f"Source({self.name!r})"
 
     def __str__(self) -> str:
-        return self.name
+        return plain(self.name)
 
     @property
     def stem(self) -> str:
-        """The name without folders and extension, fit for a file name."""
+        """The name without folders and extension, fit for a file name; see `outfile.file_stem`."""
         # A picture of the store lies at a path that says nothing: ".../1.png".
         if self.path is not None and self.path.name == self.name:
-            return self.path.stem
-        clean = "".join(
-            char if char.isalnum() or char in "-_" else "-" for char in PurePosixPath(self.name).stem
-        )
-        return clean.strip("-")[:60] or "image"
+            return file_stem(self.path.stem)
+        # A description such as "array of shape (8, 8, 3)" becomes one word, "array-of-shape--8--8--3".
+        words = _PUNCTUATION.sub("-", PurePosixPath(self.name).stem)
+        return file_stem(words.strip("-"))
 
     @property
     def sha256(self) -> str:
@@ -189,7 +191,7 @@ class Source:
 
 
 def load_sources(value: Any, *, field: str = "image", name: str | None = None) -> list[Source]:
-    """Turn whatever was passed as an image into sources; a list or a `Variations` means each of them.
+    """Turn whatever was passed as an image into sources; of what holds several (see `kinds.members`), each of them.
 
     Parameters
     ----------
@@ -212,17 +214,16 @@ def load_sources(value: Any, *, field: str = "image", name: str | None = None) -
 
 
 def _load(value: Any, field: str, name: str | None) -> list[Source]:
-    from ipy_imgvar.result import Variations
-
-    if issubclass(type(value), (list, tuple, Variations)):
-        if not value:
+    several = members(value)
+    if several is not None:
+        if not several:
             raise InvalidImageError(
                 f"{field} is an empty {type(value).__name__}; pass at least one image", field=field
             )
-        names = [f"{name}[{index}]" if name else None for index in range(len(value))]
+        names = [f"{name}[{index}]" if name else None for index in range(len(several))]
         return [
             source
-            for item, its_name in zip(value, names, strict=True)
+            for item, its_name in zip(several, names, strict=True)
             for source in _load(item, field, its_name)
         ]
     try:
@@ -235,27 +236,6 @@ def _load(value: Any, field: str, name: str | None) -> list[Source]:
     except Exception as exc:  # A foreign object may raise anything when it is looked at.
         text = f"{name or 'the image'} ({type(value).__name__}) can't be read ({type(exc).__name__}: {exc})"
         raise InvalidImageError(f"{text}; allowed: {IMAGE_KINDS}", field=field) from exc
-
-
-def looks_like_image(value: Any) -> bool:
-    """Return whether `load_sources` would try a value as an image; only types are looked at, nothing is evaluated.
-
-    Texts are left out: most of them are no paths.
-    """
-    kind = type(value)
-    if kind in (list, tuple):
-        return bool(value) and type(value[0]) not in (list, tuple) and looks_like_image(value[0])
-    module = kind.__module__
-    if not isinstance(module, str):
-        return False
-    if module.startswith(("PIL.", "ipy_imgvar.result", "matplotlib.figure", "IPython.core.display")):
-        return kind.__name__ in ("Variation", "Variations", "Figure") or "Image" in kind.__name__
-    # `isinstance` and `hasattr` would run code of the value, such as a proxy's.
-    if not any("__array__" in base.__dict__ for base in kind.__mro__):
-        return issubclass(kind, (bytes, bytearray, Path))
-    if module.partition(".")[0] in _ARRAY_MODULES:
-        return getattr(value, "ndim", 0) in (2, 3)
-    return module.partition(".")[0] != "pandas"
 
 
 def _load_one(value: Any, name: str | None) -> Source:  # noqa: C901, PLR0911
@@ -273,19 +253,18 @@ def _load_one(value: Any, name: str | None) -> Source:  # noqa: C901, PLR0911
         return _from_path(Path(os.fsdecode(value)))
     if isinstance(value, (bytes, bytearray, memoryview)):
         return Source(name or f"image of {len(value)} bytes", data=bytes(value))
-    kind = type(value)
-    if kind.__module__.startswith("PIL.") and hasattr(value, "getbands"):
+    if inherits(value, "PIL.Image"):
         return Source.of_picture(name or f"PIL image {value.width}x{value.height}", value)
     if hasattr(value, "savefig"):
         return _from_figure(value, name or "figure")
-    if kind.__module__ == "IPython.core.display" and kind.__name__ == "Image":
+    if inherits(value, "IPython.Image"):
         return _from_ipython(value, name or "IPython image")
     if hasattr(value, "read"):
         return _from_file(value, name or "file object")
     if hasattr(value, "__array__"):
         return _from_arraylike(value, name)
     raise InvalidImageError(
-        f"{name or 'the image'} is {shown(value)} ({kind.__name__}); allowed: {IMAGE_KINDS}"
+        f"{name or 'the image'} is {shown(value)} ({type(value).__name__}); allowed: {IMAGE_KINDS}"
     )
 
 
@@ -361,12 +340,24 @@ def _from_file(file: Any, name: str) -> Source:
         raise InvalidImageError(
             f"the file object can't be read ({exc}); open it in binary mode: open(path, 'rb')"
         ) from exc
+    if not data and (place := _place_in(file)):
+        raise InvalidImageError(
+            f"the file object is at its end (byte {place:,}), so there is nothing to read; call its seek(0) first"
+        )
     if not isinstance(data, (bytes, bytearray)):
         raise InvalidImageError(
             f"the file object gives {type(data).__name__}; open it in binary mode: open(path, 'rb')"
         )
     own_name = getattr(file, "name", None)
     return Source(Path(own_name).name if isinstance(own_name, str) else name, data=bytes(data))
+
+
+def _place_in(file: Any) -> int:
+    """Return how many bytes of a file were read before, 0 where it can't say."""
+    try:
+        return int(file.tell())
+    except (AttributeError, TypeError, ValueError, OSError):
+        return 0
 
 
 def _from_arraylike(value: Any, name: str | None) -> Source:

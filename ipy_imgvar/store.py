@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.holders import Holders
+from ipy_imgvar.usage import json_safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -222,7 +223,10 @@ def _record_in(folder: Path) -> dict[str, Any] | None:
 
 def _json(value: Any) -> str:
     # ASCII only: a file name that is not UTF-8 holds lone surrogates, which can't be encoded otherwise.
-    return json.dumps(value, default=str)
+    try:
+        return json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):  # What an engine says of its picture may be anything.
+        return json.dumps(json_safe(value))
 
 
 def _write_new(target: str, data: bytes) -> None:
@@ -274,8 +278,8 @@ class Store:
     def new_id(self) -> str:
         """Return a name for a run that sorts behind all that are there."""
         with self._lock:
-            if self._newest is None:
-                self._newest = max(self._names(), default="")
+            if self._newest is None or self._others_wrote():
+                self._newest = max([*self._names(), self._newest or ""])
             self._newest = new_run_id(self._newest)
             return self._newest
 
@@ -284,7 +288,8 @@ class Store:
         if not os.path.isdir(self.root):  # noqa: PTH112 - half the time of a path's
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         run = Run(self.root / "runs" / name, record)
-        self._in_use.add(run)
+        with self._lock:  # The set is read while it is held.
+            self._in_use.add(run)
         self._holders.hold(name)
         weakref.finalize(run, self._holders.release, name)
         return run
@@ -294,6 +299,9 @@ class Store:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self.root / "runs" / self.new_id() / name
         write_atomic(path, data)
+        with self._lock:
+            if self._bytes is not None:
+                self._bytes += len(data)
         return path
 
     def runs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -312,22 +320,30 @@ class Store:
         """Remove the oldest runs until the rest fits into `max_bytes`; call it when a run has ended."""
         with self._lock:
             # Counting is slow in a full store, so while nobody else writes to it, what is made here is added up.
-            if self._bytes is not None and not self._holders.are_shared:
+            if not self._others_wrote() and self._bytes is not None:
                 self._bytes += newest.bytes
                 if self._bytes <= self.max_bytes:
                     return
             names = self._names()
+            self._newest = max([*names, self._newest or ""])
             # Each run is counted when it is new; those of other processes may still grow.
             known = {name: self._sizes[name] for name in names[:-_GROWING] if name in self._sizes}
             self._sizes = {name: known[name] if name in known else self._size(name) for name in names}
             self._bytes = sum(self._sizes.values())
+            # Asked after the runs were listed: one that begins from now on is not among them.
+            held = self._holders.held()
             if self._bytes > self.max_bytes:
-                self._remove_oldest(names, newest.folder.name)
+                self._remove_oldest(names, held | {newest.folder.name})
 
-    def _remove_oldest(self, names: list[str], newest: str) -> None:
+    def _others_wrote(self) -> bool:
+        """Return whether others may have written to the store; then what is known of its size holds no longer."""
+        if wrote := self._holders.others_wrote():
+            self._bytes = None
+        return wrote
+
+    def _remove_oldest(self, names: list[str], held: set[str]) -> None:
         total = self._bytes or 0
-        # Asked after the runs were listed: one that begins from now on is not among them.
-        held = self._holders.held() | {run.folder.name for run in self._in_use} | {newest, names[-1]}
+        held |= {run.folder.name for run in self._in_use} | {names[-1]}
         for name in names:
             if total <= self.max_bytes:
                 break

@@ -13,6 +13,8 @@ __all__ = ["add_usage", "json_safe"]
 
 #: Deeper than any server's usage; what is deeper is left out.
 _MOST_LEVELS = 8
+#: Every count is below it; larger whole numbers can't be added to a float, nor, at some length, be written as text.
+_LARGEST = 2**63
 
 
 def add_usage(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
@@ -40,7 +42,7 @@ def _add(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
             total[name] = inner
         elif _is_number(value) and _is_number(earlier):
             summed = value + earlier
-            total[name] = summed if math.isfinite(summed) else earlier
+            total[name] = summed if math.isfinite(summed) and abs(summed) < _LARGEST else earlier
         else:
             total[name] = value
 
@@ -50,8 +52,9 @@ def _is_number(value: object) -> bool:
 
 
 def json_safe(value: Any, clean: Callable[[str], str] = str, levels: int = _MOST_LEVELS) -> Any:
-    """Return a value from a server's JSON without what can't be written as JSON again: NaN, infinity, too deep nests.
+    """Return a value from a server's JSON without what can't be added up and written again.
 
+    That is NaN, infinity, whole numbers of more than 64 bits, and nests that are too deep.
     In their place stands None, or nothing where they were in a mapping or a list. `clean` is called with every text,
     names included.
     """
@@ -69,4 +72,6 @@ def json_safe(value: Any, clean: Callable[[str], str] = str, levels: int = _MOST
         return [each for each in kept_list if each is not None]
     if isinstance(value, str):
         return clean(value)
-    return value if isinstance(value, (int, float)) else None
+    if isinstance(value, int):
+        return value if abs(value) < _LARGEST else None
+    return value if isinstance(value, float) else None

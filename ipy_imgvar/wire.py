@@ -11,7 +11,9 @@ https://platform.openai.com/docs/api-reference/images
 from __future__ import annotations
 
 import binascii
+import codecs
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -44,6 +46,9 @@ __all__ = [
 _B64_KEY: Final = b'"b64_json"'
 #: Stands for a picture that was cut out; its number follows. No base64 holds a colon.
 _CUT: Final = "cut:"
+_BACKSLASH: Final = ord("\\")
+#: Fields and entries of an answer; read, each may take a hundred times its bytes, and no answer has a thousand.
+_MOST_PARTS: Final = 100_000
 #: So much of an event that can't be read is looked at for its message, in bytes.
 _READ_OF_NOISE: Final = 4000
 #: A text of this length is tried as base64, whatever is in it.
@@ -149,10 +154,15 @@ def salvage(body: bytes | bytearray) -> list[Item]:
 def _cut_out(body: bytes | bytearray) -> tuple[bytes, list[bytes | memoryview]]:
     """Return the JSON with every complete base64 text replaced by its number, and those texts.
 
+    Raises ValueError where the rest is too much to be read.
+
     Searching for quotes runs at memory speed; `json.loads` copies each text twice and decodes it once.
     """
     pieces, spans = _separated(body)
-    return b"".join(pieces), spans
+    skeleton = b"".join(pieces)
+    if sum(map(skeleton.count, (b",", b"[", b"{"))) > _MOST_PARTS:
+        raise ValueError(f"it has more than {_MOST_PARTS:,} fields")
+    return skeleton, spans
 
 
 def _separated(body: bytes | bytearray) -> tuple[list[bytes | memoryview], list[bytes | memoryview]]:
@@ -161,7 +171,7 @@ def _separated(body: bytes | bytearray) -> tuple[list[bytes | memoryview], list[
     pieces: list[bytes | memoryview] = []
     spans: list[bytes | memoryview] = []
     position = 0
-    while (key := body.find(_B64_KEY, position)) >= 0:
+    while len(pieces) <= 2 * _MOST_PARTS and (key := body.find(_B64_KEY, position)) >= 0:
         opening = body.find(b'"', key + len(_B64_KEY))
         closing = _closing_quote(body, opening) if opening >= 0 else -1
         if closing < 0:
@@ -181,11 +191,13 @@ def _separated(body: bytes | bytearray) -> tuple[list[bytes | memoryview], list[
 
 
 def _closing_quote(body: bytes | bytearray, opening: int) -> int:
-    """Return where the JSON text ends that begins at `opening`, or -1."""
+    """Return where the JSON text ends that begins at `opening`, or -1; each byte is looked at twice at most."""
     closing = body.find(b'"', opening + 1)
-    while closing > 0 and body[closing - 1 : closing] == b"\\":
-        backslashes = closing - len(body[opening:closing].rstrip(b"\\")) - opening
-        if backslashes % 2 == 0:
+    while closing > 0 and body[closing - 1] == _BACKSLASH:
+        before = closing - 1
+        while body[before] == _BACKSLASH:  # It ends at the opening quote.
+            before -= 1
+        if (closing - before) % 2:
             break
         closing = body.find(b'"', closing + 1)
     return closing
@@ -205,7 +217,10 @@ def _item(entry: Any, spans: list[bytes | memoryview]) -> Item:
     text = entry.get("b64_json")
     encoded = None
     if isinstance(text, str) and text.startswith(_CUT) and text[len(_CUT) :].isdecimal():
-        encoded = spans[int(text[len(_CUT) :])]
+        with suppress(
+            ValueError, IndexError
+        ):  # A server may write the same into a text that was not cut out.
+            encoded = spans[int(text[len(_CUT) :])]
     if encoded is not None and not _is_blank(encoded):
         return Item(encoded=encoded)
     url = entry.get("url")
@@ -241,7 +256,8 @@ def read_events(chunks: Iterable[bytes], clean: Callable[[str], str] = str) -> I
     https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.6
     """
     name, data = b"", []
-    for line in _lines(chunks):
+    for number, text in enumerate(_lines(chunks)):
+        line = text if number else text.removeprefix(codecs.BOM_UTF8)
         if line.startswith(b":"):
             continue
         if line:
@@ -279,8 +295,8 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _event(name: bytes, body: bytes, clean: Callable[[str], str]) -> Event | None:
     if body.strip() == b"[DONE]":
         return None
-    skeleton, spans = _cut_out(body)
     try:
+        skeleton, spans = _cut_out(body)
         parsed = json.loads(skeleton)
     except (ValueError, RecursionError):
         start = one_line(body[:_READ_OF_NOISE].decode("utf-8", "replace"), clean, most=80)

@@ -3,6 +3,7 @@
 import os
 import time
 
+import hypothesis
 import pytest
 from loopback import Api
 from PIL import Image
@@ -10,6 +11,10 @@ from skimage import data
 
 from ipy_imgvar import codec, journal
 from ipy_imgvar.result import Variation
+
+# The machine is shared: how long a case takes says nothing.
+hypothesis.settings.register_profile("few", deadline=None, max_examples=50)
+hypothesis.settings.load_profile("few")
 
 
 @pytest.fixture(autouse=True)

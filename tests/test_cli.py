@@ -40,6 +40,14 @@ def test_create_saves_numbered_files_and_prints_their_paths(here, capfd):
     assert all((here / name).read_bytes().startswith(PNG) for name in printed.out.split())
 
 
+def test_what_follows_two_dashes_is_a_file(here, capfd):
+    """After -- a word that begins with a dash is a file's name."""
+    (here / "photo.png").rename(here / "-photo.png")
+    assert cli.main(["create", "-s", "64", "--", "-photo.png"]) == 0
+    assert capfd.readouterr().out.split() == ["-photo-1.png"]
+    assert (here / "-photo-1.png").exists()
+
+
 def test_create_never_replaces_a_file_that_was_not_named(here, capfd):
     """A file that has the next name is passed over."""
     (here / "photo-1.png").write_text("precious")
@@ -88,6 +96,15 @@ def test_runs_at_once_never_take_the_same_name(here, api, monkeypatch, processes
     assert sorted(path.name for path in here.glob(".*")) == []
 
 
+def test_a_name_that_is_too_long_for_a_number_is_cut(here, capfd):
+    """The pictures of a file whose name leaves no room for a number are saved under the first part of it."""
+    (here / "photo.png").rename(here / ("x" * 250 + ".png"))
+    words = ["create", "x" * 250 + ".png", "-s", "64"]
+    assert cli.main(words) == 0
+    assert cli.main([*words, "--out-file", "new/{stem}-{i}.jpg"]) == 0
+    assert capfd.readouterr().out.split() == ["x" * 120 + "-1.png", "new/" + "x" * 120 + "-1.jpg"]
+
+
 def test_out_file_decides_names_and_format(here):
     """--out-file makes parents, numbers the files and converts by extension."""
     assert cli.main(["create", "photo.png", "-n", "2", "-s", "64", "--out-file", "new/{stem}-{i}.webp"]) == 0
@@ -134,6 +151,16 @@ def test_an_image_comes_from_standard_input_and_bytes_go_to_standard_output(phot
         (["create", "photo.png", "-n", "2", "-f", "byte"], "-f byte writes one picture"),
         (["create", "photo.png", "-f", "url", "--json"], "--json and -f both print"),
         (["create", "photo.png", "--extra-body", "{x"], "--extra-body is no JSON object"),
+        (["create", "photo.png", "--additional-body", "{x"], "--additional-body is no JSON object"),
+        (["create", "photo.png", "--size"], "--size needs a value"),
+        (["create", "photo.png", "-Size"], "-Size needs a value"),
+        (["create", "photo.png", "--option", "x"], "--option is 'x'; allowed: NAME=VALUE"),
+        (
+            ["create", "-cat.png"],
+            "there is no option -cat.png; --help lists them, and -- before it makes it a file",
+        ),
+        (["create", "--", "-n", "2"], "there is no file -n"),
+        (["bulk", "photo.png", "--out-dir"], "--out-dir needs a value"),
         (["vary", "photo.png"], "there is no command 'vary'; allowed: create, bulk, serve"),
     ],
 )
@@ -146,6 +173,28 @@ def test_a_wrong_line_ends_with_2_and_one_line(here, capfd, words, message):
     assert printed.err.count("\n") == 1
     assert printed.out == ""
     assert sorted(path.name for path in here.iterdir()) == ["photo.png"]
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("create", ["--out-file", "photo.png/x.png"]),
+        ("create", ["--out-file", "photo.png/{stem}.png"]),
+        ("create", ["--out-file", "{stem}" + "x" * 260 + ".png"]),
+        ("bulk", ["--out-dir", "photo.png/out"]),
+        ("bulk", ["--out-dir", "photo.png/out", "--dry-run"]),
+        ("bulk", ["--out-dir", ""]),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_a_place_that_can_not_be_written_is_refused_before_anything_is_asked(
+    api, capfd, monkeypatch, command, option
+):
+    """Pictures that could not be saved are not made: nothing is asked of a server, and the line is wrong."""
+    monkeypatch.setenv("OPENAI_API_BASE", api.base)
+    assert cli.main([command, "photo.png", *option]) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+    assert api.requests == []
 
 
 def test_an_image_that_fails_ends_with_1_and_the_others_are_saved(here, capfd):

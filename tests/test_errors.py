@@ -36,9 +36,9 @@ def test_tree():
 
 
 def test_wrong_arguments_are_value_errors():
-    """A wrong argument or image is also a `ValueError`, and nothing else is."""
+    """A wrong argument, image or setting is also a `ValueError`, and nothing else is."""
     also = {each.__name__ for each in CLASSES if issubclass(each, ValueError)}
-    assert also == {"InvalidRequestError", "InvalidImageError"}
+    assert also == {"InvalidRequestError", "InvalidImageError", "ConfigurationError"}
 
 
 def test_no_builtin_is_shadowed():

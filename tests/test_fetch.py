@@ -123,6 +123,17 @@ def test_failures(files, steps, kind, said):
     assert "private" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "address", ["http://user:pass/word@host/x.png", "http://host:pass/x.png", "http://pass\u00e4..de/x.png"]
+)
+def test_an_address_that_is_not_valid(address):
+    """The error says what is allowed, and shows no part of the address, neither itself nor what led to it."""
+    with pytest.raises(ConnectionFailedError, match="percent-encoded") as caught:
+        fetch.get(address, name="x.png")
+    assert "pass" not in str(caught.value).replace("password", "")
+    assert caught.value.__cause__ is None
+
+
 def test_bound(files, monkeypatch):
     """No more than the bound is read."""
     monkeypatch.setattr(fetch, "MAX_BYTES", 1 << 20)

@@ -43,17 +43,25 @@ def test_a_picture_alone_is_the_same_for_another_shape_and_a_mask(photo, shape):
     ("arguments", "message"),
     [
         ({"index": 3}, "index repeats one picture of a run: give its seed too"),
-        ({"index": 3, "seed": 7, "n": 4}, "n is 4, and index=3 makes one picture; leave one of the two out"),
+        ({"index": 5, "seed": 7, "n": 4}, "index is 5, and n is 4; allowed: an index up to n, or no n"),
         ({"index": 0, "seed": 7}, "index is 0; allowed: a whole number from 1 to 10"),
         ({"index": 11, "seed": 7}, "index is 11; allowed: a whole number from 1 to 10"),
         ({"index": True, "seed": 7}, "index is True; allowed: a whole number from 1 to 10"),
     ],
 )
 def test_an_index_that_names_no_picture_is_refused(arguments, message):
-    """An index needs the run's seed, stands in 1..10 and excludes several pictures."""
+    """An index needs the run's seed, and stands in 1..10 and within the run."""
     with pytest.raises(InvalidRequestError) as caught:
         VariationRequest.from_arguments(**arguments)
     assert str(caught.value) == message
+
+
+def test_the_index_may_be_added_to_the_call_of_the_run(photo):
+    """Beside the number of pictures of the run an index gives its one picture."""
+    client = Client("patch")
+    run = client.variations(photo, n=3, seed=7, size=64)
+    alone = client.variations(photo, n=3, seed=7, size=64, index=2)
+    assert alone.bytes == run.bytes[1:2]
 
 
 def test_an_engine_without_a_seed_refuses_an_index(photo, fake_engine):
@@ -99,3 +107,16 @@ def test_bulk_makes_one_picture_of_each_run(photo_path, tmp_path):
         alone = client.map([photo_path], out_dir=tmp_path / "b", index=3, size="64x64", seed=7, max_workers=1)
     assert [path.name for path in alone[0].paths] == [whole[0].paths[2].name]
     assert alone[0].paths[0].read_bytes() == whole[0].paths[2].read_bytes()
+
+
+def test_the_page_of_a_bulk_run_names_each_picture(photo_path, tmp_path):
+    """`index.html` says by which seed and index each picture is made alone, and it is, with the same bytes."""
+    with Client("patch") as client:
+        (item,) = client.map([photo_path], out_dir=tmp_path / "a", n=2, size="64x64", max_workers=1)
+        client.map([photo_path], out_dir=tmp_path / "b", index=2, seed=0, size="64x64", max_workers=1)
+        alone = client.variations(photo_path, seed=item.seed, index=2, size="64x64")
+    assert f"2 · seed {item.seed} · --index 2" in (tmp_path / "a" / "index.html").read_text()
+    assert alone[0].bytes == item.paths[1].read_bytes()
+    page = (tmp_path / "b" / "index.html").read_text()
+    assert "Variation 2 of" in page
+    assert "Variation 1 of" not in page

@@ -121,6 +121,19 @@ def test_failed_run(fake_engine, photo):
     assert [each.status for each in history()] == ["failed"]
 
 
+@pytest.mark.parametrize("stop", [EngineError("broken"), KeyboardInterrupt(), CancelledError("stop")])
+def test_a_run_without_pictures_leaves_no_trace(fake_engine, photo, stop):
+    """A run that ended before its first picture is no row of the history, and the run before is still the last."""
+    with pytest.raises(type(stop)):
+        run(fake_engine([stop]), photo)
+    assert last() is None
+    made = run(fake_engine(["red"]), photo)
+    with pytest.raises(type(stop)):
+        run(fake_engine([stop]), photo)
+    assert last() is made
+    assert len(history()) == 1
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), CancelledError("stop")])
 def test_interrupted_run(fake_engine, photo, stop):
     """An interrupted or cancelled run is the last one, with what was finished."""
@@ -292,3 +305,27 @@ def test_many_runs_at_once(fake_engine, photo):
     for _ in range(20):
         run(engine, photo)
     assert len(history()) == 20
+
+
+CIRCLE: list = []
+CIRCLE.append(CIRCLE)
+
+
+@pytest.mark.parametrize("odd", [{(1, 2): 3}, CIRCLE, 10**5000], ids=["keys", "circle", "number"])
+def test_parameters_that_json_has_no_form_for(fake_engine, photo, odd):
+    """A picture is kept also where an engine says of it what no record can hold; the rest of what it says stays."""
+    engine = fake_engine(["red"])
+    made = engine.generate
+
+    def generate(request, job):
+        for picture in made(request, job):
+            picture.parameters |= {"odd": odd, "beside": 5}
+            yield picture
+
+    engine.generate = generate
+    run = Client(engine).variations(photo, size="64x64")
+    assert not run.warnings
+    journal.forget()
+    (again,) = history()
+    assert again[0].bytes == run[0].bytes
+    assert again[0].parameters["beside"] == 5

@@ -18,12 +18,14 @@ CORE = {
     "bombs",
     "codec",
     "dataurl",
+    "decoding",
     "errors",
     "fetch",
     "formats",
     "forms",
     "gallery",
     "holders",
+    "kinds",
     "httplog",
     "likeness",
     "locks",
@@ -48,7 +50,7 @@ CORE = {
     "usage",
     "wire",
 }
-APPLICATION = {"bulk", "client", "journal", "options", "run"}
+APPLICATION = {"bulk", "client", "journal", "options", "parser", "run", "streams"}
 INTERFACES = {"cli", "magic", "panel", "server"}
 RINGS = {
     **dict.fromkeys(CORE, 0),

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_imgvar.errors import InvalidRequestError
-from ipy_imgvar.outfile import FIELDS, expand_pattern
+from ipy_imgvar.outfile import FIELDS, checked_files, checked_folder, expand_pattern
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -112,6 +113,59 @@ def test_unknown_home():
 def test_no_path_at_all():
     """A path with a null character is refused."""
     assert "null" in refusal("a\0b.png")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("photo.png/x.png", "'photo.png/x.png' can't be written (photo.png is a file, not a folder)"),
+        ("photo.png/deep/x.png", "photo.png is a file, not a folder"),
+        ("x" * 300 + ".png", "File name too long"),
+        ("new/" + "x" * 300 + ".png", "File name too long"),
+        ("x" * 300 + "/{i}.png", "File name too long"),
+        ("nowhere/x.png", "nowhere is a file, not a folder"),
+        (5, "out-file is 5; allowed: a path"),
+        (None, "out-file is None; allowed: a path"),
+    ],
+)
+def test_a_file_that_can_not_be_written_is_refused(tmp_path, monkeypatch, pattern, message):
+    """What the file system would refuse after a run is refused before it, in one line, and nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    Path("photo.png").touch()
+    Path("nowhere").symlink_to("gone")
+    with pytest.raises(InvalidRequestError) as caught:
+        checked_files(pattern, ["cat"])
+    assert message in str(caught.value)
+    assert caught.value.field == "out_file"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["nowhere", "photo.png"]
+
+
+def test_a_file_that_can_be_written_is_not_made_yet(tmp_path, monkeypatch):
+    """Files of folders that are missing, and files that exist, can be written."""
+    monkeypatch.chdir(tmp_path)
+    Path("1.png").touch()
+    assert checked_files("{i}.png", ["cat", "dog"]) == [Path("1.png"), Path("2.png")]
+    assert checked_files("a/b/../{stem}.png", ["cat"]) == [Path("a/b/../cat.png")]
+    assert [path.name for path in tmp_path.iterdir()] == ["1.png"]
+
+
+@pytest.mark.parametrize("folder", ["photo.png", "photo.png/out", "", "a\0b", "x" * 300, 5, None])
+def test_a_folder_that_can_not_be_written_is_refused(tmp_path, monkeypatch, folder):
+    """A bulk run's folder is checked in the same way."""
+    monkeypatch.chdir(tmp_path)
+    Path("photo.png").touch()
+    with pytest.raises(InvalidRequestError) as caught:
+        checked_folder(folder)
+    assert caught.value.field == "out_dir"
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_refused(tmp_path):
+    """A folder that this user can't write to is refused by name."""
+    tmp_path.chmod(0o500)
+    with pytest.raises(InvalidRequestError, match="no permission for the folder"):
+        checked_files(tmp_path / "new" / "x.png", ["cat"])
 
 
 @given(

@@ -19,7 +19,23 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-WRONG = [None, True, 3, -1, 1e400, float("nan"), "x", "../../x", "a\0b", [], [1], {}, {"a": [1]}, 10**400]
+WRONG = [
+    None,
+    True,
+    3,
+    -1,
+    1e400,
+    float("nan"),
+    "x",
+    "../../x",
+    "a\0b",
+    [],
+    [1],
+    {},
+    {"a": [1]},
+    10**400,
+    ["x" * 400],
+]
 RUN_FIELDS = (
     "engine",
     "model",
@@ -128,7 +144,9 @@ def test_readers_never_raise(record):
         json.dumps(fields.mapping(name), allow_nan=False)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b", "a\0", "/etc/passwd", 3, None])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "a\\b", "a\0", "/etc/passwd", "\ud800", 3, None]
+)
 def test_names_outside_of_the_folder(name):
     """A file name is one right in the folder, and nothing else."""
     assert not is_file_name(name)
@@ -142,6 +160,14 @@ def test_sums_are_json(counted):
     for usage in counted:
         add_usage(total, usage)
     json.dumps(total, allow_nan=False)
+
+
+def test_numbers_that_count_nothing_are_left_out():
+    """Whole numbers that no float holds, or that no text takes, neither end a run nor enter its record."""
+    total = {"tokens": 5}
+    for each in (10**400, 1.5, 10**4300, 2**63, 2**63):
+        add_usage(total, {"tokens": each, "new": 10**400})
+    assert total == {"tokens": 6.5}
 
 
 def test_bulk_adds_up_what_a_stream_counts(api, photo_path, tmp_path):

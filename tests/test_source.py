@@ -20,8 +20,10 @@ from PIL import Image
 
 from ipy_imgvar import fetch
 from ipy_imgvar.errors import ConnectionFailedError, InvalidImageError, RequestTimeoutError
+from ipy_imgvar.kinds import looks_like_image
+from ipy_imgvar.plain import plain
 from ipy_imgvar.result import Variations
-from ipy_imgvar.source import Source, load_sources, looks_like_image, missing_file
+from ipy_imgvar.source import Source, load_sources, missing_file
 
 
 def only(value, **options):
@@ -655,8 +657,37 @@ class TestSource:
         """The stem of any description can be a file's name."""
         stem = Source(name).stem
         assert stem
-        assert len(stem) <= 60
+        assert len(os.fsencode(stem)) <= 120
         assert not set(stem) & set('/\\\0:*?"<>|. ')
+
+    @pytest.mark.parametrize("has_path", [True, False])
+    @pytest.mark.parametrize(
+        ("name", "stem"),
+        [
+            ("हिन्दी.png", "हिन्दी"),  # vowel signs and a virama, of the categories Mc and Mn
+            ("ภาษาไทย.png", "ภาษาไทย"),
+            ("عَرَبِيّ.png", "عَرَبِيّ"),
+            (
+                "\u0645\u06cc\u200c\u062e.png",
+                "\u0645\u06cc\u200c\u062e",
+            ),  # a joiner that Persian writes words with
+            ("cafe\u0301.png", "cafe\u0301"),
+            ("日本語.png", "日本語"),
+            ("👨\u200d👩\u200d👧.png", "👨\u200d👩\u200d👧"),
+            ("cat\u202egnp\u2066.exe\u2069.png", None),
+            ("\x1b]0;title\x07cat\n.png", None),
+            ("a" * 250 + ".png", "a" * 120),
+            ("न" * 80 + ".png", "न" * 40),
+            ("\x1b\n.png", "image"),
+        ],
+    )
+    def test_stem_keeps_scripts_and_drops_controls(self, name, stem, has_path):
+        """Letters, marks and joiners of all scripts stay; what a terminal would obey, and what is too long, goes."""
+        found = Source(name, path=Path("folder") / name if has_path else None, data=b"x").stem
+        assert plain(found) == found
+        assert len(os.fsencode(found)) <= 120
+        if stem is not None:
+            assert found == stem
 
     def test_repr_shows_the_name_only(self):
         """The repr of a source is short, whatever it holds."""

@@ -1,14 +1,18 @@
+import gc
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import ipy_imgvar
+from ipy_imgvar import locks
 from ipy_imgvar.store import Store, new_run_id, write_atomic
 
 
@@ -404,3 +408,101 @@ def test_names_when_the_clock_went_back(tmp_path):
     other = Store(tmp_path / "s", 10**9)
     ids = [other.new_id() for _ in range(3)]
     assert sorted(["20990101T000000000000-abcdef", *ids])[1:] == ids
+
+
+def test_the_bound_holds_where_another_process_came_and_went(tmp_path):
+    """What a process wrote that has ended counts, also where the mark it left was cleared away meanwhile."""
+    ours = Store(tmp_path, 10_000)
+    put(ours)
+    code = (
+        "import sys; sys.path[:] = sys.argv[2:]; from pathlib import Path; from ipy_imgvar.store import Store\n"
+        "store = Store(Path(sys.argv[1]), 10_000); run = store.begin(store.new_id(), {})\n"
+        "run.add(b'x' * 8000, '.png', {}); run.finish(status='done'); store.make_room(run)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path, *sys.path], check=True)
+    ours.living()
+    for _ in range(3):
+        put(ours)
+    assert sum(each.stat().st_size for each in (tmp_path / "runs").rglob("*.*")) <= 10_000
+    assert len(list((tmp_path / "holders").iterdir())) == 1
+
+
+def test_a_name_sorts_behind_those_of_other_processes(tmp_path):
+    """A run is named behind all that were written before it, also where its own process did not write them."""
+    ours, others = Store(tmp_path, 10_000), Store(tmp_path, 10_000)
+    put(ours, ours.new_id())
+    put(others, f"{int(new_run_id()[:4]) + 1}0101T000000000000-abcdef")
+    assert ours.new_id() > names(ours)[-1]
+
+
+def test_kept_sources_count(tmp_path):
+    """Sources that the store keeps make it no larger than its bound at the next run."""
+    store = Store(tmp_path, 10_000)
+    put(store)
+    for _ in range(5):
+        store.keep("source.png", bytes(3000))
+    put(store)
+    assert sum(each.stat().st_size for each in (tmp_path / "runs").rglob("*.*")) <= 10_000
+
+
+def test_a_run_may_be_let_go_of_while_another_begins(tmp_path, monkeypatch):
+    """The collector may let go of a run while the thread that it interrupts notes another one."""
+    store = Store(tmp_path, 10_000)
+    circle = [put(store)]
+    circle.append(circle)
+    del circle
+    written = []
+
+    def write(file, data, write=os.write):
+        gc.collect()
+        written.append(data)
+        return write(file, data)
+
+    monkeypatch.setattr("ipy_imgvar.holders.os.write", write)
+    thread = threading.Thread(target=store._holders.hold, args=("next",), daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert written[-1] == b"+next\n"
+
+
+def test_a_mark_is_removed_under_its_lock(tmp_path, monkeypatch):
+    """A process that has just made its mark finds it locked as long as another one takes it for a dead one's."""
+    locked = []
+
+    def unlink(path, unlink=os.unlink):
+        with Path(path).open("r+b") as file:
+            locked.append(not locks.lock(file.fileno()))
+        unlink(path)
+
+    (tmp_path / "mark").write_bytes(b"")
+    monkeypatch.setattr("ipy_imgvar.locks.os.unlink", unlink)
+    assert locks.remove_if_free(str(tmp_path / "mark"))
+    assert locked == [sys.platform != "win32"]
+
+
+def test_a_mark_that_another_process_has_locked_is_not_used(tmp_path, monkeypatch):
+    """Where another process looks at a mark that was just made, and so removes it, another mark is made."""
+    taken = []
+
+    def lock(file, lock=locks.lock):
+        if not taken:  # The other one is quicker, and is about to remove it.
+            taken.extend((tmp_path / "holders").iterdir())
+            return False
+        return lock(file)
+
+    monkeypatch.setattr("ipy_imgvar.holders.lock", lock)
+    run = Store(tmp_path, 10_000).begin("a", {})
+    (first,) = taken
+    assert first.read_bytes() == b""
+    assert Store(tmp_path, 10_000).living() == {run.folder.name}
+
+
+def test_a_store_that_was_removed_guards_anew(tmp_path):
+    """Where somebody removes the whole store during a session, later runs of that session are guarded all the same."""
+    store = Store(tmp_path / "store", 10_000)
+    first = put(store)
+    shutil.rmtree(tmp_path / "store")
+    run = store.begin("next", {})
+    assert Store(tmp_path / "store", 10_000).living() == {"next"}
+    assert first.folder.name != run.folder.name

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from contextlib import suppress
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -128,6 +129,12 @@ REFUSALS = st.recursive(
 )
 
 
+def test_a_stream_with_a_byte_order_mark():
+    """The byte order mark that a stream may begin with is no part of the first field's name."""
+    (event,) = wire.read_events([b"\xef\xbb\xbfdata: ", b'{"b64_json": "QUJD"}\n\n'])
+    assert [item.read() for item in event.items] == [b"ABC"]
+
+
 @given(REFUSALS)
 @example({"detail": [{"loc": 5}]})
 @example({"detail": [{"loc": True, "msg": None}]})
@@ -137,6 +144,14 @@ def test_any_refusal(value):
     error = refusals.read_error(json.dumps(value).encode())
     assert "\n" not in error.message
     assert all(each is None or isinstance(each, str) for each in (error.code, error.param))
+
+
+def test_a_list_of_refusals():
+    """Of a list, as Google sends it, the first refusal is read."""
+    assert (
+        refusals.read_error(b'[{"error": {"code": 404, "message": "no such model"}}]').message
+        == "no such model"
+    )
 
 
 def test_half_a_key_is_not_left():
@@ -179,6 +194,40 @@ def test_an_event_with_several_pictures():
 def test_any_bytes(body, kind):
     """Any bytes make a refusal of one line."""
     assert "\n" not in refusals.read_error(body, kind).message
+
+
+@pytest.mark.parametrize("number", ["0", "7", "9" * 5000])
+def test_a_text_that_looks_like_a_cut_is_no_picture(number):
+    """A text that reads as the mark of a cut-out picture, below a key that is escaped, is no picture and no crash."""
+    body = b'{"data": [{"b64\\u005fjson": "cut:%s"}]}' % number.encode()
+    assert wire.read_answer(body).items[0].encoded is None
+
+
+def test_escaped_quotes_take_time_in_proportion():
+    """A text of many escaped quotes is looked at once, not once for each of them."""
+
+    class Counted(bytearray):
+        looked_at = 0
+
+        def __getitem__(self, place):
+            found = super().__getitem__(place)
+            Counted.looked_at += len(found) if isinstance(place, slice) else 1
+            return found
+
+    body = Counted(b'{"data": [{"b64_json": "' + b'\\"' * 5000 + b'"}]}')
+    assert wire.read_answer(body).items[0].encoded == b'"' * 5000
+    assert Counted.looked_at < 10 * len(body)
+
+
+@pytest.mark.parametrize("entry", [b'{"b64_json":""},', b"{},", b"[],", b'"b64_json",'])
+def test_an_answer_of_too_many_parts_is_not_read(entry):
+    """An answer that would become many times its size is refused before it is read, and in a stream it is a fault."""
+    body = b'{"type": "image.completed", "data": [' + entry * 150_000 + b"1]}"
+    with pytest.raises(ValueError, match="more than 100,000 fields"):
+        wire.read_answer(body)
+    assert len(wire.salvage(body)) <= 100_000
+    (event,) = wire.read_events([b"data: ", body, b"\n\n"])
+    assert event.error is not None
 
 
 def test_salvage_gives_whole_pictures_only():
@@ -302,3 +351,24 @@ def test_any_stream(body):
 def test_refusals(body, kind, message):
     """A refusal's message is found in whichever shape it comes."""
     assert refusals.read_error(body.encode(), kind).message == message
+
+
+def test_many_escapes_take_no_longer_than_their_length():
+    """A text of escaped quotes is searched once: four times as long takes less than eight times the work."""
+
+    def cpu_s(size):
+        body = b'{"data": [{"b64_json": "' + b'\\"' * size + b'"}]}'
+        began = time.process_time()
+        assert len(wire.salvage(body)[0].encoded) == size
+        return time.process_time() - began
+
+    cpu_s(1000)
+    assert cpu_s(400_000) < 8 * max(cpu_s(100_000), 0.01)
+
+
+@given(st.lists(st.sampled_from(['"', "\\", "x"]), max_size=12))
+def test_where_a_text_ends(pieces):
+    """Quotes and backslashes in any order are escaped and read back as what they were."""
+    text = "".join(pieces) or "x"
+    (item,) = wire.read_answer(json.dumps({"data": [{"b64_json": text, "url": "http://x/"}]}).encode()).items
+    assert item.encoded == text.encode()

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
-from ipy_imgvar.result import Variation, Variations
+from ipy_imgvar.kinds import inherits, members
+from ipy_imgvar.outfile import file_stem
+from ipy_imgvar.result import Variation
 from ipy_imgvar.source import Source, load_sources, missing_file
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", "
 #: Names of a folder are sorted this many at a time, so that a folder of a million takes no more memory.
 _SORTED_AT_ONCE: Final = 10_000
 _URL: Final = re.compile(r"(?i)(https?|data):")
-_MAX_STEM_BYTES: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,30 +99,23 @@ class Item:
             given = os.path.normpath(self.image).replace(os.sep, "/")
             path = os.path.join(os.getcwd(), os.path.expanduser(self.image))  # noqa: PTH109, PTH111, PTH118 - 20 times as fast
             stem = os.path.splitext(os.path.basename(given))[0]  # noqa: PTH119, PTH122 - likewise
-            return Ready(given, _clean(stem), given, path, is_file=True)
+            return Ready(given, file_stem(stem), given, path, is_file=True)
         if isinstance(self.image, str):
             # The address may hold a signature, so only its hash goes into the id.
             name = f"{self.place}-{hashlib.sha256(self.image.encode()).hexdigest()[:12]}"
             kind = "data URL" if self.image[:5].lower() == "data:" else "URL"
-            return Ready(name, _clean(self.place), f"{kind} {self.place}", self.image, is_file=False)
+            return Ready(name, file_stem(self.place), f"{kind} {self.place}", self.image, is_file=False)
         source = load_sources(self.image, name=f"image {self.place}")[0]
         # Its bytes, not its pixels, travel to a worker: they are a tenth as long.
         source = Source(source.name, data=source.read())
         return Ready(
-            f"{self.place}-{source.sha256[:12]}", _clean(self.place), source.name, source, is_file=False
+            f"{self.place}-{source.sha256[:12]}", file_stem(self.place), source.name, source, is_file=False
         )
 
 
 def digest(item: str) -> bytes:
     """Return 32 bytes that stand for an item's id, which may hold anything a file name may."""
     return hashlib.sha256(item.encode("utf-8", "surrogatepass")).digest()
-
-
-def _clean(stem: str) -> str:
-    """Return a stem that every file system, terminal and page takes; emoji and all scripts stay."""
-    kept = "".join(char if char.isprintable() and char not in '<>:"/\\|?*%' else "-" for char in stem)
-    kept = kept.encode("utf-8", "ignore")[:_MAX_STEM_BYTES].decode("utf-8", "ignore")
-    return kept.strip(" .") or "image"
 
 
 class Items:
@@ -147,7 +141,9 @@ class Items:
         self._labelled = _is_pandas(images)
         if self._labelled:
             self._images: Any = _column(images)
-        elif isinstance(images, (list, tuple, Variations)) or _is_iterable(images):
+        elif (several := members(images)) is not None:
+            self._images = several
+        elif _is_iterable(images):
             self._images = images
         else:
             self._images = [images]
@@ -185,10 +181,8 @@ class Items:
     def _expanded(self, image: Any) -> Iterator[tuple[Any, bool]]:
         if isinstance(image, Source) and image.path is not None:
             yield str(image.path), True
-        elif isinstance(image, (list, tuple, Variations)):
-            yield from chain.from_iterable(map(self._expanded, image))
-        elif _is_pandas(image):
-            yield from chain.from_iterable(map(self._expanded, _column(image)))
+        elif (several := members(_column(image) if _is_pandas(image) else image)) is not None:
+            yield from chain.from_iterable(map(self._expanded, several))
         elif isinstance(image, (str, os.PathLike)) and not isinstance(image, Variation):
             text = os.fsdecode(image)
             if _URL.match(text):
@@ -240,7 +234,7 @@ def _scan(folder: str, wanted: Callable[[str], bool]) -> Iterator[str]:
 
 
 def _is_pandas(value: Any) -> bool:
-    return type(value).__module__.split(".")[0] == "pandas" and getattr(value, "ndim", 0) in (1, 2)
+    return inherits(value, "pandas.DataFrame", "pandas.Series", "pandas.Index")
 
 
 def _column(value: Any) -> Any:
@@ -261,4 +255,4 @@ def _is_iterable(value: Any) -> bool:
     one = (str, bytes, bytearray, memoryview, os.PathLike, Source, Variation)
     if isinstance(value, one) or any(hasattr(value, name) for name in ("read", "__array__", "savefig")):
         return False
-    return isinstance(value, Iterable) and not type(value).__module__.startswith("PIL.")
+    return isinstance(value, Iterable) and not inherits(value, "PIL.Image", "PIL.Iterator")

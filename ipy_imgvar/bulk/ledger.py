@@ -210,7 +210,7 @@ def whole_lines(file: int) -> tuple[list[tuple[bytes, int]], int]:
         for line in lines:
             if not line.endswith(b"\n"):
                 break
-            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 found.append((_key(json.loads(line)["item"]), end))
             end += len(line)
     return found, end
@@ -222,6 +222,6 @@ def read_line(file: int, place: int) -> dict[str, Any] | None:
         lines.seek(place)
         try:
             record = json.loads(lines.readline())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
     return record if isinstance(record, dict) else None

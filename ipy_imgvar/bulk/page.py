@@ -32,6 +32,8 @@ _SHOWN_ITEMS: Final = 8
 _SHOWN_FAILURES: Final = 5
 _SHOWN_PICTURES: Final = 4
 _THUMBNAIL_PX: Final = 96
+#: Of a picture's number in a file's name; a longer one is no number of ours.
+_MAX_DIGITS: Final = 4
 #: How each page begins; by it a page of another run is known.
 _HEAD: Final = '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Variations</title>'
 _STYLE: Final = (
@@ -82,12 +84,20 @@ def _row(item: BulkItem, out_dir: Path) -> str:
     name = plain(item.source)
     source = _source_of(item)
     figures = [_figure(source, out_dir, name, "")]
-    figures += [
-        _figure(path, out_dir, f"{index}", f"Variation {index} of {name}")
-        for index, path in enumerate(item.paths, start=1)
-    ]
+    for index, path in _numbered(item):
+        seed = "" if item.seed is None else f" · seed {item.seed} · --index {index}"
+        figures.append(_figure(path, out_dir, f"{index}{seed}", f"Variation {index} of {name}"))
     note = f"<p>{markup.escape(plain(f'{item.status}: {item.error}'))}</p>" if item.error else ""
     return f"<section>{''.join(figures)}{note}</section>"
+
+
+def _numbered(item: BulkItem) -> list[tuple[int, Path]]:
+    """Return the pictures with their numbers: a run by `index` has one that is not the first, as its name says."""
+    numbers = [path.stem.rpartition("-")[2] for path in item.paths]
+    return [
+        (int(number) if number.isdecimal() and len(number) <= _MAX_DIGITS else place, path)
+        for place, (number, path) in enumerate(zip(numbers, item.paths, strict=True), start=1)
+    ]
 
 
 def _source_of(item: BulkItem) -> Path | None:
@@ -152,9 +162,9 @@ def _thumbnails(item: BulkItem) -> str:
 
 
 def _thumbnail(path: Path) -> str:
-    if not path.is_file():  # It was moved or removed since, and a pipe would be waited for.
-        return ""
     try:
+        if not path.is_file():  # It was moved or removed since, and a pipe would be waited for.
+            return ""
         data, mime_type, (width, height) = thumbnails.thumbnail(path.read_bytes(), _THUMBNAIL_PX)
     except (OSError, ImageVariationError):
         return ""

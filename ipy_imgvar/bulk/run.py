@@ -7,14 +7,12 @@ import hashlib
 import io
 import json
 import logging
-import os
 import signal
 import sys
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from ipy_imgvar.bulk import page
@@ -24,12 +22,14 @@ from ipy_imgvar.bulk.pool import Pool, choose_workers, failure
 from ipy_imgvar.bulk.result import STATUSES, BulkResult, Tally
 from ipy_imgvar.bulk.work import SOURCES, Outcome, Task
 from ipy_imgvar.errors import CancelledError, ImageVariationError
+from ipy_imgvar.outfile import checked_folder
 from ipy_imgvar.plain import plain
 from ipy_imgvar.store import HALF_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
+    from pathlib import Path
 
     from ipy_imgvar.bulk.items import Item
     from ipy_imgvar.protocol import Engine
@@ -70,16 +70,17 @@ class Plan:
     done: int
 
 
-def plan(images: Any, out_dir: Path) -> Plan:
+def plan(images: Any, out_dir: str | Path) -> Plan:
     """Count the images, and those that are done as far as the ledger says; no image is read, nothing is written."""
+    folder = checked_folder(out_dir)
     with contextlib.suppress(ImageVariationError):
-        known = {each.item for each in BulkResult.read(out_dir) if each.status == "done"}
+        known = {each.item for each in BulkResult.read(folder) if each.status == "done"}
         found = done = 0
-        for item in Items(images, out_dir):
+        for item in Items(images, folder):
             found += 1
             done += bool(known) and item.is_file and item.ready().item in known
         return Plan(found, done)
-    return Plan(sum(1 for _ in Items(images, out_dir)), 0)
+    return Plan(sum(1 for _ in Items(images, folder)), 0)
 
 
 def run(
@@ -96,7 +97,7 @@ def run(
     cancel: threading.Event | None = None,
 ) -> BulkResult:
     """Make variations of many images; see `Client.map`, which has checked the request."""
-    folder = Path(os.path.expanduser(out_dir)).absolute()  # noqa: PTH111
+    folder = checked_folder(out_dir)
     items = Items(images, folder)
     workers = choose_workers(engine, executor, max_workers, request.timeout)
     ledger = Ledger(folder)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import keyword
 import os
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipy_imgvar.errors import InvalidRequestError, shown
 from ipy_imgvar.magic.grammar import split, whole_line
 from ipy_imgvar.magic.values import Names, anything_of, images_of, value_of
-from ipy_imgvar.options import MAGIC_OPTIONS, Option, Token, named_values, parse, usage
+from ipy_imgvar.options import MAGIC_OPTIONS, Option, Token, bindable, named_values, usage
+from ipy_imgvar.parser import parse
 from ipy_imgvar.request import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from ipy_imgvar.source import Source
 
@@ -85,18 +85,9 @@ class Call:
         """
         if self.out_file is None:
             return []
-        from ipy_imgvar.codec import EXTENSIONS
-        from ipy_imgvar.outfile import expand_pattern
+        from ipy_imgvar.outfile import checked_files
 
-        if not isinstance(self.out_file, (str, Path)):
-            raise InvalidRequestError(
-                f"out-file is {shown(self.out_file)}; allowed: a path", field="out_file"
-            )
-        stems = [source.stem for source in self.images for _ in range(n)]
-        targets = expand_pattern(self.out_file, stems, tuple(EXTENSIONS))
-        for target in targets:
-            _check_writable(target)
-        return targets
+        return checked_files(self.out_file, [source.stem for source in self.images for _ in range(n)])
 
 
 def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, Any]) -> Call:
@@ -153,29 +144,10 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
     if "panel" in found:
         if "n" not in given:
             values.pop("n", None)  # One is the magic's default, not the panel's.
-        return replace(_checked(values, given, images, display), action="panel")
+        return replace(_checked(values, found, images, display), action="panel")
     if not images:
         raise InvalidRequestError(f"no image was given; usage: {usage('%imagevariation')}", field="image")
-    return _checked(values, given, images, display)
-
-
-def _check_writable(target: Path) -> None:
-    """Raise `InvalidRequestError` if a file can't be written here; a folder that does not exist is made later."""
-    wrong = ""
-    try:
-        folder = next((each for each in target.parents if each.exists()), Path())
-        if target.is_dir():
-            wrong = "it is a folder"
-        elif not folder.is_dir():
-            wrong = f"{folder} is a file, not a folder"
-        elif not os.access(folder, os.W_OK | os.X_OK):
-            wrong = f"no permission for the folder {folder}"
-    except (OSError, ValueError) as exc:  # Too long for the file system, a null byte.
-        wrong = getattr(exc, "strerror", None) or str(exc)
-    if wrong:
-        raise InvalidRequestError(
-            f"{shown(str(target))} can't be written ({wrong}); choose another path", field="out_file"
-        )
+    return _checked(values, found, images, display)
 
 
 def _values(found: Mapping[str, list[Token]], names: Names) -> dict[str, Any]:
@@ -187,7 +159,9 @@ def _values(found: Mapping[str, list[Token]], names: Names) -> dict[str, Any]:
         if _OPTIONS[dest].kind == "image":
             values[dest] = [source for token in tokens for source in images_of(token, names)]
         elif _OPTIONS[dest].repeatable:
-            values[dest] = named_values(value_of(token, _OPTIONS[dest], names) for token in tokens)
+            values[dest] = named_values(
+                (value_of(token, _OPTIONS[dest], names) for token in tokens), tokens[0].option
+            )
         else:
             values[dest] = value_of(tokens[-1], _OPTIONS[dest], names)
     return values
@@ -200,7 +174,10 @@ def _route_to_options(values: dict[str, Any], *, stream: bool) -> None:
         values["options"] = {**values.get("options", {}), **chosen}
 
 
-def _checked(values: dict[str, Any], given: set[str], images: list[Source], display: Display) -> Call:
+def _checked(
+    values: dict[str, Any], found: Mapping[str, list[Token]], images: list[Source], display: Display
+) -> Call:
+    given = set(found) - {"image"}
     if {"response_format", "out_file"} <= given:
         raise InvalidRequestError(
             "--out-file saves and -f returns a value; give one of them", field="out_file"
@@ -209,16 +186,14 @@ def _checked(values: dict[str, Any], given: set[str], images: list[Source], disp
         values.pop("response_format", None)  # a configured default gives way to what the line says
     if clash := sorted({"response_format", "out_file"} & given) if "out_dir" in given else []:
         raise InvalidRequestError(
-            f"--out-dir saves every picture and returns their paths; leave --{clash[0].replace('_', '-')} out",
+            f"--out-dir saves every picture and returns their paths; leave {found[clash[0]][-1].option} out",
             field="out_dir",
         )
     if "max_workers" in given and "out_dir" not in given:
         raise InvalidRequestError("--workers goes with --out-dir; give both", field="max_workers")
     out = values.pop("out", None)
-    if "out" in given and not _is_variable_name(out):
-        raise InvalidRequestError(
-            f"--out is {shown(out)}; allowed: the name of a variable, such as pictures", field="out"
-        )
+    if "out" in found:
+        out = bindable(out, found["out"][-1].option)
     engine = values.pop("engine", None)
     if isinstance(engine, str) and not engine.strip():
         raise InvalidRequestError(
@@ -234,16 +209,6 @@ def _checked(values: dict[str, Any], given: set[str], images: list[Source], disp
         out_file=values.pop("out_file", None),
         arguments=values,
         display=display,
-    )
-
-
-def _is_variable_name(value: Any) -> bool:
-    # A name of underscores alone is IPython's: binding it would freeze it.
-    return (
-        isinstance(value, str)
-        and value.isidentifier()
-        and not keyword.iskeyword(value)
-        and bool(value.strip("_"))
     )
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.magic.grammar import split
 from ipy_imgvar.magic.values import Names
-from ipy_imgvar.options import MAGIC_OPTIONS, Option, parse, spelling
+from ipy_imgvar.options import MAGIC_OPTIONS, Option
+from ipy_imgvar.parser import parse, spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

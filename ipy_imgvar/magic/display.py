@@ -13,7 +13,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from ipy_imgvar.plain import plain
 from ipy_imgvar.result import Variation, Variations
+from ipy_imgvar.streams import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +65,7 @@ class RunDisplay:
         self._pictures: list[Variation] = []
         #: HTML of the newest unfinished picture, until the picture comes; and of the progress.
         self._look = self._bar = ""
-        self._line = ""
+        self._line = self._notice = ""
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +81,7 @@ class RunDisplay:
         fraction = self._fraction = max(self._fraction, fraction)
         if self._quiet or now - self._started < _PATIENCE_S or now - self._refreshed < _REFRESH_S:
             return
-        self._refreshed = now
+        self._refreshed, text = now, plain(text)
         filled = round(fraction * _BAR_WIDTH)
         line = f"{'█' * filled}{'░' * (_BAR_WIDTH - filled)} {fraction:4.0%} {text}"
         if is_rich(self._shell):
@@ -94,8 +96,9 @@ class RunDisplay:
         """Show at once where a picture is about to go."""
         if self._quiet:
             return
+        text = self._notice = plain(text)
         if is_rich(self._shell):
-            self._bar = f"<div>{markup.escape(text)}</div>"
+            self._bar = _line_html(text)
             self._publish({"text/plain": text, "text/html": self._so_far()})
         else:
             self._shell_line(text)
@@ -129,16 +132,22 @@ class RunDisplay:
         """Show the counts of a bulk run and a few of its pictures, in place of the progress."""
         self._wipe()
         if not self._quiet:
-            bundle = {"text/plain": f"{result.summary()}; {result.out_dir / 'index.html'} shows all"}
+            bundle = {
+                "text/plain": f"{result.summary()}; {plain(str(result.out_dir / 'index.html'))} shows all"
+            }
             self._publish(bundle | ({"text/html": result._repr_html_()} if is_rich(self._shell) else {}))
 
-    def stopped(self) -> None:
-        """Show what was finished before an error or an interrupt; the exception says the rest."""
-        if self._pictures or self._handle is not None:
-            count = len(self._pictures)
+    def stopped(self) -> int:
+        """Show what was finished before an error or an interrupt, and return how much; the exception says the rest."""
+        count = len(self._pictures)
+        if count:
             note = f"{count} picture{' was' if count == 1 else 's were'} finished"
             # Whoever interrupts wants the prompt back: the sheet takes longer than all the rest.
             self._show(Variations(self._pictures), [note], with_sheet=False)
+        elif self._handle is not None:
+            # A bar that stands still would say that the run goes on.
+            self._publish({"text/plain": self._notice, "text/html": _line_html(self._notice)})
+        return count
 
     def _show(self, pictures: Variations, notes: Sequence[str], *, with_sheet: bool) -> None:
         self._wipe()
@@ -178,6 +187,8 @@ class RunDisplay:
     def _publish(self, bundle: dict[str, Any]) -> None:
         from IPython.display import display
 
+        # A terminal prints the text, and pictures that were made must not be lost to one that is not UTF-8.
+        bundle = {**bundle, "text/plain": encodable(bundle["text/plain"])}
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
@@ -190,6 +201,10 @@ class RunDisplay:
             self._line = ""
 
 
+def _line_html(text: str) -> str:
+    return f"<div>{markup.escape(text)}</div>" if text else ""
+
+
 def show_history(shell: InteractiveShell, runs: Sequence[Variations], *, quiet: bool) -> None:
     """Show a table of runs, the newest last."""
     if quiet:
@@ -198,10 +213,17 @@ def show_history(shell: InteractiveShell, runs: Sequence[Variations], *, quiet: 
 
     from ipy_imgvar import gallery
 
-    bundle = {"text/plain": gallery.history_text(runs)}
+    bundle = {"text/plain": encodable(gallery.history_text(runs))}
     if is_rich(shell) and runs:
         bundle["text/html"] = gallery.history_html(runs)
     display(bundle, raw=True)  # type: ignore[no-untyped-call]
+
+
+class _PlainFormatter(logging.Formatter):
+    """Writes each message as one line that a terminal does not obey: it may quote a server or a file's name."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return encodable(plain(super().formatMessage(record)))
 
 
 @contextmanager
@@ -209,7 +231,7 @@ def spoken_log() -> Iterator[None]:
     """Print what the package logs; keys are masked where a line is logged."""
     log = logging.getLogger("ipy_imgvar")
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_PlainFormatter("%(message)s"))
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)

@@ -198,8 +198,9 @@ class ImageVariationMagics(Magics):
                 )
                 if targets:
                     pictures.save_as(targets)
-            except (ImageVariationError, KeyboardInterrupt):
-                display.stopped()
+            except (ImageVariationError, KeyboardInterrupt) as exc:
+                if not display.stopped() and isinstance(exc, KeyboardInterrupt):
+                    exc.args = exc.args or ("stopped; nothing was finished",)
                 raise
             display.result(pictures, [f"saved {path}" for path in targets])
         single = len(call.images) == n == 1

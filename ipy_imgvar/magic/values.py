@@ -13,17 +13,19 @@ from collections import ChainMap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ipy_imgvar.engines import engine_names
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.journal import history, last
-from ipy_imgvar.options import Expression, Option, Token, spelling
+from ipy_imgvar.kinds import looks_like_image
+from ipy_imgvar.options import Expression, Option, Token
 from ipy_imgvar.outfile import FIELDS
+from ipy_imgvar.parser import spelling
 from ipy_imgvar.settings import Secret
 from ipy_imgvar.source import (
     IMAGE_KINDS,
     IMAGE_SUFFIXES,
     Source,
     load_sources,
-    looks_like_image,
     missing_file,
 )
 
@@ -117,9 +119,15 @@ def value_of(token: Token, option: Option, names: Names) -> Any:
         return value
     if option.kind == "name":
         return _formatted(token, names)
-    if not token.quoted and token.text in names and token.text.lower() not in option.choices:
+    if not token.quoted and token.text in names and not _is_choice(token.text, option):
         return names[token.text]
     return _formatted(token, names, reserved)
+
+
+def _is_choice(text: str, option: Option) -> bool:
+    """Return whether a word is one of an option's choices, which win over a variable of that name."""
+    # Installed engines are looked up here only: finding them takes as long as loading the extension.
+    return text.lower() in option.choices or (option.dest == "engine" and text in engine_names())
 
 
 def _key_of(token: Token, names: Names) -> str | Secret:
@@ -131,13 +139,13 @@ def _key_of(token: Token, names: Names) -> str | Secret:
         return Secret(_asked("API key: "))
     if not found:
         raise InvalidRequestError(
-            "--api-key was given as text, which is saved with the notebook: rotate that key; allowed: a variable that "
-            "holds it, {expression}, or ask",
+            f"{token.option} was given as text, which is saved with the notebook: rotate that key; "
+            "allowed: a variable that holds it, {expression}, or ask",
             field="api_key",
         )
     if not isinstance(value, (str, Secret)):
         raise InvalidRequestError(
-            f"--api-key leads to a {type(value).__name__}; allowed: a str or Secret", field="api_key"
+            f"{token.option} leads to a {type(value).__name__}; allowed: a str or Secret", field="api_key"
         )
     return Secret(value)
 

@@ -6,9 +6,6 @@ An action returns at once. What takes time (reading a source, a run) is a job; i
 
 from __future__ import annotations
 
-import builtins
-import html as markup
-import keyword
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -19,18 +16,19 @@ from ipy_imgvar import codec
 from ipy_imgvar.client import Client
 from ipy_imgvar.engines import default_engine, engine_names
 from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidImageError, InvalidRequestError
-from ipy_imgvar.forms import converted, form_of
-from ipy_imgvar.gallery import caption, contact_sheet, html, image_html, picture_html, preview_html, text
+from ipy_imgvar.gallery import preview_html
 from ipy_imgvar.journal import history, keep_source, last, made_here
-from ipy_imgvar.likeness import THUMBNAIL_PX, distance, sample
-from ipy_imgvar.panel import engines, recipe
+from ipy_imgvar.kinds import looks_like_image
+from ipy_imgvar.likeness import THUMBNAIL_PX, sample
+from ipy_imgvar.panel import engines
+from ipy_imgvar.panel.cards import card_of, sent_html
 from ipy_imgvar.panel.job import Job, Worker
+from ipy_imgvar.panel.pictures import PictureActions
 from ipy_imgvar.panel.state import Card, PanelState, Status
 from ipy_imgvar.panel.tree import grow
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import STRENGTHS, VariationRequest
-from ipy_imgvar.result import Variation, Variations
-from ipy_imgvar.source import Source, load_sources, looks_like_image
+from ipy_imgvar.source import Source, load_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,20 +36,18 @@ if TYPE_CHECKING:
     from ipy_imgvar.likeness import Sample
     from ipy_imgvar.protocol import Engine
     from ipy_imgvar.request import Fit
+    from ipy_imgvar.result import Variation, Variations
 
-__all__ = ["ENLARGED_PX", "UPLOAD_MAX_BYTES", "PanelActions"]
+__all__ = ["UPLOAD_MAX_BYTES", "PanelActions"]
 
 #: Jupyter drops what is larger than its web socket's limit (10 MiB) without a word.
 UPLOAD_MAX_BYTES: Final = 10_000_000
-ENLARGED_PX: Final = 512
 _REFRESH_S: Final = 0.1
-#: Characters of a thumbnail: what a panel shows is saved in the notebook, and grain makes a JPEG large.
-_MAX_THUMBNAIL: Final = 45_000
 #: What may be a PNG of ours, or name one.
 _ENCODED: Final = (str, Path, bytes, Source)
 
 
-class PanelActions:
+class PanelActions(PictureActions):
     """The buttons' side of the panel.
 
     Parameters
@@ -74,18 +70,15 @@ class PanelActions:
         worker: Worker | None = None,
         loader: Worker | None = None,
     ) -> None:
-        self.state = state
-        self._namespace = namespace
+        super().__init__(state, namespace)
         self._client = client
         self._worker = worker or Worker()
         self._loader = loader or Worker()
         self._seen: Variations | None = None
-        self._replaceable = ""
         self.engines = [client.engine.name] if client is not None else engine_names()
         found = engines.found_connection(namespace, state.key_name)
         state.engine = default_engine(found) if client is None else self.engines[0]
         state.observe(self._engine_changed, "engine")
-        state.observe(self._recite, ["result", "selected"])
         state.observe(self._preview_changed, ["size", "fit", "sample"])
         self._engine_changed()
         self.look_around()
@@ -97,8 +90,6 @@ class PanelActions:
         self._loader.close()
         if self.state.busy:
             self.state.finish(Status.CANCELLED)
-
-    # Sources
 
     def upload(self, name: str, data: bytes) -> None:
         """Take a picture that was uploaded."""
@@ -214,14 +205,7 @@ class PanelActions:
         except InvalidRequestError as exc:
             state.error = str(exc)
             return
-        name = plain(state.source.name)
-        image = state.sample.fitted(request.size, request.fit)
-        width, height = state.sample.size
-        words = f"{name}, {width}x{height}, {request.fit} to {request.size[0]}x{request.size[1]}"
-        alt = f"What will be sent: {words}"
-        state.preview = _figure(_bounded(partial(image_html, codec.encode_png(image), alt)), words)
-
-    # Controls
+        state.preview = sent_html(state.sample, state.source.name, request)
 
     def _engine_changed(self, _: Any = None) -> None:
         if self._client is not None:
@@ -266,8 +250,6 @@ class PanelActions:
         state.key_origin = engines.key_origin(found, state.key_name)
         if made_here() is not self._seen and not state.busy:
             self.grow()
-
-    # Runs
 
     def run(self) -> None:
         """Start a run, unless one is going on."""
@@ -321,7 +303,7 @@ class PanelActions:
 
         def picture(made: Variation) -> None:
             if not job.abandoned:
-                job.tell(self.state.add, _card(made, taken, arguments["fit"], self.state.engine))
+                job.tell(self.state.add, card_of(made, taken, arguments["fit"], self.state.engine))
 
         status, result, error = Status.FAILED, None, ""
         try:
@@ -352,84 +334,10 @@ class PanelActions:
         self.grow()
         self.state.finish(status, result, error)
 
-    # What was made
-
-    def select(self, index: int, *, on: bool) -> None:
-        """Select a picture, or not."""
-        self.state.selected = tuple(
-            sorted({*self.state.selected, index} if on else {*self.state.selected} - {index})
-        )
-
-    def select_all(self, *, on: bool) -> None:
-        """Select all pictures, or none."""
-        self.state.selected = tuple(range(len(self.state.cards))) if on else ()
-
-    def enlarge(self, index: int) -> None:
-        """Show one picture larger."""
-        card = self.state.cards[index]
-        alt = f"Enlarged: {card.caption}"
-        self.state.enlarged = _figure(image_html(card.picture.original, alt, ENLARGED_PX), card.caption)
-
-    def reduce(self) -> None:
-        """Put the larger picture away."""
-        self.state.enlarged = ""
-
     def bind(self, name: str, form: str) -> None:
-        """Bind the selected pictures, or all, to a variable; a name in use is replaced when it is asked for twice."""
-        name = name.strip()
-        chosen = self._chosen()
-        form = form_of(form)
-        _check_name(name)
-        if name in self._namespace and name != self._replaceable:
-            self._replaceable = name
-            kind = type(self._namespace[name]).__name__
-            raise InvalidRequestError(f"{name} is a variable already ({kind}); bind again to replace it")
-        single = len(chosen) == 1
-        self._namespace[name] = converted(chosen, form, single=single)
-        self._replaceable = name
-        what = f"one {form}" if single else f"a list of {len(chosen)} {form}s"
-        self._done(f"{name} is {what}")
+        """Bind pictures, as `PictureActions.bind`, and see the new variable."""
+        super().bind(name, form)
         self.look_around()
-
-    def save(self, where: str) -> None:
-        """Save the selected pictures, or all, in a folder or under a pattern."""
-        if not where.strip():
-            raise InvalidRequestError(
-                "there is no place to save to; type a folder, or a name such as out/{stem}-{i}.png"
-            )
-        paths = self._chosen().save(where.strip())
-        self._done("saved " + ", ".join(map(str, paths)))
-
-    def insert(self) -> None:
-        """Show the selected pictures, or all, as a plain output below the panel, beside those that are there."""
-        chosen = self._chosen()
-        if not self.state.can_insert:
-            raise InvalidRequestError(
-                "this panel has no output of its own; show it as the last line of a cell, or bind the pictures"
-            )
-        there = list(self.state.inserted)
-        new = [each for each in chosen if each not in there]
-        self.state.inserted = (*there, *new)
-        self._done(f"{len(self.state.inserted)} below the panel, as an output that stays in the notebook")
-
-    def inserted_bundle(self) -> dict[str, Any]:
-        """Return what the plain output holds, by MIME type."""
-        pictures = Variations(self.state.inserted)
-        if not pictures:
-            return {"text/html": "", "text/plain": ""}
-        return {"text/html": html(pictures), "text/plain": text(pictures), **contact_sheet(pictures)}
-
-    def _chosen(self) -> Variations:
-        chosen = self.state.chosen
-        if not chosen:
-            raise InvalidRequestError("there are no pictures yet; choose a source and press Run")
-        return chosen
-
-    def _done(self, words: str) -> None:
-        self.state.error = ""
-        self.state.notice = words
-
-    # History
 
     def grow(self) -> None:
         """Read the history again, the panel's runs and all others."""
@@ -450,7 +358,7 @@ class PanelActions:
                 taken = None
             fit: Fit = run.request.fit if run.request is not None else "crop"
             try:
-                cards = tuple(_card(each, taken, fit, run.engine or "") for each in run)
+                cards = tuple(card_of(each, taken, fit, run.engine or "") for each in run)
             except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread
                 job.tell(self._loaded, _message(exc))
                 return
@@ -482,42 +390,6 @@ class PanelActions:
             if source is not None
             else f"{plain(run[0].source.name)} can't be read any more; the source is unchanged"
         )
-
-    def _recite(self, _: Any = None) -> None:
-        run = self.state.chosen if self.state.selected else self.state.result
-        if run is None or len(run) == 0 or run.request is None:
-            self.state.line = self.state.call = ""
-        else:
-            self.state.line = recipe.line(run, self.state.result_origin)
-            self.state.call = recipe.call(run, self.state.result_origin)
-
-
-def _card(picture: Variation, taken: Sample | None, fit: Fit, engine: str) -> Card:
-    """Return a picture's card; made on a job's thread, since it decodes the picture."""
-    words = f"{caption(picture)} · {engine}"
-    if taken is not None:
-        words += f" · distance {distance(taken, picture.original, fit):.2f}"
-    return Card(picture, _figure(_bounded(partial(picture_html, picture)), words), words)
-
-
-def _bounded(element: Callable[[int], str]) -> str:
-    """Return a thumbnail that is as large as its bound allows."""
-    for side_px in (THUMBNAIL_PX, THUMBNAIL_PX * 3 // 4, THUMBNAIL_PX // 2):
-        html_text = element(side_px)
-        if len(html_text) <= _MAX_THUMBNAIL:
-            break
-    return html_text
-
-
-def _figure(image: str, words: str) -> str:
-    return f'<figure style="margin:0">{image}<figcaption>{markup.escape(words)}</figcaption></figure>'
-
-
-def _check_name(name: str) -> None:
-    if not name.isidentifier() or keyword.iskeyword(name) or not name.strip("_"):
-        raise InvalidRequestError(f"the variable is {name!r}; allowed: a name such as pictures")
-    if hasattr(builtins, name) or name == "get_ipython":
-        raise InvalidRequestError(f"{name} is a name of Python's own; choose another, such as pictures")
 
 
 def _message(exc: BaseException) -> str:

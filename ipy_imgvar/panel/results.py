@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import ipywidgets as widgets
 
+from ipy_imgvar.gallery import rows_of_like_length
 from ipy_imgvar.panel.controls import note, row
 from ipy_imgvar.panel.tree import details
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GalleryBox", "RecordBox", "TakeBox"]
 
+#: A picture of 240 px, and the border that shows that it is selected.
+_CARD_PX: Final = 246
 _FORMS: Final = [
     ("PIL images", "image"), ("arrays", "array"), ("bytes", "byte"), ("base64", "base64"), ("url", "url"),
 ]  # fmt: skip
@@ -53,7 +56,7 @@ class GalleryBox(widgets.VBox):
     def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
         self._state, self._actions, self._guard = state, actions, guard
         self._pool: list[_CardBox] = []
-        self.cards = widgets.HBox()
+        self.cards = widgets.HBox(layout=widgets.Layout(display="grid", grid_gap="8px"))
         self.cards.add_class("imgvar-cards")
         self.look = note("imgvar-look")
         self.enlarged = note("imgvar-wide")
@@ -79,6 +82,12 @@ class GalleryBox(widgets.VBox):
         for box in self._pool[len(cards) :]:
             box.picture.value = ""
         self.cards.children = tuple(self._pool[: len(cards)])
+        columns, width = rows_of_like_length(max(len(cards), self._expected), _CARD_PX)
+        self.cards.layout.grid_template_columns, self.cards.layout.max_width = columns, width
+
+    @property
+    def _expected(self) -> int:
+        return self._state.n if self._state.busy else 0
 
     def _look_changed(self, _: Any = None) -> None:
         self.look.value = self._state.look

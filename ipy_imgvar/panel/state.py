@@ -229,7 +229,8 @@ class PanelState(HasTraits):
         warnings = list(self.result.warnings)
         if status is Status.CANCELLED:
             count = len(self.cards)
-            warnings.insert(0, f"cancelled after {count} picture{'' if count == 1 else 's'}")
+            after = f" after {count} picture{'' if count == 1 else 's'}" if count else ""
+            warnings.insert(0, f"cancelled{after}")
         self.notice = "; ".join(warnings)
         # Last, since whoever waits for the end may go on as soon as it is there.
         self.status = status

@@ -14,8 +14,8 @@ __all__ = ["HEAD", "OFFLINE", "ROOT"]
 ROOT: Final = "imgvar-panel"
 
 OFFLINE: Final = (
-    '<div class="imgvar-offline" role="note"><b>Not connected.</b> This panel belongs to a kernel that is gone; run '
-    "its cell again. What was made is in the history there.</div>"
+    '<div class="imgvar-offline" role="note"><b>Not connected.</b> This panel has no kernel here; run its cell in a '
+    "notebook. What was made is in the history there.</div>"
 )
 
 _CSS: Final = """
@@ -39,15 +39,16 @@ _CSS: Final = """
   overflow-wrap: anywhere; background: var(--jp-layout-color2, transparent); color: inherit }
 .imgvar-panel [role="status"] { border-left: 4px solid var(--jp-success-color1, #388e3c); padding: 4px 8px;
   overflow-wrap: anywhere; background: var(--jp-layout-color2, transparent) }
-.imgvar-cards { flex-flow: row wrap; gap: 12px; align-items: flex-start; overflow: visible }
-.imgvar-card { position: relative; width: 246px; max-width: 100%; box-sizing: border-box;
+.imgvar-cards { align-items: start; overflow: visible }
+.imgvar-card { position: relative; width: auto; min-width: 0; max-width: 100%; box-sizing: border-box;
   overflow: visible; padding: 3px; margin: 0; border-radius: 4px }
 .imgvar-card .widget-checkbox { width: auto; margin: 0 }
 .imgvar-card :is(.imgvar-row, .widget-checkbox, .widget-checkbox label) { position: static; overflow: visible }
 .imgvar-card .widget-checkbox label { cursor: pointer }
 .imgvar-card .widget-checkbox label::after { content: ""; position: absolute; inset: 0 }
 .imgvar-card :is(.jupyter-button, input) { position: relative; z-index: 1 }
-.imgvar-card .jupyter-button { width: auto }
+.imgvar-card .imgvar-row { gap: 6px }
+.imgvar-card .jupyter-button { width: auto; padding: 0 6px }
 .imgvar-card:has(input:checked) { outline: 2px solid var(--jp-brand-color1, #1976d2) }
 .imgvar-card:focus-within { outline: 2px dashed var(--jp-brand-color1, #1976d2) }
 .imgvar-panel .imgvar-short { width: auto; align-self: flex-start }

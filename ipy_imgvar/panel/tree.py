@@ -41,10 +41,10 @@ class Node:
         when = f"{self.run.started.astimezone():%d %b %H:%M:%S}" if self.run.started else ""
         source = plain(self.run[0].source.name) if self.run else "nothing made"
         seed = _seed(self.run)
-        state = "" if self.run.status == "done" else f" · {self.run.status}"
+        state = "" if self.run.status == "done" else f" · {plain(self.run.status)}"
         branch = _INDENT * self.depth + ("└ " if self.depth else "")
         count = f"{len(self.run)} picture{'' if len(self.run) == 1 else 's'}"
-        return f"{branch}{source} · {count} · {self.run.engine}{seed} · {when}{state}"
+        return f"{branch}{source} · {count} · {plain(self.run.engine or 'unknown')}{seed} · {when}{state}"
 
 
 def _seed(run: Variations) -> str:
@@ -84,4 +84,4 @@ def details(run: Variations) -> list[tuple[str, str]]:
             and value not in (None, {})
         ]
     rows += [("took", f"{run.elapsed:.1f} s"), ("ended", run.status)]
-    return rows
+    return [(name, plain(value)) for name, value in rows]

@@ -16,6 +16,7 @@ from ipy_imgvar.panel.controls import SettingsBox, SourceBox, note, row
 from ipy_imgvar.panel.results import GalleryBox, RecordBox, TakeBox
 from ipy_imgvar.panel.state import PanelState
 from ipy_imgvar.panel.style import HEAD, OFFLINE, ROOT
+from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["VariationPanel"]
 
+#: What is true wherever the widgets are missing: in a terminal, in a notebook that is not trusted, in an exported page.
 _FALLBACK: Final = (
-    "VariationPanel: a panel of widgets, which this front end can't show. The magic does the same job: "
-    "%imagevariation photo.jpg -n 4"
+    "VariationPanel: a panel of widgets, which are not shown here. To use it, run its cell in a notebook; the magic "
+    "does the same job without widgets: %imagevariation photo.jpg -n 4"
 )
 #: The panels of each cell, with the cell's execution count: one that is run again closes those it made before.
 _by_cell: dict[str, tuple[int, list[VariationPanel]]] = {}
@@ -137,7 +139,7 @@ class VariationPanel(widgets.VBox):
         state = self.state
         self.progress.value = (
             f'<progress value="{state.progress:.3f}" max="1" aria-label="progress of the run"></progress> '
-            f"{state.progress:.0%} {markup.escape(state.doing)}"
+            f"{state.progress:.0%} {markup.escape(plain(state.doing))}"
             if state.busy
             else ""
         )
@@ -147,7 +149,7 @@ class VariationPanel(widgets.VBox):
             (self.error, self.state.error, "alert"),
             (self.notice, self.state.notice, "status"),
         ):
-            element.value = f'<div role="{role}">{markup.escape(text)}</div>' if text else ""
+            element.value = f'<div role="{role}">{markup.escape(plain(text))}</div>' if text else ""
 
     def _inserted_changed(self, _: Any = None) -> None:
         # An output that has a display id can be changed from anywhere; a new one would be lost in a handler.

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from ipy_imgvar import wire
 from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.plain import plain
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.server import guard
 from ipy_imgvar.server.ask import ask_of, fitted
@@ -265,8 +266,8 @@ async def _gone(request: Request) -> None:
 def _facts(warnings: list[str], seed: int | None) -> dict[str, str]:
     headers = {"cache-control": "no-store"}
     if warnings:
-        text = "; ".join(warnings)[:_MAX_WARNING]
-        headers["x-imgvar-warning"] = "".join(char if " " <= char <= "~" else "?" for char in text)
+        text = plain("; ".join(warnings)).encode("ascii", "replace")
+        headers["x-imgvar-warning"] = text[:_MAX_WARNING].decode()
     if seed is not None:
         headers["x-imgvar-seed"] = str(seed)
     return headers

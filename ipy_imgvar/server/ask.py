@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipy_imgvar.errors import InvalidRequestError, shown
+from ipy_imgvar.plain import plain
 from ipy_imgvar.request import VariationRequest, whole_number
 from ipy_imgvar.server.faults import Refusal, too_many_images
 
@@ -192,7 +193,7 @@ def fitted(ask: Ask, engine: Engine) -> Ask:
         request = replace(request, model=None)
         own = engine.model(request)
         if _OPENAI_MODEL.fullmatch(asked):
-            warnings.append(f"model {asked[:60]} is not here: {own} answered")
+            warnings.append(f"model {plain(asked[:60])} is not here: {own} answered")
         elif asked != engine.name:
             raise Refusal(
                 404,

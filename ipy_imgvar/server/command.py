@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import socket
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ipy_imgvar import streams
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError
 from ipy_imgvar.server.guard import Policy, is_loopback
 from ipy_imgvar.server.limits import Limits
@@ -99,9 +99,11 @@ def serve(arguments: Sequence[str] | None = None) -> int:
     int
         The exit code: 0 after SIGTERM, 1 when it could not start, 2 for wrong arguments, 130 after an interrupt.
     """
+    streams.open_closed()
     try:
         options = _parser().parse_args(arguments)
     except SystemExit as exc:
+        streams.flush()
         return exc.code if isinstance(exc.code, int) else _USAGE
     try:
         return _run(options)
@@ -119,7 +121,7 @@ def serve(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    sys.stderr.write(f"imgvar serve: {text}\n")
+    streams.say(text, "imgvar serve")
     return code
 
 
@@ -158,14 +160,9 @@ def _run(options: argparse.Namespace) -> int:
         h11_max_incomplete_event_size=limits.header_bytes,
     )
     base = f"http://{_authority(listening)}/v1"
-    server = StoppingServer(config, service.load, lambda: _announce(base))
+    server = StoppingServer(config, service.load, lambda: streams.announce(base))
     server.run(sockets=[listening])
     return _INTERRUPTED if server.interrupted else 0
-
-
-def _announce(base: str) -> None:
-    sys.stderr.write(f"{base}\n")
-    sys.stderr.flush()
 
 
 def _policy(options: argparse.Namespace) -> Policy:

@@ -20,6 +20,7 @@ from ipy_imgvar.errors import (
     RateLimitError,
     RequestTimeoutError,
 )
+from ipy_imgvar.plain import plain
 from ipy_imgvar.refusals import write_error
 
 if TYPE_CHECKING:
@@ -56,9 +57,10 @@ class Refusal(Exception):  # noqa: N818 - an answer like any other, and the call
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
-        self.code = code
-        self.param = param
+        # All of it may hold what a client or another server wrote.
+        self.message = plain(message)
+        self.code = None if code is None else plain(code)
+        self.param = None if param is None else plain(param)
         self.headers = dict(headers or {})
 
     @property

@@ -11,6 +11,7 @@ RFC 7578, "Returning Values from Forms: multipart/form-data".
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from ipy_imgvar.errors import shown
+from ipy_imgvar.plain import plain
 from ipy_imgvar.server.faults import Refusal
 from ipy_imgvar.server.jsonbody import read_json
 from ipy_imgvar.server.load import ClientGoneError
@@ -32,7 +34,8 @@ __all__ = ["Form", "Uploads", "read_form"]
 
 _MAX_PARTS: Final = 64
 _MAX_TEXT_BYTES: Final = 200_000  # a prompt of the API has up to 32,000 characters
-_PICTURES: Final = ("image", "mask")
+#: A field with a picture; PHP's clients number what others call image or image[].
+_PICTURE: Final = re.compile(r"(image|mask)(?:\[\d{0,4}\])?")
 
 
 @dataclass(slots=True)
@@ -213,13 +216,13 @@ class _Parts:
 
     @property
     def _is_picture(self) -> bool:
-        return (self._name or "").removesuffix("[]") in _PICTURES
+        return _PICTURE.fullmatch(self._name or "") is not None
 
     def _end(self) -> None:
         if not self._name:
             raise Refusal(400, "a part of the form has no name", code="invalid_form")
-        if self._is_picture:
-            self._add_picture(self._name.removesuffix("[]"), bytes(self._data))
+        if (picture := _PICTURE.fullmatch(self._name)) is not None:
+            self._add_picture(picture[1], bytes(self._data))
             return
         if self._is_file:
             name = _shown_name(self._name)
@@ -242,7 +245,7 @@ class _Parts:
 
 def _shown_name(name: str | None) -> str:
     """Return a field's name as it may stand in an answer: it came from outside, and may be anything."""
-    return "".join(char if char.isprintable() else "?" for char in (name or "a field"))[:60]
+    return plain((name or "a field")[:60])
 
 
 def _text(data: bytes, name: str) -> str:

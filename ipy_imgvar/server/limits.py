@@ -1,4 +1,8 @@
-"""How much a server takes on: every bound in one value, each with its unit in its name."""
+"""How much a server takes on: every bound in one value, each with its unit in its name.
+
+With the defaults, a request takes at the most four times its own bytes, 4 bytes for each pixel of its images, and
+150 MB, until its picture is being made. `benchmarks/bounds.py` measures it.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +48,12 @@ class Limits:
     run_timeout_s
         One run; 0 means no limit.
     image_pixels
-        An uploaded image. Its pixels take 4 bytes each, 8 while they are converted or turned, and 16 while a WebP is
-        decoded: 160, 320 and 640 MB.
+        An uploaded image: 160 MB once it is decoded.
+    image_side_px
+        Its longer side; a decoder holds rows, and a pointer to each.
+    decoding_bytes
+        What decoding an image may take beside 4 bytes for each of its pixels. Most need 4 to 7 bytes a pixel, a turned
+        or a CMYK one 8, a progressive JPEG up to 12, a WebP 16; `decoding.decoding_bytes` knows before.
     kept_bytes
         All pictures together that are offered at an address.
     kept_s
@@ -64,5 +72,7 @@ class Limits:
     header_bytes: int = 16_384
     run_timeout_s: float = 600.0
     image_pixels: int = 40_000_000
+    image_side_px: int = 65_535
+    decoding_bytes: int = 145_000_000
     kept_bytes: int = 512_000_000
     kept_s: float = 3600.0

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar import codec, wire
+from ipy_imgvar.decoding import decoding_bytes
 from ipy_imgvar.errors import CancelledError, EngineError, InvalidImageError
 from ipy_imgvar.formats import format_of
+from ipy_imgvar.plain import plain
 from ipy_imgvar.source import Source
+from ipy_imgvar.usage import json_safe
 
 if TYPE_CHECKING:
     import threading
@@ -100,7 +103,7 @@ def _made(result: Variations, ask: Ask) -> Made:
         [encoded(each, ask) for each in result],
         _MIME_TYPES[ask.extension],
         usage_fields(result.usage),
-        [*ask.warnings, *result.warnings],
+        [plain(each) for each in (*ask.warnings, *result.warnings)],
         result[0].seed if result else None,
     )
 
@@ -111,9 +114,9 @@ def encoded(picture: Variation, ask: Ask) -> bytes:
 
 
 def usage_fields(usage: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return what an engine counted if it has the API's fields, else that nothing was."""
-    counted = usage or {}
-    return dict(counted) if all(name in counted for name in wire.NO_USAGE) else wire.NO_USAGE
+    """Return what an engine counted, as JSON has it, if it has the API's fields, else that nothing was."""
+    counted = json_safe(usage or {})
+    return counted if all(name in counted for name in wire.NO_USAGE) else wire.NO_USAGE
 
 
 def _source(data: bytes, name: str, limits: Limits) -> Source:
@@ -127,9 +130,18 @@ def _source(data: bytes, name: str, limits: Limits) -> Source:
     except InvalidImageError as exc:
         exc.field = name
         raise
-    if width * height > limits.image_pixels:
+    if width * height > limits.image_pixels or max(width, height) > limits.image_side_px:
         raise InvalidImageError(
-            f"the {name} has {width}x{height} pixels; allowed: {limits.image_pixels / 1e6:g} million; reduce it first",
+            f"the {name} has {width}x{height} pixels; allowed: {limits.image_pixels / 1e6:g} million, and "
+            f"{limits.image_side_px} a side; reduce it first",
+            field=name,
+        )
+    # The file itself is held, and may be once more, as a decoder's own copy.
+    allowed = limits.decoding_bytes + 4 * width * height + 2 * len(data)
+    if (taken := decoding_bytes(data, (width, height))) > allowed:
+        raise InvalidImageError(
+            f"the {name} has {width}x{height} pixels, which take {taken / 1e6:.0f} MB to decode as they are kept; "
+            f"allowed: {allowed / 1e6:.0f} MB; reduce it, or save it anew as a PNG or a baseline JPEG",
             field=name,
         )
     return Source(name, data=data)

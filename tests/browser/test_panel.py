@@ -234,6 +234,24 @@ def test_the_keyboard_does_it_all(open_notebook):
     notebook.said("pictures is one image")
 
 
+def test_cards_stand_in_rows_of_like_length(open_notebook):
+    """Four cards are one row or two of two, never three and one, however wide the window is."""
+    notebook = open_notebook(SETUP, SHOW)
+    notebook.run_cell(0)
+    notebook.run_cell(1)
+    notebook.wait(lambda: notebook.button("Run").is_enabled(), "the source")
+    notebook.button("Run").click()
+    notebook.wait_pictures(4)
+    found = []
+    for width in (480, 700, 820, 1000, 1280):
+        notebook.page.set_viewport_size({"width": width, "height": 1400})
+        notebook.page.wait_for_timeout(300)
+        cards = notebook.panel.locator(".imgvar-card")
+        tops = [round(each.bounding_box()["y"]) for each in cards.all()]
+        found.append([tops.count(top) for top in sorted(set(tops))])
+    assert found == [[2, 2], [2, 2], [2, 2], [4], [4]]
+
+
 def test_a_click_on_a_picture_selects_it(open_notebook):
     """A click on a picture selects it, and a second click does not."""
     notebook = open_notebook(SETUP, SHOW)

@@ -55,7 +55,7 @@ def test_the_magic_takes_a_column(shell):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("photos --out-dir out -f byte", "--response-format"),
+        ("photos --out-dir out -f byte", "leave -f out"),
         ("photos --out-dir out --out-file a.png", "--out-file"),
         ("photos/p000.png --workers 2", "--out-dir"),
         ("photos --out-dir out --workers none", "workers"),

@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from ipy_imgvar.bulk.ledger import NAME, Ledger
+from ipy_imgvar.bulk.result import BulkResult
 from ipy_imgvar.errors import InvalidRequestError
 
 
@@ -44,6 +45,16 @@ def test_foreign_lines_are_passed_over(tmp_path):
     assert ledger.find("a")["status"] == "done"
     ledger.close()
     assert (tmp_path / NAME).read_text().startswith("hello\n")
+
+
+def test_a_line_nested_too_deeply_is_passed_over(tmp_path):
+    """A line of JSON that no parser reads to its end does no harm, neither to a run nor to its result."""
+    deep = '{"item": "b", "x": ' + "[" * 100_000 + "]" * 100_000 + "}\n"
+    (tmp_path / NAME).write_text('{"item": "a", "status": "done"}\n' + deep)
+    with closing(Ledger(tmp_path)) as ledger:
+        assert ledger.find("a")["status"] == "done"
+        assert ledger.find("b") is None
+    assert [each.item for each in BulkResult.read(tmp_path)] == ["a"]
 
 
 def test_a_line_is_with_the_system_at_once(tmp_path):

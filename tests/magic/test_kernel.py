@@ -51,6 +51,18 @@ def test_a_value_that_ends_the_cell_is_not_shown_twice(kernel, form):
     assert [each.kind for each in outputs] == ["display_data"]
 
 
+def test_an_error_before_the_first_picture_says_nothing_of_pictures(kernel):
+    """Where nothing was finished, only the error and where the image went are left, and the history has no row."""
+    before = kernel.value("len(__import__('ipy_imgvar').history())")
+    outputs = kernel.run("%imagevariation photo.png --api-base http://127.0.0.1:9/v1").outputs
+    assert [each.kind for each in outputs] == ["display_data", "error"]
+    assert (
+        outputs[0].data["text/plain"]
+        == "photo.png goes to 127.0.0.1:9 (variations, model the server's default)"
+    )
+    assert kernel.value("len(__import__('ipy_imgvar').history())") == before
+
+
 def test_a_value_is_shown_when_it_is_asked_for_in_a_later_cell(kernel):
     """The swallowed echo is the one of its own cell only."""
     kernel.run("later = %imagevariation photo.png -s 64 --quiet")
@@ -168,3 +180,16 @@ def test_a_first_look_stays_until_the_picture_comes(kernel):
     assert bars[:2] == [0.0, 0.5]
     assert bars == sorted(bars)
     assert "A first look" not in output.data["text/html"]
+
+
+@pytest.mark.parametrize("notice", ["", "the picture goes to example.invalid"])
+def test_a_run_that_made_nothing_leaves_no_bar(kernel, notice):
+    """After an error without a picture, the output says where the picture went, and nothing else."""
+    code = LOOKING.replace(
+        "for index in (1, 2):", 'raise ImageVariationError("no")\n        for index in ():'
+    )
+    code = code.replace("time.sleep(1)", f"time.sleep(1)\n        {notice and f'job.announce({notice!r})'}")
+    output, error = kernel.run("from ipy_imgvar.errors import ImageVariationError\n" + code).outputs
+    assert error.ename == "ImageVariationError"
+    assert output.data["text/plain"] == notice
+    assert output.data["text/html"] == (f"<div>{notice}</div>" if notice else "")

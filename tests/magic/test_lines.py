@@ -2,6 +2,7 @@
 
 import io
 import re
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
@@ -80,9 +81,14 @@ BAD = {
     "file and form": ("photo.png -f byte --out-file x.png", "--out-file saves and -f returns a value"),
     "file without extension": ("photo.png --out-file x", "x has no extension; allowed: .png"),
     "file with another extension": ("photo.png --out-file x.bmp", "x.bmp ends in '.bmp'; allowed: .png"),
-    "out is no name": ("photo.png -o 1x", "--out is '1x'; allowed: the name of a variable"),
-    "out is a keyword": ("photo.png -o class", "--out is 'class'; allowed: the name of a variable"),
-    "out is the last value": ("photo.png -o _", "--out is '_'; allowed: the name of a variable"),
+    "out is no name": ("photo.png -o 1x", "-o is '1x'; allowed: the name of a variable"),
+    "out is a keyword": ("photo.png -o class", "-o is 'class'; allowed: the name of a variable"),
+    "out is Python's own": ("photo.png -o list", "-o is list, a name of Python's own; choose another"),
+    "out is IPython's own": ("photo.png --out Out", "--out is Out, a name of Python's own; choose another"),
+    "a long spelling without value": ("photo.png --size", "--size needs a value"),
+    "PascalCase without value": ("photo.png -OutFile", "-OutFile needs a value"),
+    "option of another spelling": ("photo.png -Option x", "-Option is 'x'; allowed: NAME=VALUE"),
+    "out is the last value": ("photo.png -o _", "-o is '_'; allowed: the name of a variable"),
     "undefined variable": ("$nothing", "there is no variable nothing"),
     "undefined name": (
         "{nothing}",
@@ -185,8 +191,8 @@ BAD = {
     ),
     "a broken mask": ("photo.png -s 64 --mask cut.png", "cut.png is a PNG image that breaks off"),
     "a missing mask": ("photo.png --mask no.png", "there is no file no.png"),
-    "out that is an object": ("photo.png -o {5}", "--out is 5; allowed: the name of a variable"),
-    "out that is nothing": ("photo.png -o {None}", "--out is None; allowed: the name of a variable"),
+    "out that is an object": ("photo.png -o {5}", "-o is 5; allowed: the name of a variable"),
+    "out that is nothing": ("photo.png -o {None}", "-o is None; allowed: the name of a variable"),
     "out-file is a folder": (
         "photo.png --out-file full",
         "full is a folder; name a file in it: full/variation-{i}.png",
@@ -306,6 +312,47 @@ def test_a_good_line_makes_its_pictures(desk, tmp_path, case):
     assert len(desk.ns["kept"]) == count
 
 
+@pytest.mark.parametrize(
+    "line", ["-s 64 -- -dash.png", "-n=1 -s 64 -- photo.png -dash.png", "-s 64 -- picture"]
+)
+def test_what_follows_two_dashes_is_an_image(desk, tmp_path, line):
+    """All words after -- are images, also those that begin with a dash."""
+    (tmp_path / "-dash.png").write_bytes((tmp_path / "photo.png").read_bytes())
+    result = desk.run(f"kept = %imagevariation {line}")
+    assert result.error is None
+    assert len(desk.ns["kept"]) == line.partition("-- ")[2].count(" ") + 1
+
+
+def test_an_installed_engine_wins_over_a_variable(desk, tmp_path, monkeypatch):
+    """The name of an engine, ours or another package's, is that engine, whatever a variable of its name holds."""
+    info = tmp_path / "others-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[ipy_imgvar.engines]\nsd = ipy_imgvar.engines.patch.engine:PatchEngine\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    desk.ns.update(sd=5, patch=5, chosen="patch", other=5)
+    for name in ("sd", "patch", "chosen"):
+        result = desk.run(f"kept = %imagevariation photo.png -s 64 --engine {name}")
+        assert result.error is None
+    result = desk.run("kept = %imagevariation photo.png -s 64 --engine other")
+    assert "engine is 5; allowed: patch, openai, sd, or an object" in result.err
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [([], "nothing was finished"), (["red"], "what was finished is in ipy_imgvar.last()")],
+    ids=["none", "one"],
+)
+def test_an_interrupt_says_whether_something_was_finished(desk, fake_engine, steps, said):
+    """An interrupt names the place of what was finished only where there is something."""
+    desk.ns["own"] = fake_engine([*steps, KeyboardInterrupt()])
+    result = desk.run("%imagevariation photo.png -n 2 -s 64 --engine own")
+    assert result.out.strip().splitlines()[-1] == f"KeyboardInterrupt: stopped; {said}"
+    assert "0 pictures" not in result.out + result.err
+
+
 def test_every_option_takes_an_expression(desk, tmp_path):
     """A value in braces is that object, for every option."""
     desk.ns.update(saved=str(tmp_path / "saved-{i}.webp"), bound="made", how={"flip": False})
@@ -394,6 +441,19 @@ def test_verbose_says_what_is_asked_and_made(desk):
     assert "1 image(s) for patch: " in result.out
     assert "'seed': 5" in result.out
     assert "photo-2: image/png, 64x64" in result.out
+
+
+def test_an_output_that_is_not_utf_8_loses_no_picture(desk, tmp_path):
+    """A terminal that can't encode a file's name shows it in escapes, and the cell has its pictures."""
+    (tmp_path / "k\u00e4tzchen \u732b.png").write_bytes((tmp_path / "photo.png").read_bytes())
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    with redirect_stdout(out):
+        desk.shell.run_cell("kept = %imagevariation k*tzchen* -s 64 --verbose")
+        desk.shell.run_cell("%imagevariation --history")
+    assert len(desk.ns["kept"]) == 1
+    said = out.buffer.getvalue().decode("ascii")
+    assert said.count("k\\xe4tzchen \\u732b-1") >= 2
+    assert "Traceback" not in said
 
 
 def test_history_is_a_table(desk):

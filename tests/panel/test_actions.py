@@ -213,7 +213,7 @@ def test_pictures_are_bound_in_every_form(make, photo, form, kind):
     assert isinstance(names["one"], kind)
 
 
-@pytest.mark.parametrize("name", ["", "2x", "a b", "class", "_", "print", "a.b"])
+@pytest.mark.parametrize("name", ["", "2x", "a b", "class", "_", "print", "a.b", "In", "list"])
 def test_a_name_that_can_not_be_bound_is_refused(ran, name):
     """What is no name, or one of Python's own, is refused."""
     with pytest.raises(InvalidRequestError):

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import ipywidgets as widgets
+import nbformat
 import numpy as np
 import pytest
+from nbconvert import HTMLExporter
 from PIL import Image
 
 import ipy_imgvar
@@ -195,10 +197,28 @@ def test_closing_frees_every_widget_and_handler(open_panel, photo, shell):
 
 
 def test_a_front_end_without_widgets_gets_words(open_panel):
-    """The plain text of a panel says what it is and which magic does the same."""
+    """The plain text of a panel says what it is, how to use it and which magic does the same."""
     bundle = open_panel()._repr_mimebundle_()
+    assert "run its cell in a notebook" in bundle["text/plain"]
+    assert "can't" not in bundle["text/plain"]
     assert "%imagevariation" in bundle["text/plain"]
     assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_an_exported_page_says_how_to_use_the_panel_and_shows_what_was_inserted(open_panel, photo):
+    """An exported page of a notebook without widget state has the panel's words and the inserted pictures."""
+    panel = open_panel("red", "green", image=photo)
+    panel.run.click()
+    panel.state.can_insert = True
+    panel.actions.insert()
+    below = {name: data for name, data in panel.actions.inserted_bundle().items() if name.startswith("text/")}
+    outputs = [
+        nbformat.v4.new_output("display_data", data=data) for data in (panel._repr_mimebundle_(), below)
+    ]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("panel", outputs=outputs)])
+    page, _ = HTMLExporter().from_notebook_node(book)
+    assert "run its cell in a notebook" in page
+    assert page.count("data:image/jpeg;base64,") == 2
 
 
 def test_settings_are_checked_when_the_panel_is_made(shell):

@@ -129,6 +129,34 @@ def launch(tmp_path):
         yield launching
 
 
+class Memory:
+    """What a process has, on Linux, since it was last set back: its peak above what it had then."""
+
+    def __init__(self, pid):
+        self.folder = Path(f"/proc/{pid}")
+        self.set_back()
+
+    def set_back(self):
+        (self.folder / "clear_refs").write_text("5")
+        self.rest = self._bytes("VmRSS")
+
+    @property
+    def peak(self):
+        return self._bytes("VmHWM") - self.rest
+
+    def _bytes(self, name):
+        lines = (self.folder / "status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+@pytest.fixture
+def memory():
+    """Return the class `Memory`."""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("only Linux tells a process's peak and sets it back")
+    return Memory
+
+
 @pytest.fixture
 def png(photo_path):
     """Return the photograph as the bytes of a PNG."""

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ipy_imgvar import Secret
 from ipy_imgvar.errors import (
+    APIStatusError,
     AuthenticationError,
     BadResponseError,
     ConfigurationError,
@@ -446,3 +447,20 @@ def test_a_socket_that_says_nothing(start):
         connection.settimeout(10)
         while connection.recv(65_536):
             pass
+
+
+@pytest.mark.parametrize("text", ["a\u202eb", "a\x1b[2J", "a\x07", "a\u2066b"])
+def test_what_is_echoed_is_plain(start, http, png, fake_engine, text):
+    """A field's name, a model and an upstream's message, code and field are shown without what would act in them."""
+    escaped = text.encode("unicode_escape").decode()
+    exc = APIStatusError(f"m {text}", status=400, code=text, param=text)
+    server = start(fake_engine([exc]))
+    answer = http.post(f"{server.base}/images/variations", files={"image": png})
+    error = answer.json()["error"]
+    assert (error["message"], error["code"], error["param"]) == (f"m {escaped}", escaped, escaped)
+    # As a form of its own: client libraries escape some of it.
+    head = f'--b\r\nContent-Disposition: form-data; name="{text}"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    answer = http.post(f"{server.base}/images/variations", content=head.encode(), headers=headers)
+    error = answer.json()["error"]
+    assert (error["message"], error["param"]) == (f"{escaped} is a file; send it as text", escaped)

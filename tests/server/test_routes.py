@@ -230,3 +230,53 @@ def test_every_answer_has_an_id_of_its_own(server, http):
     ids = [http.get(each, headers={"x-request-id": "mine"}).headers["x-request-id"] for each in addresses]
     assert len(set(ids)) == 3
     assert all(re.fullmatch(r"req_[0-9a-f]{32}", each) for each in ids)
+
+
+@pytest.mark.parametrize("name", ["image[0]", "image[1]", "image[]"])
+def test_numbered_fields(server, http, png, name):
+    """PHP's clients number the fields of a list: image[0] is an image as image[] is."""
+    answer = http.post(f"{server.base}/images/edits", files={name: png}, data={"prompt": "x", **SMALL})
+    assert answer.status_code == 200, answer.text
+
+
+def test_numbered_fields_count(server, http, png):
+    """Two numbered images are two images, and refused as such."""
+    sent = {"image[0]": png, "image[1]": png}
+    answer = http.post(f"{server.base}/images/edits", files=sent, data={"prompt": "x", **SMALL})
+    assert answer.json()["error"]["code"] == "too_many_images"
+
+
+def test_warnings_are_plain(start, http, png, fake_engine):
+    """What an engine's warning took from outside acts neither in a header nor in an event."""
+    foreign = "cat\u202egnp\x1b[2J\n.png"
+    engine = fake_engine(*[[lambda job: job.warn(foreign), "red"]] * 2)
+    server = start(engine)
+    form = {"prompt": "x"}
+    answer = http.post(f"{server.base}/images/edits", files={"image": png}, data=form)
+    assert answer.headers["x-imgvar-warning"] == r"cat\u202egnp\x1b[2J\n.png"
+    answer = http.post(f"{server.base}/images/edits", files={"image": png}, data={"stream": "true", **form})
+    event = json.loads(re.search(r"data: (.*)", answer.text)[1])
+    assert event["warnings"] == [r"cat\u202egnp\x1b[2J\n.png"]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("\\/", "/"), ("\\u002B", "+"), ("\\u002f", "/"), ("%2F", "/")]
+)
+def test_escaped_addresses(server, http, png, written, meant):
+    """PHP writes a slash as an escape and .NET a plus; the picture is the same, short or long."""
+    longer = io.BytesIO()
+    Image.effect_noise((128, 128), 90).save(longer, "PNG")
+    for data in (png, longer.getvalue()):
+        url = data_url(data).replace(meant, written)
+        body = '{"prompt": "x", "size": "64x64", "images": [{ "image_url" : "' + url + '" }]}'
+        headers = {"content-type": "application/json"}
+        answer = http.post(f"{server.base}/images/edits", content=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+
+
+def test_json_with_the_word_elsewhere(server, http, png):
+    """A prompt that quotes JSON, and a key that is another's value, are no pictures."""
+    quoted = '{"image_url": "data:image/png;base64,' + "A" * 2000 + '"}'
+    body = {"images": [{"image_url": data_url(png)}], "prompt": quoted, "user": "image_url", **SMALL}
+    answer = http.post(f"{server.base}/images/edits", json=body)
+    assert answer.status_code == 200, answer.text

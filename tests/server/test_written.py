@@ -1,8 +1,12 @@
 """What `wire` writes, it reads: the answers, refusals and events of the server."""
 
 import json
+import math
+
+import pytest
 
 from ipy_imgvar import refusals, wire
+from ipy_imgvar.server.made import usage_fields
 
 
 def test_answers_are_read_back():
@@ -35,3 +39,13 @@ def test_events_are_read_back():
     assert [each.is_partial for each in events[:2]] == [True, False]
     assert events[1].usage == {"total_tokens": 3}
     assert events[2].error.message == "broke"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_usage_is_json(value):
+    """What an engine counted is written without NaN and infinity, which JSON has no form for."""
+    counted = {**wire.NO_USAGE, "cost": value, "details": {"rate": value, "kept": 1.5}}
+    text = wire.write_answer([], created=5, facts={"usage": usage_fields(counted)})
+    usage = json.loads(text, parse_constant=pytest.fail)["usage"]
+    assert usage == {**wire.NO_USAGE, "details": {"kept": 1.5}}
+    assert usage_fields({**wire.NO_USAGE, "total_tokens": value}) == wire.NO_USAGE

@@ -243,7 +243,7 @@ class OpenAIEngine:
         except ValueError as exc:
             said = one_line(read_error(bytes(body[:20_000]), kind, mask).message, most=100)
             problem = mask(f"{exc} ({said})" if said else str(exc))
-            raise self._unreadable(response, plan, problem, is_empty=not body) from bare(exc)
+            raise self._unreadable(response, plan, problem, is_empty=not body) from bare(exc, mask)
         if answer.usage is not None:
             job.count(json_safe(answer.usage, mask))
         yield from answer.items

@@ -50,9 +50,9 @@ def _mapped(outgoing: httpx.Request, mask: Mask) -> Iterator[None]:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         server = outgoing.url.netloc.decode("ascii")
-        raise of_connection(exc, server, mask) from bare(exc)
+        raise of_connection(exc, server, mask) from bare(exc, mask)
     except ImageVariationError as exc:  # of the watch: cancelled, or too late
-        raise bare(exc)  # noqa: B904 - it has no other cause
+        raise bare(exc, mask)  # noqa: B904 - it has no other cause
 
 
 def chunks(response: httpx.Response, most: int, mask: Mask) -> Iterator[bytes]:

@@ -78,9 +78,16 @@ class Mask:
             *_texts(connection.authorization),
             *_texts((request.extra_headers, request.extra_query, request.extra_body)),
         )
-        kept = {text for text in texts if text and len(text) >= _SHORTEST_SECRET}
-        #: The longest first: one may be a part of another.
-        self._secrets = sorted(kept, key=len, reverse=True)
+        self._secrets = {text for text in texts if text and len(text) >= _SHORTEST_SECRET}
+        forms = {
+            form
+            for text in self._secrets
+            for form in (text, quote(text), quote(text, safe=""), quote_plus(text))
+        }
+        # The longest first, since one may be a part of another. The case of letters is of no account, since libraries
+        # return the name of a host, or of an encoding, in small ones.
+        longest_first = map(re.escape, sorted(forms, key=len, reverse=True))
+        self._any = re.compile("|".join(longest_first) or "(?!)", re.IGNORECASE)
 
     def __call__(self, text: str) -> str:
         """Return a text without any of it, and without anything that looks like a key; see also `plain`."""
@@ -88,15 +95,13 @@ class Mask:
 
     def literally(self, text: str) -> str:
         """Return a text without what was sent, as it is or percent-encoded; what only looks like a key stays."""
-        for secret in self._secrets:
-            for form in {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)}:
-                text = text.replace(form, _STARS)
-        return text
+        return self._any.sub(_STARS, text)
 
     def address(self, url: str) -> str | None:
         """Return the address of a picture, or None where a key or another long text that was sent stands in it."""
-        decoded = url + unquote(url) + unquote_plus(url)
-        return None if any(len(each) >= _KEY_LENGTH and each in decoded for each in self._secrets) else url
+        decoded = (url + unquote(url) + unquote_plus(url)).lower()
+        long = (each.lower() for each in self._secrets if len(each) >= _KEY_LENGTH)
+        return None if any(each in decoded for each in long) else url
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -112,11 +117,15 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(each)
 
 
-def bare(exc: _E) -> _E:
-    """Return an exception, and those that led to it, without their frames: httpx's hold the headers that we sent."""
+def bare(exc: _E, mask: Mask) -> _E:
+    """Return an exception, and those that led to it, without their frames: httpx's hold the headers that we sent.
+
+    Their texts, which a traceback shows too, may quote what a server has repeated of it.
+    """
     each: BaseException | None = exc
     while each is not None:
         each.__traceback__ = None
+        each.args = tuple(mask(arg) if isinstance(arg, str) else arg for arg in each.args)
         each = each.__cause__ or each.__context__
     return exc
 

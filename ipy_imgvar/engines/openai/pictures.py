@@ -109,7 +109,7 @@ def _fetched(
     except ImageVariationError as exc:
         kind = type(exc) if isinstance(exc, ConnectionFailedError) else BadResponseError
         shown = plain(mask.address(place) or "not shown, since a key is in it")
-        raise kind(f"{exc}; its address, good for about an hour: {shown}") from bare(exc)
+        raise kind(f"{exc}; its address, good for about an hour: {shown}") from bare(exc, mask)
 
 
 def address_of(url: str, connection: Connection, peer: str | None = None) -> str:
@@ -126,8 +126,8 @@ def address_of(url: str, connection: Connection, peer: str | None = None) -> str
     try:
         parts = urlsplit(urljoin(connection.address + "/", url))
         port = parts.port
-    except ValueError as exc:
-        raise BadResponseError(f"{connection.server} gave no valid address for a picture ({exc})") from exc
+    except ValueError:  # Its text quotes a part of the address.
+        raise BadResponseError(f"{connection.server} gave no valid address for a picture") from None
     if parts.scheme not in ("http", "https"):
         raise BadResponseError(
             f"{connection.server} gave {parts.scheme or 'a path'} as a picture's address; allowed: http(s); "

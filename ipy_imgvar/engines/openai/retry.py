@@ -44,7 +44,8 @@ def should_retry(status: int, headers: Mapping[str, str], message: str) -> bool:
 
 def is_quota(message: str) -> bool:
     """Return whether a 429 means that the account has nothing left (`insufficient_quota`), so that no try is of use."""
-    return "quota" in message.lower()
+    # Azure's limit of requests a minute passes by itself, and its message ends with a link to aka.ms/oai/quotaincrease.
+    return "quota" in message.lower().replace("quotaincrease", "")
 
 
 def delay_s(headers: Mapping[str, str], attempt: int, jitter: float, now: datetime | None = None) -> float:
@@ -78,7 +79,7 @@ def _ordered_s(headers: Mapping[str, str], now: datetime) -> float | None:
             return float(text) * unit_s
     try:
         when = parsedate_to_datetime(moment)
-    except ValueError:
+    except (ValueError, OverflowError):  # The latter for a year of twenty digits.
         return None
     return ((when if when.tzinfo else when.replace(tzinfo=UTC)) - now).total_seconds()
 

@@ -322,7 +322,7 @@ class TestConnection:
         ]:
             with pytest.raises(Exception, match=r"bad \*{8} of \*{8} with") as caught:
                 client.variations(photo, prompt="x", **{name: value})
-            assert secret not in log.text + str(caught.value) + repr(last().request)
+            assert secret not in log.text + str(caught.value) + repr(last())
         record = "".join(path.read_text() for path in last_store())
         assert secret not in record
 

@@ -17,6 +17,12 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
     [
         (429, {}, "Rate limit reached", True),
         (429, {}, "You exceeded your current QUOTA", False),
+        (
+            429,
+            {},
+            "Please retry after 9 seconds. Go to https://aka.ms/oai/quotaincrease to increase it",
+            True,
+        ),
         (429, {"x-should-retry": "true"}, "quota", True),
         (500, {}, "", True),
         (599, {}, "", True),
@@ -46,6 +52,7 @@ def test_should_retry(status, headers, message, expected):
             ({"retry-after": odd}, 2.0)
             for odd in ("0", "-3", "61", "nan", "inf", "", "soon", "99999999999999999999")
         ],
+        ({"retry-after": f"Sun, 22 Nov {9**20} 12:00:30 GMT"}, 2.0),
         ({"retry-after-ms": "x"}, 2.0),
         ({"retry-after-ms": "x", "retry-after": "3"}, 3),
         ({"retry-after-ms": "0", "retry-after": "3"}, 2.0),

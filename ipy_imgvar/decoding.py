@@ -1,0 +1,88 @@
+"""How much memory decoding an image takes, told from its headers: 77 kB can hold 40 million pixels.
+
+References
+----------
+ITU-T T.81 (JPEG), sections A.1 (sampling), A.2 (scans) and B.1 (markers).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.formats import format_of
+from ipy_imgvar.modes import is_turned
+from ipy_imgvar.opening import open_lazily
+from ipy_imgvar.png import may_be_turned, notes_of
+
+if TYPE_CHECKING:
+    from ipy_imgvar.request import Size
+
+__all__ = ["decoding_bytes"]
+
+#: libwebp's canvases of this frame and the one before, Pillow's copy of one, and the picture.
+_WEBP: Final = 16
+#: The picture and a converted copy of it.
+_TWICE: Final = 8
+#: The picture, and three of its bands at a time.
+_ONCE: Final = 7
+_MOST_COMPONENTS: Final = 4
+_MARKER: Final = 0xFF
+#: Of a frame header's marker, the lower two bits.
+_PROGRESSIVE: Final = 2
+#: The markers of a JPEG's frame header, but for those between them that are none, and of a scan's.
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SCAN: Final = 0xDA
+
+
+def decoding_bytes(data: bytes, size: Size) -> int:
+    """Return what `codec.open_image` and `codec.fit_image` take at the most, in bytes; nothing is decoded.
+
+    Parameters
+    ----------
+    data
+        An image that `codec.probe` has taken.
+    size
+        As `codec.probe` gave it.
+    """
+    pixels, kind = size[0] * size[1], format_of(data)
+    if kind == "WEBP":
+        return _WEBP * pixels
+    held = 4 + 2 * _held_components(data) if kind == "JPEG" else 0
+    return round(max(_TWICE if _is_copied(data, kind) else _ONCE, held) * pixels)
+
+
+def _is_copied(data: bytes, kind: str | None) -> bool:
+    """Return whether the whole picture is converted or turned into another."""
+    try:
+        image = open_lazily(data, "it")
+        if image.mode == "CMYK" or (image.mode == "RGB" and "transparency" in image.info):
+            return True
+        if kind == "PNG":
+            return may_be_turned(data) and is_turned(open_lazily(notes_of(data), "it"))
+        return is_turned(image)
+    except ImageVariationError:  # Decoding it says why.
+        return True
+
+
+def _held_components(data: bytes) -> float:
+    """Return how many numbers a JPEG's decoder holds for each pixel: none where one scan has all components."""
+    at, frame, progressive = 2, b"", False
+    while at + 4 < len(data) and data[at] == _MARKER:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == _MARKER:  # They may be filled up.
+            at += 1
+            continue
+        if marker in _FRAMES:
+            frame, progressive = data[at + 4 : at + 2 + length], marker & 3 == _PROGRESSIVE
+        elif marker == _SCAN:
+            return _sampled(frame) if progressive or data[at + 4 : at + 5] != frame[5:6] else 0
+        at += 2 + length
+    return _MOST_COMPONENTS  # Decoders are less strict, and what they would find may be anything.
+
+
+def _sampled(frame: bytes) -> float:
+    """Return the components of a frame header for each pixel: 1.5 where two of three have half the rows and columns."""
+    factors = [(each >> 4, each & 15) for each in frame[7::3]]
+    whole = max((each for each, _ in factors), default=0) * max((each for _, each in factors), default=0)
+    return sum(each * other for each, other in factors) / whole if whole else _MOST_COMPONENTS

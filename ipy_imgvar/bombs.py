@@ -80,7 +80,7 @@ def _excess_of_jpeg(data: bytes) -> str | None:
         if segments > _MOST_SEGMENTS:
             return f"more than {_MOST_SEGMENTS} segments before its first scan"
         if scans > min(_MOST_SCANS, max(1, _MOST_SCANNED_PIXELS // max(1, pixels))):
-            return f"more than {scans - 1} scans of {pixels / 1e6:.1f} million pixels"
+            return f"more than {scans - 1} scans of {pixels} pixels"
     return None
 
 

@@ -53,8 +53,8 @@ def tiff(entries):
 
 
 BOMBS = {
-    "scans of a large JPEG": (lambda: jpeg((8000, 8000), scans=200), "more than 23 scans of 64.0 million"),
-    "scans of a small JPEG": (lambda: jpeg(scans=2000), "more than 100 scans"),
+    "scans of a large JPEG": (lambda: jpeg((8000, 8000), scans=200), "more than 23 scans of 64000000 pixels"),
+    "scans of a small JPEG": (lambda: jpeg(scans=2000), "more than 100 scans of 768 pixels"),
     "EXIF in pieces": (
         lambda: jpeg(segments=b"\xff\xe1\0\x09Exif\0\0x" * 400_000),
         "more than 1000 segments",

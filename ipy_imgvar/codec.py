@@ -1,4 +1,4 @@
-"""Encoded images in, encoded images out; Pillow is known here, in `modes` and in `decoding` only.
+"""Encoded images in, encoded images out.
 
 Pictures are always upright (EXIF orientation applied), in sRGB, and of mode L, RGB or RGBA. Pillow's guard against
 decompression bombs stays on and is an error here, never a warning.
@@ -9,20 +9,17 @@ from __future__ import annotations
 import io
 import json
 import math
-import threading
-import warnings
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 
 from ipy_imgvar.arrays import as_pixels
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
-from ipy_imgvar.formats import format_of, refusal_of
+from ipy_imgvar.formats import format_of
 from ipy_imgvar.modes import normalise, resized, upright_size
-from ipy_imgvar.png import may_be_turned, png_size, without_text
+from ipy_imgvar.opening import open_lazily, open_stripped
+from ipy_imgvar.png import may_be_turned, png_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +60,6 @@ EXTENSIONS: Final[Mapping[str, str]] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": 
 _LONGEST_PX: Final[Mapping[str, int]] = {"WEBP": 16_383, "JPEG": 65_500}
 _MAX_STRETCH: Final = 1.25
 _KEEP_FROM: Final = 128  # grey level from which a mask pixel means "keep"
-_warnings_lock = threading.Lock()  # `catch_warnings` changes process-wide state
 
 
 def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Image.Image:
@@ -88,16 +84,16 @@ def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Ima
     InvalidImageError
         If `data` is empty, no image, broken, or larger than `PIL.Image.MAX_IMAGE_PIXELS`.
     """
-    image = _open_lazily(data, name)
-    if at_least_px is not None:
-        image.draft(None, (at_least_px, at_least_px))
+    image = open_lazily(data, name)
     try:
+        if at_least_px is not None:
+            image.draft(None, (at_least_px, at_least_px))
         try:
             image.load()
-        except ValueError:
-            # Pillow refuses a PNG for its texts, which are of no use here: one chunk may hold 1 MiB, all 64.
-            if (image := _open_lazily(without_text(data), name)).format != "PNG":
+        except ValueError:  # Texts that follow the pixels may be too large as well.
+            if image.format != "PNG":
                 raise
+            image = open_stripped(data)
             image.load()
         if image.format == "WEBP":  # Its decoder holds the first frame three times more, for further ones.
             vars(image).update(_decoder=None, fp=None)
@@ -108,53 +104,16 @@ def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Ima
         Exception
     ) as exc:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error and more.
         raise InvalidImageError(
-            f"{name} is a {image.format} image that breaks off or is damaged ({exc}); "
+            f"{name} is a {image.format} image that breaks off or is damaged ({str(exc) or type(exc).__name__}); "
             "export or download it again"
         ) from exc
-
-
-def _open_lazily(data: bytes, name: str) -> Image.Image:
-    """Read the header only, with the decoders of `formats.READ` and no other."""
-    if not data:
-        raise InvalidImageError(f"{name} is empty (0 bytes); pass an image file")
-    kind = format_of(data)
-    if kind is None or not _has_decoder(kind):
-        raise InvalidImageError(refusal_of(data, name))
-    try:
-        with _warnings_lock, warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            try:
-                return Image.open(io.BytesIO(data), formats=[kind])
-            except ValueError:
-                if kind != "PNG":
-                    raise
-                return Image.open(io.BytesIO(without_text(data)), formats=[kind])
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as exc:
-        limit = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise InvalidImageError(
-            f"{name} has more pixels than is safe to open; allowed: {limit:.1f} million; reduce it first, or raise "
-            "PIL.Image.MAX_IMAGE_PIXELS if you trust it"
-        ) from exc
-    except UnidentifiedImageError as exc:
-        raise InvalidImageError(refusal_of(data, name)) from exc
-    except Exception as exc:  # Damaged headers surface as any of a plugin's errors.
-        raise InvalidImageError(f"{name} is damaged ({exc}); export or download it again") from exc
-
-
-def _has_decoder(kind: str) -> bool:
-    """Return whether Pillow can open a format here; pillow-heif is made known to it where it is installed."""
-    if kind == "HEIF" and find_spec("pillow_heif") is not None:
-        import_module("pillow_heif").register_heif_opener()
-    if kind not in Image.OPEN:
-        Image.init()
-    return kind in Image.OPEN
 
 
 def probe(data: bytes, name: str) -> tuple[str, Size]:
     """Return the MIME type and the upright (width, height) of an encoded image, by its content, without decoding it."""
     if (size := png_size(data, Image.MAX_IMAGE_PIXELS or 0)) is not None and not may_be_turned(data):
         return "image/png", size
-    image = _open_lazily(data, name)
+    image = open_lazily(data, name)
     # An MPO is a JPEG to everybody else, and its type and extension are known to few.
     kind = "JPEG" if image.format == "MPO" else image.format or ""
     return Image.MIME.get(kind, "application/octet-stream"), upright_size(image)
@@ -325,7 +284,7 @@ def encode_png(image: Image.Image, parameters: Mapping[str, Any] | None = None, 
 
 def parameters_of(data: bytes) -> dict[str, Any] | None:
     """Return the parameters that a PNG of ours carries, or None where there are none."""
-    image = _open_lazily(data, "the picture")
+    image = open_lazily(data, "the picture")
     text = image.info.get(PARAMETERS_KEY)
     try:
         found = json.loads(text) if isinstance(text, str) else None

@@ -6,22 +6,42 @@ import io
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL import Image, ImageCms, ImageFile
 
 from ipy_imgvar.errors import InvalidImageError
 from ipy_imgvar.formats import ALLOWED, READ
+from ipy_imgvar.opening import orientation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["copied", "is_turned", "normalise", "resized", "upright_size"]
 
-_ORIENTATION: Final = 0x0112
-_SIDEWAYS: Final = (5, 6, 7, 8)  # EXIF 2.32, section 4.6.4, tag Orientation
+_SIDEWAYS: Final = (5, 6, 7, 8)
+#: What brings a picture of each orientation upright (EXIF 2.32, section 4.6.4).
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+#: What `normalise` carries out or drops: Pillow would write some of it into the next file, and it would count twice.
+_CARRIED_OUT: Final = (
+    "icc_profile",
+    "transparency",
+    "exif",
+    "xmp",
+    "XML:com.adobe.xmp",
+    "Raw profile type exif",
+)
 #: Pixels that are worked on at a time: all at once would take several times the picture's memory.
 _STRIP_PX: Final = 1 << 20
 #: A larger picture with transparency is resized a band at a time, which takes longer.
 _LARGE_PX: Final = 1 << 22
+_STEP_OF_16_BITS: Final = 256  # levels of 16 bits that share their eight upper bits
 #: Modes that an ICC profile's colour space goes with.
 _PROFILED: Final = {"RGB ": ("RGB", "RGBA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
 
@@ -35,6 +55,8 @@ def copied(picture: Image.Image) -> Image.Image:
         If it was opened from a file of a format that we don't read, and is not decoded yet: decoding could start a
         program, as it does for PostScript.
     """
+    if 0 in picture.size:
+        raise InvalidImageError(f"it is {picture.width}x{picture.height}, so it has no pixels")
     is_decoded = any(vars(picture).get(name) is not None for name in ("_im", "im"))  # by Pillow's version
     if isinstance(picture, ImageFile.ImageFile) and not is_decoded and picture.format not in READ:
         raise InvalidImageError(
@@ -45,18 +67,18 @@ def copied(picture: Image.Image) -> Image.Image:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return the (width, height) that an image has once its orientation is carried out; nothing is decoded.
+    """Return the (width, height) that an image has once its orientation is carried out; see `orientation_of`.
 
     Pillow swaps the sides of a turned TIFF by itself.
     """
-    if image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+    if image.format != "TIFF" and orientation_of(image) in _SIDEWAYS:
         return image.height, image.width
     return image.size
 
 
 def is_turned(image: Image.Image) -> bool:
     """Return whether an orientation is to be carried out, which makes another picture of it."""
-    return bool(image.getexif().get(_ORIENTATION, 1) != 1)
+    return orientation_of(image) in _TURNS
 
 
 def normalise(image: Image.Image) -> Image.Image:
@@ -69,13 +91,21 @@ def normalise(image: Image.Image) -> Image.Image:
     InvalidImageError
         For a mode whose values have no defined range.
     """
-    ImageOps.exif_transpose(image, in_place=True)
-    profile = image.info.get("icc_profile")
-    plain_mode = _without_exotic_modes(image)
+    turn = _TURNS.get(orientation_of(image))
+    upright = image
+    if turn is not None:
+        upright = image.transpose(turn)
+        image.close()
+    profile = upright.info.get("icc_profile")
+    plain_mode = _without_exotic_modes(upright)
     converted = _to_srgb(plain_mode, profile) if profile else plain_mode
     if converted.mode == "LA":
-        return _with_colours(converted)
-    return converted if converted.mode in ("L", "RGB", "RGBA") else converted.convert("RGB")
+        converted = _with_colours(converted)
+    elif converted.mode not in ("L", "RGB", "RGBA"):
+        converted = converted.convert("RGB")
+    for name in _CARRIED_OUT:
+        converted.info.pop(name, None)
+    return converted
 
 
 def _without_exotic_modes(image: Image.Image) -> Image.Image:
@@ -95,10 +125,20 @@ def _without_exotic_modes(image: Image.Image) -> Image.Image:
     if mode == "La":
         return image.convert("LA")  # the only mode that Pillow converts it to
     if mode == "RGBa" or (mode not in ("LA", "RGBA") and image.has_transparency_data):
-        return image.convert("RGBA")
+        return _with_alpha(image)
     if mode == "1":
         return image.convert("L")
     return image if mode in ("L", "LA", "RGB", "RGBA", "CMYK") else image.convert("RGB")
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    try:
+        return image.convert("RGBA")
+    except (TypeError, ValueError):
+        if image.info.pop("transparency", None) is None:
+            raise
+        # A note for other pixels than these, left over from an earlier mode.
+        return _without_exotic_modes(image)
 
 
 def _with_colours(image: Image.Image) -> Image.Image:
@@ -118,15 +158,22 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Return a 16-bit grey picture as L, or RGBA where one level is noted as transparent."""
     key = image.info.get("transparency")
+    brightest = 0
     levels = np.empty((image.height, image.width), np.uint8)
     alpha = None if key is None else np.empty_like(levels)
     for top, strip in _strips(image):
         # convert("L") clips 16-bit values at 255, which turns most of the picture white.
         values = np.asarray(strip).astype(np.int32)
-        levels[top : top + len(values)] = (values // 257).clip(0, 255)
+        brightest = max(brightest, int(values.max()))
+        levels[top : top + len(values)] = (values >> 8).clip(0, 255)
         if alpha is not None:
             alpha[top : top + len(values)] = np.where(values == key, 0, 255)
     image.close()
+    if 0 < brightest < _STEP_OF_16_BITS:  # Such as a mask of 0 and 255, or labels: all of it would be black.
+        raise InvalidImageError(
+            f"it has 16 bits and levels of 0 to {brightest} of 65535, which is black; convert it to 8 bits first, such "
+            "as Image.fromarray((array / array.max() * 255).astype('uint8'))"
+        )
     grey = Image.fromarray(levels)
     return grey if alpha is None else Image.merge("RGBA", (grey, grey, grey, Image.fromarray(alpha)))
 
@@ -140,11 +187,11 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
             image = image.convert("RGB") if image.mode == "L" else _with_colours(image)
         if image.mode not in _PROFILED.get(space, ()):
             return image  # A profile for other pixels than these says nothing of them.
-        if image.mode in ("RGB", "RGBA"):
+        if image.mode in ("RGB", "RGBA"):  # Little CMS leaves the alpha channel as it is.
             ImageCms.profileToProfile(image, given, srgb, outputMode=image.mode, inPlace=True)
             return image
         transform = ImageCms.buildTransform(given, srgb, "L" if image.mode == "LA" else image.mode, "RGB")
-    except (ImageCms.PyCMSError, OSError):
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         # A broken profile is no reason to refuse the picture: viewers ignore it as well.
         return image
     alpha = None

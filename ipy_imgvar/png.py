@@ -8,16 +8,22 @@ https://www.w3.org/TR/png-3/, sections 5 (datastream structure) and 11 (chunks)
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ipy_imgvar.request import Size
 
-__all__ = ["may_be_turned", "png_size", "without_text"]
+__all__ = ["colour_key", "may_be_turned", "png_size", "profile_of", "stripped"]
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _LEAST_BYTES: Final = 57  # signature, IHDR, an empty IDAT, IEND
-_TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
+#: What Pillow refuses a PNG for where it is large.
+_LARGE: Final = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+#: A profile with tables for four colours in 16 bits takes up to 4 MB.
+_MOST_PROFILE_BYTES: Final = 16 << 20
+_GREY, _RGB, _RGB_CHANNELS = 0, 2, 3  # colour types of the IHDR chunk
 
 
 def png_size(data: bytes, most_pixels: int) -> Size | None:
@@ -36,13 +42,49 @@ def may_be_turned(data: bytes) -> bool:
     return any(word in data for word in (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"))
 
 
-def without_text(data: bytes) -> bytes:
-    """Return a PNG without its text chunks; what follows a broken chunk stays as it is."""
+def stripped(data: bytes) -> bytes:
+    """Return a PNG without its texts and colour profile; what follows a broken chunk stays as it is."""
     pieces = [data[: len(_SIGNATURE)]]
+    at = len(_SIGNATURE)
+    for kind, start, end in _chunks(data):
+        if kind not in _LARGE:
+            pieces.append(data[start:end])
+        at = end
+    return b"".join([*pieces, data[at:]])
+
+
+def profile_of(data: bytes) -> bytes | None:
+    """Return a PNG's colour profile, unpacked; None where it has none, or one that is broken or far too large."""
+    for kind, start, end in _chunks(data):
+        if kind != b"iCCP":
+            continue
+        packed = data[start + 8 : end - 4].partition(b"\0")[2][1:]
+        unpacker = zlib.decompressobj()
+        try:
+            profile = unpacker.decompress(packed, _MOST_PROFILE_BYTES)
+        except zlib.error:
+            return None
+        return profile if unpacker.eof else None
+    return None
+
+
+def colour_key(data: bytes, key: Any) -> Any:
+    """Return what a PNG notes as transparent, scaled as its pixels are once Pillow has decoded them.
+
+    Pillow spreads greys of 2 and 4 bits over 0..255 and halves RGB of 16 bits, but leaves the key as it is in the file.
+    """
+    depth, colour_type = data[24], data[25]
+    if colour_type == _GREY and depth in (2, 4) and isinstance(key, int):
+        return (key & ((1 << depth) - 1)) * (255 // ((1 << depth) - 1))
+    if colour_type == _RGB and depth == 16 and isinstance(key, tuple) and len(key) == _RGB_CHANNELS:  # noqa: PLR2004
+        return tuple(level >> 8 for level in key)
+    return key
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield each whole chunk's name, and where it starts and ends."""
     at = len(_SIGNATURE)
     while at + 12 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] not in _TEXTS:
-            pieces.append(data[at:end])
+        yield data[at + 4 : at + 8], at, end
         at = end
-    return b"".join([*pieces, data[at:]])

@@ -15,6 +15,7 @@ ROOT = Path(ipy_imgvar.__file__).parent
 CORE = {
     "addresses",
     "arrays",
+    "bombs",
     "codec",
     "dataurl",
     "decoding",
@@ -31,6 +32,7 @@ CORE = {
     "modes",
     "multipart",
     "network",
+    "opening",
     "outfile",
     "payload",
     "plain",
@@ -62,7 +64,10 @@ RINGS = {
 #: Inside a function only: who opens what of its own ring.
 EXCEPTIONS = {("magic", "panel"), ("cli", "server")}
 #: Which modules may import a distribution that costs time or is a risk.
-ONLY_IN = {"PIL": ("codec", "decoding", "modes"), "httpx": ("fetch", "network", "payload", "engines.openai")}
+ONLY_IN = {
+    "PIL": ("codec", "decoding", "modes", "opening"),
+    "httpx": ("fetch", "network", "payload", "engines.openai"),
+}
 
 
 def modules():

@@ -1,8 +1,10 @@
 """Every mode becomes upright sRGB of mode L, RGB or RGBA, and what can't is refused."""
 
 import io
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from ipy_imgvar.arrays import as_pixels
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError
 from ipy_imgvar.source import load_sources
 
+HERE = Path(__file__).parent
 ORIENTATION = 0x0112
 
 
@@ -170,16 +173,37 @@ def test_sides_that_a_format_has_no_room_for():
         codec.convert(longer, ".jpg")
 
 
-def test_memory_of_sixteen_bits():
-    """Decoding a 16-bit grey picture takes at most four bytes a pixel."""
-    pixels = 6300 * 6300
-    data = encoded(Image.fromarray(np.zeros((6300, 6300), np.uint16)))
+def profiled(mode, kind, turn=1):
+    """Return a file of 20 million pixels with a colour profile and an orientation."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = turn
+    image = Image.new(mode, (5000, 4000))
+    return encoded(image, kind, icc_profile=profile_of_swapped_channels(), exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("most", "make"),
+    [
+        (4, lambda: encoded(Image.fromarray(np.full((4000, 5000), 999, np.uint16)))),
+        (4, lambda: profiled("RGB", "PNG")),
+        (4, lambda: profiled("RGBA", "PNG")),
+        (5, lambda: profiled("L", "PNG")),
+        (8, lambda: profiled("LA", "PNG")),
+        (8, lambda: profiled("RGB", "JPEG", turn=6)),
+    ],
+    ids=["16 bits", "RGB", "RGBA", "L", "LA", "turned"],
+)
+def test_memory(most, make):
+    """Decoding takes four bytes a pixel, and as many again only where the pixels are converted or turned."""
     code = (
-        "import sys, resource; from ipy_imgvar import codec; data = sys.stdin.buffer.read()\n"
+        "import sys; from peak import peak_bytes; from ipy_imgvar import codec; data = sys.stdin.buffer.read()\n"
         "codec.open_image(codec.encode_png(codec.Image.new('I;16', (8, 8))), 'x')\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak_bytes()\n"
         "codec.open_image(data, 'x')\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+        "print(peak_bytes() - before)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
-    assert int(done.stdout) * 1024 <= 4 * pixels + 20_000_000
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=make(), capture_output=True, check=True, env=env
+    )
+    assert int(done.stdout) <= most * 5000 * 4000 + 8_000_000

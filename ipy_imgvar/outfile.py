@@ -168,6 +168,23 @@ def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequen
     ['cat-1.png', 'cat-2.png', 'dog-1.png']
     """
     text = str(pattern)
+    target = _target(text, extensions)
+    per_stem = bool(re.search(r"\{stem[:}]", text))
+    numbers = _counted(stems) if per_stem else range(1, len(stems) + 1)
+    paths = [
+        Path(_fill(str(target), {"i": number, "n": stems.count(stem), "stem": stem}))
+        for stem, number in zip(stems, numbers, strict=True)
+    ]
+    if len(set(paths)) < len(paths):
+        raise InvalidRequestError(
+            f"{text} gives {len(paths)} pictures the same name; put {{i}} in it: {_with_number(target)}",
+            field="out_file",
+        )
+    return paths
+
+
+def _target(text: str, extensions: Sequence[str]) -> Path:
+    """Return the path that a pattern is, its fields still in it, or raise what is wrong with it."""
     if not text.strip() or "\0" in text:
         received = f"{shown(text)} holds a null character" if text.strip() else "the path to save to is empty"
         raise InvalidRequestError(
@@ -184,18 +201,7 @@ def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequen
     if target.suffix.lower() not in extensions:
         received = f"ends in {shown(target.suffix)}" if target.suffix else "has no extension"
         raise InvalidRequestError(f"{text} {received}; allowed: {', '.join(extensions)}", field="out_file")
-    per_stem = bool(re.search(r"\{stem[:}]", text))
-    numbers = _counted(stems) if per_stem else range(1, len(stems) + 1)
-    paths = [
-        Path(_fill(str(target), {"i": number, "n": stems.count(stem), "stem": stem}))
-        for stem, number in zip(stems, numbers, strict=True)
-    ]
-    if len(set(paths)) < len(paths):
-        raise InvalidRequestError(
-            f"{text} gives {len(paths)} pictures the same name; put {{i}} in it: {_with_number(target)}",
-            field="out_file",
-        )
-    return paths
+    return target
 
 
 def _fill(pattern: str, values: Mapping[str, int | str]) -> str:

@@ -9,7 +9,8 @@ from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.magic.completion import candidates
 from ipy_imgvar.magic.grammar import split
 from ipy_imgvar.magic.values import Names, value_of
-from ipy_imgvar.options import MAGIC_OPTIONS, Token, parse, quote
+from ipy_imgvar.options import MAGIC_OPTIONS, Token, quote
+from ipy_imgvar.parser import parse
 
 #: The bits that the grammar treats in its own way; no call with an effect can be spelt with them.
 PIECES = st.sampled_from(

@@ -56,7 +56,10 @@ def test_an_error_before_the_first_picture_says_nothing_of_pictures(kernel):
     before = kernel.value("len(__import__('ipy_imgvar').history())")
     outputs = kernel.run("%imagevariation photo.png --api-base http://127.0.0.1:9/v1").outputs
     assert [each.kind for each in outputs] == ["display_data", "error"]
-    assert outputs[0].data["text/plain"] == "photo.png goes to 127.0.0.1:9 (variations, model the server's default)"
+    assert (
+        outputs[0].data["text/plain"]
+        == "photo.png goes to 127.0.0.1:9 (variations, model the server's default)"
+    )
     assert kernel.value("len(__import__('ipy_imgvar').history())") == before
 
 

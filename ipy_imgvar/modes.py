@@ -89,12 +89,13 @@ def normalise(image: Image.Image) -> Image.Image:
     InvalidImageError
         For a mode whose values have no defined range.
     """
-    if (turn := _TURNS.get(orientation_of(image))) is not None:
-        turned = image.transpose(turn)
+    turn = _TURNS.get(orientation_of(image))
+    upright = image
+    if turn is not None:
+        upright = image.transpose(turn)
         image.close()
-        image = turned
-    profile = image.info.get("icc_profile")
-    plain_mode = _without_exotic_modes(image)
+    profile = upright.info.get("icc_profile")
+    plain_mode = _without_exotic_modes(upright)
     converted = _to_srgb(plain_mode, profile) if profile else plain_mode
     if converted.mode == "LA":
         converted = _with_colours(converted)
@@ -134,9 +135,8 @@ def _with_alpha(image: Image.Image) -> Image.Image:
     except (TypeError, ValueError):
         if image.info.pop("transparency", None) is None:
             raise
-        return _without_exotic_modes(
-            image
-        )  # A note for other pixels than these, left over from an earlier mode.
+        # A note for other pixels than these, left over from an earlier mode.
+        return _without_exotic_modes(image)
 
 
 def _with_colours(image: Image.Image) -> Image.Image:
@@ -185,7 +185,7 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
             image = image.convert("RGB") if image.mode == "L" else _with_colours(image)
         if image.mode not in _PROFILED.get(space, ()):
             return image  # A profile for other pixels than these says nothing of them.
-        if image.mode in ("RGB", "RGBA"):
+        if image.mode in ("RGB", "RGBA"):  # Little CMS leaves the alpha channel as it is.
             ImageCms.profileToProfile(image, given, srgb, outputMode=image.mode, inPlace=True)
             return image
         transform = ImageCms.buildTransform(given, srgb, "L" if image.mode == "LA" else image.mode, "RGB")

@@ -190,7 +190,7 @@ class Run:
 
 
 def read_record(data: bytes) -> dict[str, Any] | None:
-    """Return what a run's record says, its lines put together, or None where not even the first can be read.
+    """Return what a run's record says, its lines put together, or None where no line can be read.
 
     A line that broke off, or that is not ours, is passed over.
     """
@@ -202,10 +202,11 @@ def read_record(data: bytes) -> dict[str, Any] | None:
             continue
         if not isinstance(found, dict):
             continue
-        if record is None:
-            record = {**found, "pictures": []}
-        elif "picture" in found:
+        if "picture" in found:  # The first line may be damaged; the pictures are as good as ever.
+            record = {"pictures": []} if record is None else record
             record["pictures"].append(found["picture"])
+        elif record is None:
+            record = {**found, "pictures": []}
         else:
             record |= {name: value for name, value in found.items() if name != "pictures"}
     return record

@@ -360,7 +360,7 @@ class TestText:
         lines = gallery.text(made).splitlines()
         assert len(lines) == 3
         assert all(char.isprintable() for line in lines for char in line)
-        assert "\\x1b[2Jevil" in lines[1]
+        assert "[2Jevil" in lines[1]
 
     def test_pretty(self):
         """IPython's terminal shows the table for a result, and a line for one without pictures."""

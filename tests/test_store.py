@@ -506,3 +506,13 @@ def test_a_store_that_was_removed_guards_anew(tmp_path):
     run = store.begin("next", {})
     assert Store(tmp_path / "store", 10_000).living() == {"next"}
     assert first.folder.name != run.folder.name
+
+
+def test_a_damaged_first_line_costs_no_picture(tmp_path):
+    """Where a power failure left zeros at the start of a record, the pictures of its other lines are listed."""
+    store = Store(tmp_path, 10_000)
+    path = put(store, pictures=3).folder / "run.jsonl"
+    first, rest = path.read_bytes().split(b"\n", 1)
+    path.write_bytes(bytes(len(first)) + b"\n" + rest)
+    ((_, record),) = store.runs()
+    assert [each["file"] for each in record["pictures"]] == ["1.png", "2.png", "3.png"]

@@ -8,8 +8,10 @@ may cost the lines of the last seconds, never their order. The last line of an i
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +21,7 @@ from ipy_imgvar.errors import InvalidRequestError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["NAME", "Ledger", "read_line", "whole_lines"]
+__all__ = ["NAME", "Ledger", "open_to_read", "read_line", "whole_lines"]
 
 NAME: Final = "ledger.jsonl"
 #: How each line begins: `item` is the first field of a record.
@@ -161,7 +163,21 @@ def _key(item: str) -> bytes:
 
 
 def _opened(path: Path, flags: int = 0) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | flags, 0o666)
+    return _regular(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | flags, 0o666))
+
+
+def open_to_read(folder: Path) -> int:
+    """Open the ledger of a folder and return its descriptor; OSError where there is none."""
+    # A pipe that nobody writes to would be waited for.
+    return _regular(os.open(folder / NAME, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
+
+
+def _regular(file: int) -> int:
+    """Return an open file; close it and raise OSError for a pipe, a device or a folder, which keep no lines."""
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return file
+    os.close(file)
+    raise OSError(errno.EINVAL, f"{NAME} is no regular file")
 
 
 def _write_all(file: int, data: bytes, place: int) -> None:

@@ -71,6 +71,8 @@ def write_pages(result: BulkResult) -> Path:
 
 
 def _refuse_foreign(path: Path) -> None:
+    if path.is_fifo():  # It would be waited for.
+        raise ImageVariationError("it is a pipe, and is left as it is")
     with contextlib.suppress(OSError), path.open("rb") as file:
         if file.read(len(_HEAD)) not in (b"", _HEAD.encode()):
             raise ImageVariationError("a page that no bulk run has written is there, and is left as it is")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, overload
 
-from ipy_imgvar.bulk.ledger import NAME, read_line, whole_lines
+from ipy_imgvar.bulk.ledger import NAME, open_to_read, read_line, whole_lines
 from ipy_imgvar.errors import ImageVariationError, InvalidRequestError
 from ipy_imgvar.plain import plain
 from ipy_imgvar.records import Fields, is_file_name
@@ -125,7 +125,7 @@ class BulkResult(Sequence[BulkItem]):
         """
         folder = Path(out_dir).expanduser()
         try:
-            file = os.open(folder / NAME, os.O_RDONLY)
+            file = open_to_read(folder)
         except OSError as exc:
             raise InvalidRequestError(
                 f"{folder} has no {NAME} that can be read ({exc.strerror or exc}); give the out_dir of a bulk run",
@@ -161,7 +161,7 @@ class BulkResult(Sequence[BulkItem]):
 
     def _items(self, chosen: Sequence[int]) -> Iterator[BulkItem]:
         try:
-            file = os.open(self.out_dir / NAME, os.O_RDONLY)
+            file = open_to_read(self.out_dir)
         except OSError as exc:
             raise ImageVariationError(f"{self.out_dir / NAME} is gone ({exc.strerror or exc})") from exc
         try:

@@ -7,9 +7,10 @@ from contextlib import closing
 
 import pytest
 
+from ipy_imgvar.bulk import page
 from ipy_imgvar.bulk.ledger import NAME, Ledger
 from ipy_imgvar.bulk.result import BulkResult
-from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.errors import ImageVariationError, InvalidRequestError
 
 
 def test_the_last_line_of_an_item_counts(tmp_path):
@@ -142,3 +143,26 @@ def test_a_file_that_is_no_ledger_is_refused_and_stays(tmp_path, text):
     with pytest.raises(InvalidRequestError, match="choose another out_dir"):
         Ledger(tmp_path)
     assert (tmp_path / NAME).read_text() == text
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes in folders")
+def test_a_ledger_that_is_a_pipe_or_a_device_is_refused(tmp_path):
+    """What keeps no lines is refused in one clear line, and nobody waits for what a pipe will never say."""
+    os.mkfifo(tmp_path / NAME)
+    for use in (Ledger, BulkResult.read):
+        with pytest.raises(InvalidRequestError, match="no regular file"):
+            use(tmp_path)
+    (tmp_path / NAME).unlink()
+    (tmp_path / NAME).symlink_to(os.devnull)
+    with pytest.raises(InvalidRequestError, match="no regular file"):
+        Ledger(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes in folders")
+def test_a_page_that_is_a_pipe_is_left(tmp_path):
+    """Where a page of the run's name is a pipe, it stays, and the page is not written."""
+    (tmp_path / NAME).write_text('{"item": "a", "status": "done"}\n')
+    os.mkfifo(tmp_path / "index.html")
+    with pytest.raises(ImageVariationError, match="pipe"):
+        page.write_pages(BulkResult.read(tmp_path))
+    assert (tmp_path / "index.html").is_fifo()

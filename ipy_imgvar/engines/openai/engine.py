@@ -22,7 +22,7 @@ import httpx
 from ipy_imgvar import payload, wire
 from ipy_imgvar.engines.openai.exchange import (
     Exchange,
-    chunks,
+    opened,
     place_of,
     read_or_salvage,
     read_refusal,
@@ -232,15 +232,15 @@ class OpenAIEngine:
     def _items(
         self, response: httpx.Response, plan: Plan, job: Job, mask: Mask, request: VariationRequest
     ) -> Iterator[wire.Item]:
-        kind = response.headers.get("content-type", "")
-        most = request.n * _MOST_FOR_ONE + (1 << 20)
-        if "text/event-stream" in kind:
-            yield from self._streamed(response, most, job, mask)
+        is_stream, pieces = opened(response, request.n * _MOST_FOR_ONE + (1 << 20), mask)
+        if is_stream:
+            yield from self._streamed(response, pieces, job, mask)
             return
-        body = yield from read_or_salvage(response, most, mask)
+        body = yield from read_or_salvage(pieces)
         try:
             answer = wire.read_answer(body)
         except ValueError as exc:
+            kind = response.headers.get("content-type", "")
             said = one_line(read_error(bytes(body[:20_000]), kind, mask).message, most=100)
             problem = mask(f"{exc} ({said})" if said else str(exc))
             raise self._unreadable(response, plan, problem, is_empty=not body) from bare(exc, mask)
@@ -260,10 +260,12 @@ class OpenAIEngine:
             f"{server} answered {status}, but {problem}; the server may have charged for it"
         )
 
-    def _streamed(self, response: httpx.Response, most: int, job: Job, mask: Mask) -> Iterator[wire.Item]:
+    def _streamed(
+        self, response: httpx.Response, pieces: Iterator[bytes], job: Job, mask: Mask
+    ) -> Iterator[wire.Item]:
         server = self.connection.server
         finished = 0
-        for event in wire.read_events(chunks(response, most, mask), mask):
+        for event in wire.read_events(pieces, mask):
             if event.error is not None:
                 raise APIStatusError(
                     f"{server} stopped the stream: {event.error.message or 'it gave no reason'}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -15,10 +16,14 @@ from ipy_imgvar.refusals import ErrorBody, read_error
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["Exchange", "chunks", "place_of", "read_or_salvage", "read_refusal", "request_id"]
+__all__ = ["Exchange", "opened", "place_of", "read_or_salvage", "read_refusal", "request_id"]
 
 _MOST_OF_A_REFUSAL: Final = 1 << 20
 _LONGEST_ID: Final = 200
+#: A byte order mark and white space.
+_BEFORE_ANY: Final = b"\xef\xbb\xbf \t\r\n"
+#: How a line of a stream may begin (https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5).
+_EVENT_FIELDS: Final = (b"event:", b"data:", b":")
 
 
 class Exchange:
@@ -68,12 +73,30 @@ def chunks(response: httpx.Response, most: int, mask: Mask) -> Iterator[bytes]:
         yield from payload.pieces(response, most, too_much)
 
 
-def read_or_salvage(response: httpx.Response, most: int, mask: Mask) -> Generator[wire.Item, None, bytearray]:
+def opened(response: httpx.Response, most: int, mask: Mask) -> tuple[bool, Iterator[bytes]]:
+    """Return whether an answer is a stream of events, and its bytes as `chunks` gives them.
+
+    How it begins counts before its type: some servers name one and send the other.
+    """
+    pieces = chunks(response, most, mask)
+    head = bytearray()
+    for piece in pieces:
+        head += piece
+        if len(start := head.lstrip(_BEFORE_ANY)) >= len(_EVENT_FIELDS[0]):
+            break
+    else:
+        start = head.lstrip(_BEFORE_ANY)
+    is_named = "text/event-stream" in response.headers.get("content-type", "")
+    is_stream = start.startswith(_EVENT_FIELDS) or (is_named and start[:1] != b"{")
+    return is_stream, chain([bytes(head)], pieces)
+
+
+def read_or_salvage(pieces: Iterator[bytes]) -> Generator[wire.Item, None, bytearray]:
     """Read all of an answer; of one that breaks off, yield the pictures that are whole, then raise."""
     body = bytearray()
     try:
-        for chunk in chunks(response, most, mask):
-            body += chunk
+        for piece in pieces:
+            body += piece
     except CancelledError:
         raise
     except ImageVariationError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ipy_imgvar.wire import Item
 
 __all__ = ["address_of", "to_variation"]
+
+#: Browsers take no longer ones, and an error is one line.
+_LONGEST_ADDRESS: Final = 2000
 
 
 def to_variation(
@@ -108,7 +111,7 @@ def _fetched(
         raise
     except ImageVariationError as exc:
         kind = type(exc) if isinstance(exc, ConnectionFailedError) else BadResponseError
-        shown = plain(mask.address(place) or "not shown, since a key is in it")
+        shown = plain(mask.address(place) or "not shown, since a key is in it")[:_LONGEST_ADDRESS]
         raise kind(f"{exc}; its address, good for about an hour: {shown}") from bare(exc, mask)
 
 

@@ -451,6 +451,16 @@ SURVIVED = {
         events(("image_edit.completed", {"data": [{"b64_json": b64(each)} for each in PICTURES[:2]]})),
         2,
     ),
+    "events that are called JSON": (
+        [
+            events(*[("image_edit.completed", {"b64_json": b64(each)}) for each in PICTURES[:2]])[0].replace(
+                b"text/event-stream", b"application/json"
+            ),
+            CLOSE,
+        ],
+        2,
+    ),
+    "JSON that is called events": ([response(200, b" \n" * 9 + TWO, "text/event-stream")], 2),
     "events that were not asked for": (
         events(*[("image_edit.completed", {"b64_json": b64(each)}) for each in PICTURES[:2]]),
         2,

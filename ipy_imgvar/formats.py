@@ -91,7 +91,7 @@ def _of_brands(data: bytes) -> str | None:
     return "HEIF" if brands & _HEIF_BRANDS else None
 
 
-def refusal_of(data: bytes, name: str) -> str:
+def refusal_of(data: bytes, name: str, *, has_decoder: bool) -> str:
     """Return what is said of bytes that can't be opened as an image.
 
     Parameters
@@ -100,12 +100,17 @@ def refusal_of(data: bytes, name: str) -> str:
         All of the file, or its beginning.
     name
         What to call it.
+    has_decoder
+        Whether its format, where it is one of `READ`, can be decoded here.
     """
     found = format_of(data)
+    if found is not None and has_decoder:
+        # Such as a TIFF of 64-bit floats; which of the two it is, Pillow does not say.
+        return f"{name} is a damaged {found} image, or of a rare kind; export it as PNG, or download it again"
     if found == "HEIF":
         return f"{name} is a HEIC image; install pillow-heif to read it, or export it as JPEG"
     if found is not None:
-        return f"{name} is a damaged {found} image; export or download it again"
+        return f"{name} is a {found} image, which this Pillow can't read; install a newer one: pip install -U pillow"
     start = bytes(data[:64]).lstrip(b"\xef\xbb\xbf \t\r\n")
     kind = next((kind for signature, kind in _OTHERS if start.startswith(signature)), None)
     if kind is not None:

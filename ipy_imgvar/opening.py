@@ -49,7 +49,7 @@ def open_lazily(data: bytes, name: str) -> Image.Image:
         raise InvalidImageError(f"{name} is empty (0 bytes); pass an image file")
     kind = format_of(data)
     if kind is None or not _has_decoder(kind):
-        raise InvalidImageError(refusal_of(data, name))
+        raise InvalidImageError(refusal_of(data, name, has_decoder=False))
     if (excess := excess_of(data, kind)) is not None:
         raise InvalidImageError(
             f"{name} is a {kind} image with {excess}, which would take very long to read; export it again"
@@ -64,7 +64,7 @@ def open_lazily(data: bytes, name: str) -> Image.Image:
             "PIL.Image.MAX_IMAGE_PIXELS if you trust it"
         ) from exc
     except UnidentifiedImageError as exc:
-        raise InvalidImageError(refusal_of(data, name)) from exc
+        raise InvalidImageError(refusal_of(data, name, has_decoder=True)) from exc
     except Exception as exc:  # Damaged headers surface as any of a plugin's errors.
         raise InvalidImageError(f"{name} is damaged ({exc}); export or download it again") from exc
     if kind != "PNG":  # Whose EXIF may follow the pixels.

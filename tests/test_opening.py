@@ -276,3 +276,24 @@ def test_the_size_of_a_turned_png(note, is_last):
     with pytest.raises(InvalidImageError):
         codec.open_image(broken, "x")
     assert codec.probe(sound, "x") == codec.probe(broken, "x") == ("image/png", (12, 20))
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "WEBP"])
+def test_formats_that_pillow_was_built_without(kind, monkeypatch):
+    """A sound file of a format that this Pillow has no decoder for is not called damaged."""
+    data = encoded(Image.new("RGB", (8, 8)), kind)
+    assert codec.open_image(data, "x").size == (8, 8)
+    monkeypatch.delitem(Image.OPEN, kind)
+    with pytest.raises(
+        InvalidImageError, match=f"x is a {kind} image, which this Pillow can't read; install a newer"
+    ):
+        codec.open_image(data, "x")
+
+
+def test_kinds_of_a_format_that_are_not_read():
+    """A TIFF of pixels that Pillow doesn't know, which may be sound, is said to be damaged or of a rare kind."""
+    tags = [(256, 4, 1, 2), (257, 4, 1, 1), (258, 3, 1, 64), (262, 3, 1, 1), (273, 4, 1, 200), (339, 3, 1, 3)]
+    entries = b"".join(struct.pack("<HHLL", *tag) for tag in tags)
+    data = (b"II*\0" + struct.pack("<LH", 8, len(tags)) + entries).ljust(200, b"\0") + bytes(16)
+    with pytest.raises(InvalidImageError, match="a damaged TIFF image, or of a rare kind; export it as PNG"):
+        codec.open_image(data, "x")

@@ -60,6 +60,7 @@ BOMBS = {
         "more than 1000 segments",
     ),
     "comments of a JPEG": (lambda: jpeg(segments=b"\xff\xfe\0\2" * 500_000), "more than 1000 segments"),
+    "fill bytes of a JPEG": (lambda: jpeg(segments=b"\xff" * 2_000_000), "more than 1000 segments"),
     "comments of a GIF": (lambda: gif(b"\x21\xfe\1x\0" * 500_000), "more than 20000 blocks"),
     "one comment in pieces": (lambda: gif(b"\x21\xfe" + b"\1x" * 500_000 + b"\0"), "more than 20000 blocks"),
     "chunks of a PNG": (lambda: png(*[(b"abCd", b"")] * 200_000), "more than 10000 private chunks"),
@@ -100,6 +101,15 @@ def test_what_only_looks_like_scans():
     """Bytes of scans are not counted in a segment or behind the first picture, as in a photograph with a film."""
     look_alike = b"\xff\xe5" + struct.pack(">H", 2 + 60_000) + b"\xff\xda" * 30_000
     assert excess_of(jpeg(segments=look_alike) + b"\xff\xda" * 100_000, "JPEG") is None
+
+
+def test_long_runs_of_fill_bytes():
+    """Two million fill bytes in a JPEG's scans are passed over in linear time."""
+    data = jpeg(scans=3)
+    end = data.rindex(b"\xff\xd9")
+    start = time.process_time()
+    assert excess_of(data[:end] + b"\xff" * 2_000_000 + b"\0" + data[end:], "JPEG") is None
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "AVIF", "PNG", "TIFF"])

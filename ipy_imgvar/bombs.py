@@ -87,7 +87,7 @@ def _excess_of_jpeg(data: bytes) -> str | None:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield each segment's marker, where its content begins and the bytes before it, to the end of the first picture."""
+    """Yield the marker, the place of the content and the bytes before each segment of the first picture."""
     at = 2
     while (found := _NEXT_MARKER.search(data, at)) is not None:
         marker, gap_bytes, at = found[1][0], found.start() - at, found.end()

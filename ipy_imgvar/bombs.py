@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["excess_of"]
+__all__ = ["START_OF_FRAME", "START_OF_SCAN", "excess_of", "jpeg_segments"]
 
 #: Encoders write about 10 scans, and 40 where each bit of each component has its own.
 _MOST_SCANS: Final = 100
@@ -34,8 +34,10 @@ _MOST_CHUNKS: Final = 10_000
 #: Entries of a TIFF's first directory; the standard knows about 100 tags, and cameras add as many.
 _MOST_ENTRIES: Final = 4096
 
-_SOS, _EOI = 0xDA, 0xD9
-_START_OF_FRAME: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+#: Markers of a JPEG.
+START_OF_SCAN: Final = 0xDA
+_EOI: Final = 0xD9
+START_OF_FRAME: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH: Final = {0x01, *range(0xD0, 0xD9)}
 #: The next marker of a segment, or of a scan, in which 0xFF is followed by 0 or by a restart marker.
 _NEXT_MARKER: Final = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
@@ -68,14 +70,14 @@ def _excess_of_jpeg(data: bytes) -> str | None:
     # Counting the bytes of the marker takes milliseconds; whatever they are, there are no more scans than that.
     may_have_many_scans = data.count(b"\xff\xda") > 1
     scans = segments = pixels = 0
-    for marker, body, gap_bytes in _jpeg_segments(data):
-        if marker == _SOS:
+    for marker, body, gap_bytes in jpeg_segments(data):
+        if marker == START_OF_SCAN:
             scans += 1
             if not may_have_many_scans:
                 break
         elif not scans:
             segments += 1 + gap_bytes // _GAP_BYTES
-        if marker in _START_OF_FRAME:
+        if marker in START_OF_FRAME:
             pixels = int.from_bytes(data[body + 1 : body + 3], "big") * int.from_bytes(
                 data[body + 3 : body + 5], "big"
             )
@@ -86,7 +88,7 @@ def _excess_of_jpeg(data: bytes) -> str | None:
     return None
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield the marker, the place of the content and the bytes before each segment of the first picture."""
     at = 2
     while (found := _NEXT_MARKER.search(data, at)) is not None:

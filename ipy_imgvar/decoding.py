@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ipy_imgvar.bombs import START_OF_FRAME, START_OF_SCAN, jpeg_segments
 from ipy_imgvar.errors import ImageVariationError
 from ipy_imgvar.formats import format_of
 from ipy_imgvar.modes import is_turned
@@ -27,12 +28,8 @@ _TWICE: Final = 8
 #: The picture, and three of its bands at a time.
 _ONCE: Final = 7
 _MOST_COMPONENTS: Final = 4
-_MARKER: Final = 0xFF
-#: Of a frame header's marker, the lower two bits.
+#: The lower two bits of the marker of a progressive JPEG's frame header.
 _PROGRESSIVE: Final = 2
-#: The markers of a JPEG's frame header, but for those between them that are none, and of a scan's.
-_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_SCAN: Final = 0xDA
 
 
 def decoding_bytes(data: bytes, size: Size) -> int:
@@ -67,17 +64,13 @@ def _is_copied(data: bytes, kind: str | None) -> bool:
 
 def _held_components(data: bytes) -> float:
     """Return how many numbers a JPEG's decoder holds for each pixel: none where one scan has all components."""
-    at, frame, progressive = 2, b"", False
-    while at + 4 < len(data) and data[at] == _MARKER:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == _MARKER:  # They may be filled up.
-            at += 1
-            continue
-        if marker in _FRAMES:
-            frame, progressive = data[at + 4 : at + 2 + length], marker & 3 == _PROGRESSIVE
-        elif marker == _SCAN:
-            return _sampled(frame) if progressive or data[at + 4 : at + 5] != frame[5:6] else 0
-        at += 2 + length
+    frame, progressive = b"", False
+    for marker, body, _ in jpeg_segments(data):
+        if marker in START_OF_FRAME:
+            length = int.from_bytes(data[body - 2 : body], "big")
+            frame, progressive = data[body : body - 2 + length], marker & 3 == _PROGRESSIVE
+        elif marker == START_OF_SCAN:
+            return _sampled(frame) if progressive or data[body : body + 1] != frame[5:6] else 0
     return _MOST_COMPONENTS  # Decoders are less strict, and what they would find may be anything.
 
 

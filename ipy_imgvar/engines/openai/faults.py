@@ -9,6 +9,7 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import httpx
 
+from ipy_imgvar import settings
 from ipy_imgvar.engines.openai.models import farewell
 from ipy_imgvar.engines.openai.retry import is_quota
 from ipy_imgvar.errors import (
@@ -184,8 +185,10 @@ def of_connection(exc: httpx.HTTPError | httpx.InvalidURL, server: str, mask: Ma
             f"{server} did not accept a connection in time; raise --timeout or check --api-base"
         )
     if isinstance(exc, (*_NEVER_SENT, httpx.InvalidURL)):
+        # A proxy that refuses looks like a server that does, and people forget that they have set one.
+        proxies = "".join(f", the proxy that {name} names" for name in settings.proxy_variables())
         return ConnectionFailedError(
-            f"{server} can't be reached ({reason}); check --api-base and the network"
+            f"{server} can't be reached ({reason}); check --api-base{proxies} and the network"
         )
     return ConnectionFailedError(
         f"{server} broke off ({reason}); it was not asked again, since it may have made and charged for the pictures"

@@ -589,6 +589,16 @@ def test_nobody_listens(photo):
             Client("openai", api_base="http://no-such-host.invalid/v1").variations(photo)
 
 
+def test_a_proxy_that_is_not_there(photo, monkeypatch):
+    """Where a proxy is set, it is named among what to check, and its password is not shown."""
+    monkeypatch.setenv("HTTP_PROXY", "http://me:hunter2@127.0.0.1:1")
+    with pytest.raises(
+        ConnectionFailedError, match=r"can't be reached .*the proxy that HTTP_PROXY names"
+    ) as caught:
+        Client("openai", api_base="http://images.example/v1").variations(photo)
+    assert "hunter2" not in one_line(caught.value)
+
+
 @pytest.mark.usefixtures("api")
 def test_stream(client, photo):
     """Streamed edits show each first look, give the final picture, and count its usage."""

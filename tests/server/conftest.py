@@ -36,7 +36,9 @@ class Running:
 
     def __init__(self, client, limits, policy):
         self.service = Service(client, limits, policy)
-        self.socket = socket.create_server(("127.0.0.1", 0))
+        # As the command does: asyncio sends small pieces at once only where the protocol is named.
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self.socket.bind(("127.0.0.1", 0))
         self.address = "127.0.0.1", self.socket.getsockname()[1]
         self.root = f"http://127.0.0.1:{self.address[1]}"
         self.base = f"{self.root}/v1"

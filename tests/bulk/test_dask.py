@@ -16,6 +16,7 @@ pytestmark = [
     # Dask leaves sockets and event loops to the garbage collector, and says so of a worker that was killed.
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.timeout(300),
+    pytest.mark.slow,
 ]
 
 

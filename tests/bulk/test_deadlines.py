@@ -90,6 +90,7 @@ def made_pools(monkeypatch):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_a_stopped_worker_fails_its_own_item_only(made_pools, make_photos, tmp_path):
     """`timeout` bounds the item of a stopped worker: it is recorded as failed, in a clear line, others are done."""

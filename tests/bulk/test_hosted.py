@@ -33,6 +33,7 @@ def test_every_item_is_posted_once_and_counted(client, server, make_folder, tmp_
     assert all(record["request"]["server"] in server.base for record in look.records(tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_a_flaky_server_loses_nothing(client, server, make_folder, tmp_path, look):
     """With 20 % 429, 5 % 500 and 2 % cut short, each item ends once; a cut one is not paid twice unless asked again."""
     rng = random.Random(1)  # noqa: S311 - no secret
@@ -123,6 +124,7 @@ Client("openai", api_base=sys.argv[3], api_key="none").map(sys.argv[1], out_dir=
 """
 
 
+@pytest.mark.slow
 def test_killed_at_twenty_instants_nothing_is_paid_twice(server, make_folder, tmp_path, look, start_python):
     """Killed with -9 at 20 random instants, a run ends complete, and what the ledger had was never posted again."""
     server.delay_s = 0.03

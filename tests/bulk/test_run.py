@@ -383,6 +383,7 @@ print(len(result.done), len(result.failed))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_nothing(patch, make_photos, tmp_path, look, start_python):
     """Items whose worker was killed with -9 are done by another one, with the same bytes."""
     folder = make_photos(7)

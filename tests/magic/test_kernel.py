@@ -83,6 +83,7 @@ def test_a_semicolon_or_quiet_hides_the_pictures_and_keeps_the_value(kernel, sil
     assert kernel.value("len(kept)") == "1"
 
 
+@pytest.mark.slow
 def test_progress_and_result_share_one_output(kernel):
     """A run of more than a second shows progress in the place where its pictures then are."""
     (output,) = kernel.run("%imagevariation photo.png -n 8 -s 512 --engine patch").outputs

@@ -37,6 +37,7 @@ USER = next(option for option in MAGIC_OPTIONS if option.dest == "user")
 MANY = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.slow
 @MANY
 @given(LINES)
 def test_any_text_is_read_or_refused(line):
@@ -51,6 +52,7 @@ def test_any_text_is_read_or_refused(line):
     assert len(message.splitlines()) == 1
 
 
+@pytest.mark.slow
 @MANY
 @given(st.lists(st.one_of(st.text(max_size=20), st.lists(PIECES, max_size=6).map("".join)), max_size=5))
 def test_quoted_arguments_come_back(arguments):

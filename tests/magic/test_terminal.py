@@ -88,6 +88,7 @@ def test_silence(terminal):
         assert [each for each in lines(run(terminal, line)) if "%imagevariation" not in each] == []
 
 
+@pytest.mark.slow
 def test_the_progress_line_is_wiped(terminal):
     """A run of more than a second writes a progress line, and leaves the table alone on the screen."""
     text = run(terminal, "x = %imagevariation photo.png -n 10 -s 512 --engine patch --strength strong")

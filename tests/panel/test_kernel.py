@@ -178,6 +178,7 @@ def test_closing_ends_the_thread_and_the_models(front_end):
     assert front.models == {}
 
 
+@pytest.mark.slow
 def test_the_state_of_four_large_results_is_small(front_end):
     """All widgets together hold at most 300 kB for four results of 1024 px, and no picture above 256 px."""
     front = front_end

@@ -131,6 +131,7 @@ def wire(start):
         yield opened
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @settings(
     max_examples=CASES,

@@ -229,6 +229,7 @@ def test_pipelined_requests(server):
             received += connection.recv(1000)
 
 
+@pytest.mark.slow
 def test_sigterm_under_load(launch, png):
     """A server that is told to stop answers every request it has accepted, refuses the rest, and ends with 0."""
     process = launch("--quiet")

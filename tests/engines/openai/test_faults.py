@@ -193,6 +193,7 @@ def test_broken_answers(api, client, photo, name):
         assert last().status == "failed"
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_too_much(api, client, photo):
     """An answer larger than all that was asked for is not read to its end."""
     blank = b" " * (1 << 20)

@@ -60,6 +60,7 @@ def _wrapped(context, connection, serve):
     serve(secure)
 
 
+@pytest.mark.slow
 def test_a_certificate_from_the_environment(secure, certificate, photo, monkeypatch):
     """A certificate that SSL_CERT_FILE names is trusted; bodies of megabytes go both ways, over one connection."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))

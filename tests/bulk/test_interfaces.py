@@ -1,5 +1,6 @@
 """Bulk runs from a line of a notebook and from a terminal."""
 
+import atexit
 import os
 import signal
 import subprocess
@@ -30,6 +31,7 @@ def shell(here):
     yield instance
     instance.run_line_magic("unload_ext", "ipy_imgvar")
     InteractiveShell.clear_instance()
+    atexit.unregister(instance.atexit_operations)
 
 
 def test_the_magic_fills_a_folder(shell, here, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import queue
@@ -45,6 +46,8 @@ def shell(tmp_path, monkeypatch):
     yield Shell(instance)
     instance.run_line_magic("unload_ext", "ipy_imgvar")
     InteractiveShell.clear_instance()
+    # At the end of the process each would still collect garbage, and hold its pictures until then.
+    atexit.unregister(instance.atexit_operations)
 
 
 class Kernel:

@@ -100,9 +100,7 @@ def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Ima
         return normalise(image)
     except InvalidImageError as exc:  # It is whole, and of a kind that has no meaning here.
         raise InvalidImageError(f"{name}: {exc}") from exc
-    except (
-        Exception
-    ) as exc:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error and more.
+    except Exception as exc:  # Plugins raise OSError, SyntaxError, ValueError, struct.error and more.
         raise InvalidImageError(
             f"{name} is a {image.format} image that breaks off or is damaged ({str(exc) or type(exc).__name__}); "
             "export or download it again"

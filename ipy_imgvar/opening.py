@@ -67,10 +67,10 @@ def open_lazily(data: bytes, name: str) -> Image.Image:
         raise InvalidImageError(refusal_of(data, name, has_decoder=True)) from exc
     except Exception as exc:  # Damaged headers surface as any of a plugin's errors.
         raise InvalidImageError(f"{name} is damaged ({exc}); export or download it again") from exc
-    if kind != "PNG":  # Whose EXIF may follow the pixels.
-        orientation_of(
-            image
-        )  # Pillow keeps what it has read, so decoding a TIFF won't read it again, and warn.
+    if kind != "PNG":
+        # Pillow keeps what it has read, so decoding a TIFF won't read it again, and warn.
+        # A PNG's may follow its pixels.
+        orientation_of(image)
     return image
 
 

@@ -286,9 +286,8 @@ def store_root() -> Path | None:
     if not place:
         try:
             return platformdirs.user_cache_path("ipy_imgvar", appauthor=False)
-        except (
-            RuntimeError
-        ):  # A user without an entry and without HOME, as containers have; see `store_problem`.
+        except RuntimeError:
+            # A user without an entry and without HOME, as containers have; see `store_problem`.
             return None
     try:
         # Absolute at once, since a notebook may change its folder while results hold paths into the store.

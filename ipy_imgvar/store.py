@@ -91,9 +91,8 @@ def _take(temporary: Path, path: Path) -> bool:
         os.link(temporary, path)
     except FileExistsError:
         return False
-    except (
-        OSError
-    ):  # FAT and some network file systems have no hard links: there the name is taken by an empty file.
+    except OSError:
+        # FAT and some network file systems have no hard links: there the name is taken by an empty file.
         try:
             path.open("xb").close()
         except FileExistsError:

@@ -34,6 +34,7 @@ def terminal(tmp_path_factory):
     )
     child.setecho(state=False)
     child.expect(r"In \[\d+\]: ")
+    child.loaded = run(child, "%load_ext ipy_imgvar")
     yield child
     child.sendline("exit")
     child.close(force=True)
@@ -60,12 +61,11 @@ def lines(text):
 
 def test_the_extension_loads_without_a_word(terminal):
     """%load_ext prints nothing."""
-    assert [line for line in lines(run(terminal, "%load_ext ipy_imgvar")) if "load_ext" not in line] == []
+    assert [line for line in lines(terminal.loaded) if "load_ext" not in line] == []
 
 
 def test_a_run_is_a_table_once(terminal):
     """A run that ends the line shows its table once, without an Out prompt or a repr."""
-    run(terminal, "%load_ext ipy_imgvar")
     text = "\n".join(lines(run(terminal, "%imagevariation photo.png -n 2 -s 64 --engine patch")))
     assert text.count("photo-1  ") == 1
     assert text.count("photo-2  ") == 1

@@ -249,26 +249,25 @@ def _images(text: str) -> list[Source]:
 def _run(images: list[Source], values: dict[str, Any], *, quiet: bool, as_json: bool) -> int:
     from ipy_imgvar.client import Client
     from ipy_imgvar.forms import form_of
-    from ipy_imgvar.request import VariationRequest
 
     form = None if "response_format" not in values else form_of(values.pop("response_format"))
     pattern = values.pop("out_file", None)
     _check_result(form, pattern, as_json=as_json)
     connection = _connection(values)
-    engine = values.pop("engine", None)
-    n = VariationRequest.from_arguments(**{**values, "mask": None}).n
-    if form == "byte" and (len(images) > 1 or n > 1):
-        raise InvalidRequestError(
-            "-f byte writes one picture; ask for one, or use -f base64", field="response_format"
-        )
-    targets = None if form is not None else _targets(pattern, images, n)
     failure = None
-    with Client(engine, **connection) as client:
+    with Client(values.pop("engine", None), **connection) as client:
+        requests = client.request(
+            images, **values, response_format=form if form in ("url", "base64", "byte") else None
+        )
+        n = requests[0].n
+        if form == "byte" and len(requests) * n > 1:
+            raise InvalidRequestError(
+                "-f byte writes one picture; ask for one, or use -f base64", field="response_format"
+            )
+        targets = None if form is not None else _targets(pattern, images, n)
         try:
-            pictures = client.variations(
-                images,
-                **values,
-                response_format=form if form in ("url", "base64", "byte") else None,
+            pictures = client.run(
+                requests,
                 on_progress=streams.progress(quiet=quiet),
                 on_notice=None if quiet else streams.say,
             )

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 
 from ipy_imgvar.engines import default_engine, engine_names, make_engine
 from ipy_imgvar.errors import ConfigurationError, InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.protocol import Engine
-from ipy_imgvar.request import VariationRequest
-from ipy_imgvar.run import Listener, RunJob, collect
+from ipy_imgvar.request import RequestArguments, VariationRequest, with_request_fields
+from ipy_imgvar.run import Job, Listener, collect
 from ipy_imgvar.settings import Secret, connection
-from ipy_imgvar.source import Source, load_sources
+from ipy_imgvar.source import load_sources
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -105,45 +105,76 @@ class Client:
             engine = default_engine(found)
         self.engine: Engine = make_engine(engine, found) if isinstance(engine, str) else _checked(engine)
 
+    @with_request_fields
     def variations(
         self,
         image: Any,
         *,
-        n: int = 1,
-        size: int | str | tuple[int, int] = "1024x1024",
-        response_format: str | None = None,
-        user: str | None = None,
-        model: str | None = None,
-        prompt: str | None = None,
-        strength: float | str | None = None,
-        seed: int | None = None,
-        index: int | None = None,
-        mask: Any = None,
-        fit: str = "crop",
-        options: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
-        max_retry_count: int | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        extra_query: Mapping[str, Any] | None = None,
-        extra_body: Mapping[str, Any] | None = None,
+        on_progress: Callable[[float, str], None] | None = None,
+        on_picture: Callable[[Variation], None] | None = None,
+        on_preview: Callable[[bytes], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+        cancel: threading.Event | None = None,
+        **arguments: Unpack[RequestArguments],
+    ) -> Variations:
+        """Make `n` variations of each image: `request`, then `run`, which have the parameters and the errors."""
+        return self.run(
+            self.request(image, **arguments),
+            on_progress=on_progress,
+            on_picture=on_picture,
+            on_preview=on_preview,
+            on_notice=on_notice,
+            cancel=cancel,
+        )
+
+    @with_request_fields
+    def request(self, image: Any, **arguments: Unpack[RequestArguments]) -> list[VariationRequest]:
+        """Check what is asked, and return one request for each image; nothing is sent and nothing is made.
+
+        Parameters
+        ----------
+        image
+            A path, an http(s) or data: URL, bytes, a binary file, a PIL image, an array, a figure, an IPython Image,
+            a `Variation`; a list, a `Variations`, a pandas Series or an array of paths means each of them. An address
+            is not fetched here.
+        **arguments
+            The other fields of `VariationRequest`, in every accepted spelling; None takes the client's own default,
+            else the field's. A list of masks has one for each image. Where the engine takes a seed and none is given,
+            one is drawn for all images.
+
+        Raises
+        ------
+        InvalidRequestError
+            If an argument is wrong, or the engine can't use it.
+        """
+        mask = arguments.pop("mask", None)
+        request = self._shared_request(arguments, mask)
+        if "seed" in self.engine.supports and request.seed is None:
+            request = replace(request, seed=secrets.randbelow(2**31))
+        requests = [replace(request, image=source) for source in load_sources(image)]
+        if mask is not None:
+            requests = _with_masks(requests, mask)
+        for each in requests:
+            self.engine.check(each)
+        return requests
+
+    def run(
+        self,
+        requests: Sequence[VariationRequest],
+        *,
         on_progress: Callable[[float, str], None] | None = None,
         on_picture: Callable[[Variation], None] | None = None,
         on_preview: Callable[[bytes], None] | None = None,
         on_notice: Callable[[str], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> Variations:
-        """Make `n` variations of each image.
+        """Run what `request` has checked.
 
         Parameters
         ----------
-        image
-            A path, an http(s) or data: URL, bytes, a binary file, a PIL image, an array, a figure, an IPython Image,
-            a `Variation`; a list, a `Variations`, a pandas Series or an array of paths means each of them.
-        n, size, response_format, user, model, prompt, strength, seed, index, mask, fit, options
-            See `VariationRequest`; every accepted spelling is taken.
-        timeout, max_retry_count, extra_headers, extra_query, extra_body
-            See `VariationRequest`; None takes the client's own. `timeout` also bounds fetching each image that is an
-            address.
+        requests
+            Of one call of `request`: they differ in image and mask only. `timeout` also bounds fetching each image
+            that is an address.
         on_progress
             Called with the share of the whole run that is done, 0..1, and what is being done.
         on_picture
@@ -163,44 +194,22 @@ class Client:
         Raises
         ------
         InvalidRequestError
-            If an argument is wrong; nothing was made.
+            If an image or a mask can't be read; nothing was made.
         EngineError
             If a picture could not be made. With several images the others are still made, and `partial` has them.
         CancelledError
             If `cancel` was set; `partial` has the finished pictures.
         """
-        given = {
-            "n": n,
-            "size": size,
-            "response_format": response_format,
-            "user": user,
-            "model": model,
-            "prompt": prompt,
-            "strength": strength,
-            "seed": seed,
-            "index": index,
-            "fit": fit,
-            "options": options,
-            "timeout": timeout,
-            "max_retry_count": max_retry_count,
-            "extra_headers": extra_headers,
-            "extra_query": extra_query,
-            "extra_body": extra_body,
-        }
-        request = self._request(given, mask)
-        if "seed" in self.engine.supports and request.seed is None:
-            request = replace(request, seed=secrets.randbelow(2**31))
-        requests = [replace(request, image=source) for source in load_sources(image)]
-        job = RunJob(len(requests), Listener(on_progress, on_picture, on_preview, on_notice), cancel)
+        if not requests:
+            raise InvalidRequestError("there is no request to run; give those of Client.request")
+        job = Job(len(requests), Listener(on_progress, on_picture, on_preview, on_notice), cancel)
         for each in requests:
             if each.image is not None:
-                each.image.fetch(timeout_s=request.timeout, check=job.check)
-        if mask is not None:
-            requests = _with_mask(requests, mask, check=job.check)
-        for each in requests:
-            self.engine.check(each)
+                each.image.fetch(timeout_s=each.timeout, check=job.check)
+        _read_masks(requests, job)
         return collect(self.engine, requests, job)
 
+    @with_request_fields
     def map(
         self,
         images: Any,
@@ -213,8 +222,7 @@ class Client:
         on_notice: Callable[[str], None] | None = None,
         progress: bool | None = None,
         cancel: threading.Event | None = None,
-        mask: Any = None,
-        **request: Any,
+        **arguments: Unpack[RequestArguments],
     ) -> BulkResult:
         """Make variations of many images into a folder, and go on where an earlier run has stopped.
 
@@ -244,10 +252,8 @@ class Client:
             Show a progress bar; None shows one in a notebook and in a terminal.
         cancel
             Set it, from any thread, to stop as an interrupt does.
-        mask
-            One for all images.
-        **request
-            Any other field of a request that `variations` takes. An image's seed comes from `seed` and the image's path
+        **arguments
+            As `request` takes them; one mask is for all images. An image's seed comes from `seed` and the image's path
             (or place and content), never from the worker. `max_retry_count` counts for each image; left out, a 429,
             which holds back all workers, is tried again up to 10 times and a 5xx is not.
 
@@ -267,26 +273,28 @@ class Client:
         """
         from ipy_imgvar.bulk import run as bulk
 
-        made = self._request(request, mask)
+        mask = arguments.pop("mask", None)
+        shared = self._shared_request(arguments, mask)
         if mask is not None:
-            listener = Listener(None, None, None, None)
-            made = _with_mask([made], mask, check=RunJob(1, listener, cancel).check)[0]
-        self.engine.check(made)
-        patient = request.get("max_retry_count") is None and not self._defaults["max_retry_count"]
+            (shared,) = _with_masks([shared], mask)
+            _read_masks([shared], Job(cancel=cancel))
+        self.engine.check(shared)
+        patient = arguments.get("max_retry_count") is None and not self._defaults["max_retry_count"]
         return bulk.run(
             self.engine,
-            made,
+            shared,
             images,
             out_dir=out_dir,
             executor=executor,
             max_workers=max_workers,
             resume=resume,
-            max_retry_count=None if patient else made.max_retry_count,
-            listener=bulk.Listener(on_progress, on_notice, progress),
+            max_retry_count=None if patient else shared.max_retry_count,
+            listener=Listener(on_progress, on_notice=on_notice),
+            bar=progress,
             cancel=cancel,
         )
 
-    def _request(self, given: Mapping[str, Any], mask: Any) -> VariationRequest:
+    def _shared_request(self, given: Mapping[str, Any], mask: Any) -> VariationRequest:
         """Return the checked request of all images, without image and mask."""
         arguments = self._defaults | {name: value for name, value in given.items() if value is not None}
         # First, so that an index without a seed does not ask for a seed that the engine refuses.
@@ -360,27 +368,25 @@ def _checked(engine: Any) -> Engine:
     )
 
 
-def _with_mask(
-    requests: list[VariationRequest], mask: Any, *, check: Callable[[], None]
-) -> list[VariationRequest]:
-    masks: list[Source] = load_sources(mask, field="mask")
+def _with_masks(requests: list[VariationRequest], mask: Any) -> list[VariationRequest]:
+    masks = load_sources(mask, field="mask")
     if len(masks) not in (1, len(requests)):
         raise InvalidRequestError(
             f"there are {len(masks)} masks for {len(requests)} images; allowed: one, or one for each",
             field="mask",
         )
-    for each in masks:
-        _decode_mask(each, timeout_s=requests[0].timeout, check=check)
     if len(masks) == 1:
         masks *= len(requests)
     return [replace(request, mask=each) for request, each in zip(requests, masks, strict=True)]
 
 
-def _decode_mask(mask: Source, *, timeout_s: float, check: Callable[[], None]) -> None:
-    """Raise what is wrong with a mask as a mistake of that argument, before anything is made."""
+def _read_masks(requests: Sequence[VariationRequest], job: Job) -> None:
+    """Fetch and decode each mask once; a fault of it is a mistake of that argument, before anything is made."""
+    masks = {id(each.mask): (each.mask, each.timeout) for each in requests if each.mask is not None}
     try:
-        mask.fetch(timeout_s=timeout_s, check=check)
-        mask.open()
+        for mask, timeout_s in masks.values():
+            mask.fetch(timeout_s=timeout_s, check=job.check)
+            mask.open()
     except InvalidImageError as exc:
         exc.field = "mask"
         raise

@@ -6,12 +6,13 @@ everywhere. What only an engine can judge (which sizes, which options) is left t
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypedDict, TypeVar, cast, get_args
 
 from ipy_imgvar.errors import InvalidRequestError, shown
 
@@ -23,11 +24,16 @@ __all__ = [
     "RESPONSE_FORMATS",
     "STRENGTHS",
     "Fit",
+    "RequestArguments",
     "ResponseFormat",
     "Size",
     "VariationRequest",
     "whole_number",
+    "with_request_fields",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Size = tuple[int, int]
 Fit = Literal["crop", "pad", "stretch", "retarget"]
@@ -153,6 +159,52 @@ class VariationRequest:
         if self.index is None:  # Left out, so that records written before there was one stay equal.
             del kept["index"]
         return kept | {"size": f"{self.size[0]}x{self.size[1]}", "options": dict(self.options)}
+
+
+class RequestArguments(TypedDict, total=False):
+    """The fields of `VariationRequest` but the image, in every spelling that `from_arguments` takes."""
+
+    n: int | str | None
+    size: int | str | Size | None
+    response_format: str | None
+    user: str | None
+    model: str | None
+    prompt: str | None
+    strength: float | str | None
+    seed: int | str | None
+    index: int | str | None
+    mask: Any
+    fit: str | None
+    options: Mapping[str, Any] | None
+    timeout: float | None
+    max_retry_count: int | str | None
+    extra_headers: Mapping[str, str] | None
+    extra_query: Mapping[str, Any] | None
+    extra_body: Mapping[str, Any] | None
+
+
+def with_request_fields(function: Callable[P, T]) -> Callable[P, T]:
+    """Show the fields of a request in the signature of a function that takes them as `**arguments`.
+
+    Python's `help` and a notebook's completion read the signature, and know nothing of a `TypedDict`.
+    """
+    signature = inspect.signature(function)
+    own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    shared = [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=_shown_default(each))
+        for each in fields(VariationRequest)
+        if each.name in RequestArguments.__annotations__
+    ]
+    first = [each for each in own if each.kind is each.POSITIONAL_OR_KEYWORD]
+    shown = signature.replace(parameters=[*first, *shared, *own[len(first) :]])
+    function.__signature__ = shown  # type: ignore[attr-defined]
+    return function
+
+
+def _shown_default(field: Field[Any]) -> Any:
+    """Return a field's default, or None where it is the client's own, or an empty mapping."""
+    own_of_client = field.name in ("timeout", "max_retry_count")
+    return None if own_of_client or field.default is MISSING else field.default
 
 
 def _check_index(request: VariationRequest) -> None:

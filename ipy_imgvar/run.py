@@ -17,35 +17,47 @@ from ipy_imgvar.usage import add_usage
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ipy_imgvar.protocol import Engine
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.result import Variation, Variations
     from ipy_imgvar.source import Source
 
-__all__ = ["Listener", "RunJob", "collect"]
+__all__ = ["Job", "Listener", "collect", "run_request"]
 
 _log = logging.getLogger("ipy_imgvar")
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """What the caller wants to hear of; see `Client.variations`."""
+    """The caller's functions that a run calls; see `Client.run`. A None is not called."""
 
-    on_progress: Callable[[float, str], None] | None
-    on_picture: Callable[[Variation], None] | None
-    on_preview: Callable[[bytes], None] | None
-    on_notice: Callable[[str], None] | None
+    on_progress: Callable[[float, str], None] | None = None
+    on_picture: Callable[[Variation], None] | None = None
+    on_preview: Callable[[bytes], None] | None = None
+    on_notice: Callable[[str], None] | None = None
 
 
-class RunJob:
-    """The run's progress over all images, its cancel switch, and what is to be said of it; see `protocol.Job`."""
+class Job:
+    """A run's progress over all its images, its cancel switch, its warnings and its usage; see `protocol.Job`.
 
-    def __init__(self, images: int, listener: Listener, cancel: threading.Event | None) -> None:
+    Parameters
+    ----------
+    images
+        How many images the run has.
+    listener
+        Hears of progress, pictures and notices.
+    cancel
+        Stops the run once it is set, from any thread.
+    """
+
+    def __init__(
+        self, images: int = 1, listener: Listener | None = None, cancel: threading.Event | None = None
+    ) -> None:
         self._images = images
         self._cancel = cancel
-        self.listener = listener
+        self.listener = listener or Listener()
         self.current = 0
         self._furthest = 0.0
         self.warnings: list[str] = []
@@ -84,7 +96,26 @@ class RunJob:
             raise CancelledError("the run was cancelled")
 
 
-def collect(engine: Engine, requests: list[VariationRequest], job: RunJob) -> Variations:
+def run_request(
+    engine: Engine, request: VariationRequest, job: Job, take: Callable[[Variation], object]
+) -> None:
+    """Make the pictures of one image, and hand each to `take` the moment it is ready.
+
+    Raises
+    ------
+    CancelledError
+        If the job was cancelled; pictures that were taken stay.
+    ImageVariationError
+        Whatever the engine or `take` raises.
+    """
+    # Without `closing`, a traceback that is kept would keep the generator's threads.
+    with closing(engine.generate(request, job)) as pictures:
+        for picture in pictures:
+            take(picture)
+            job.check()
+
+
+def collect(engine: Engine, requests: Sequence[VariationRequest], job: Job) -> Variations:
     """Run every request, and record how it ended whatever happens."""
     shared = replace(requests[0], image=None, mask=None)
     recorder = Recorder(
@@ -111,25 +142,25 @@ def collect(engine: Engine, requests: list[VariationRequest], job: RunJob) -> Va
 
 def _run_each(
     engine: Engine,
-    requests: list[VariationRequest],
-    job: RunJob,
+    requests: Sequence[VariationRequest],
+    job: Job,
     recorder: Recorder,
 ) -> list[tuple[Source | None, ImageVariationError]]:
     """Return the images that failed: one that does is no reason to drop the others; a cancelled run is."""
     failures: list[tuple[Source | None, ImageVariationError]] = []
+
+    def take(picture: Variation) -> None:
+        stored = recorder.add(picture)
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("%s: %s, %dx%d", plain(stored.name), stored.mime_type, *stored.size)
+        if job.listener.on_picture is not None:
+            job.listener.on_picture(stored)
+
     for number, request in enumerate(requests):
         job.current = number
         job.check()
         try:
-            # Without `closing`, a traceback that is kept would keep the generator's threads.
-            with closing(engine.generate(request, job)) as pictures:
-                for picture in pictures:
-                    kept = recorder.add(picture)
-                    if _log.isEnabledFor(logging.DEBUG):
-                        _log.debug("%s: %s, %dx%d", plain(kept.name), kept.mime_type, *kept.size)
-                    if job.listener.on_picture is not None:
-                        job.listener.on_picture(kept)
-                    job.check()
+            run_request(engine, request, job, take)
         except CancelledError:
             raise
         except ImageVariationError as exc:

@@ -1,4 +1,6 @@
 import base64
+import dataclasses
+import inspect
 import io
 import logging
 import threading
@@ -21,6 +23,7 @@ from ipy_imgvar.errors import (
     RequestTimeoutError,
 )
 from ipy_imgvar.protocol import Engine
+from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.settings import Secret
 
 
@@ -605,3 +608,58 @@ class TestOneShot:
         made = [variations(kind, engine="patch", size=64, seed=1)[0].to_numpy() for kind in kinds]
         for each in made[1:]:
             np.testing.assert_array_equal(each, made[0])
+
+
+class TestRequestAndRun:
+    """A request is checked once, then run."""
+
+    def test_one_request_for_each_image(self, fake_engine, photo, photo_path):
+        """There is one request for each image, checked, in order, and nothing was made or stored."""
+        engine = fake_engine()
+        requests = Client(engine).request([photo, photo_path], n="2", size=64, strength="subtle")
+        assert [each.image.name for each in requests] == ["PIL image 96x72", "photo.png"]
+        assert {(each.n, each.size, each.strength) for each in requests} == {(2, (64, 64), 0.2)}
+        assert len({each.seed for each in requests}) == 1
+        assert engine.requests == requests
+        assert engine.ended == 0
+        assert history() == []
+
+    def test_a_run_is_variations(self, patch, photo):
+        """What `request` returns and `run` runs is what `variations` makes."""
+        arguments = {"size": 64, "n": 2, "seed": 7}
+        made = patch.run(patch.request(photo, **arguments))
+        assert made.bytes == patch.variations(photo, **arguments).bytes
+
+    def test_an_address_is_fetched_by_the_run(self, fake_engine, api):
+        """A request of an address is made without asking the server; its run fetches it once."""
+        client = Client(fake_engine(["red"]))
+        requests = client.request(f"http://127.0.0.1:{api.port}/pictures/0.png")
+        assert api.requests == []
+        client.run(requests)
+        assert len(api.requests) == 1
+
+    def test_a_mask_for_each(self, fake_engine, photo):
+        """Two masks for three images are refused; one serves all, and is decoded once."""
+        client = Client(fake_engine(["red"], ["red"]))
+        mask = Image.new("L", photo.size, 255)
+        with pytest.raises(InvalidRequestError, match="2 masks for 3 images") as caught:
+            client.request([photo] * 3, mask=[mask] * 2)
+        assert caught.value.field == "mask"
+        first, second = client.request([photo] * 2, mask=mask)
+        assert first.mask is second.mask
+
+    def test_no_request(self, patch):
+        """Nothing to run is refused."""
+        with pytest.raises(InvalidRequestError, match="no request"):
+            patch.run([])
+
+    @pytest.mark.parametrize("method", [Client.variations, Client.request, Client.map])
+    def test_signature(self, method):
+        """Help and completion see every field of a request, with its default."""
+        parameters = inspect.signature(method).parameters
+        fields = {each.name for each in dataclasses.fields(VariationRequest)} - {"image"}
+        assert fields <= set(parameters)
+        assert "arguments" not in parameters
+        assert parameters["n"].default == 1
+        assert parameters["fit"].default == "crop"
+        assert parameters["timeout"].default is None

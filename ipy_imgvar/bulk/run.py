@@ -24,10 +24,11 @@ from ipy_imgvar.bulk.work import SOURCES, Outcome, Task
 from ipy_imgvar.errors import CancelledError, ImageVariationError
 from ipy_imgvar.outfile import checked_folder
 from ipy_imgvar.plain import plain
+from ipy_imgvar.run import Listener
 from ipy_imgvar.store import HALF_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -35,31 +36,12 @@ if TYPE_CHECKING:
     from ipy_imgvar.protocol import Engine
     from ipy_imgvar.request import VariationRequest
 
-__all__ = ["Listener", "Plan", "plan", "run"]
+__all__ = ["Plan", "plan", "run"]
 
 _log = logging.getLogger("ipy_imgvar")
 #: What of a request has no bearing on the pictures, so that a change of it makes nothing again.
 _NO_MATTER: Final = ("timeout", "max_retry_count", "response_format")
 _REFRESH_S: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """What the caller wants to hear of; see `Client.map`.
-
-    Parameters
-    ----------
-    on_progress
-        Called with the share that is done, 0..1 (0 while the number of images is unknown), and a text.
-    on_notice
-        Called with a line that names the server before anything is sent, and of a disk that had no room.
-    bar
-        Show a progress bar; None shows one in a notebook and a terminal.
-    """
-
-    on_progress: Callable[[float, str], None] | None = None
-    on_notice: Callable[[str], None] | None = None
-    bar: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +76,15 @@ def run(
     resume: bool = True,
     max_retry_count: int | None = None,
     listener: Listener | None = None,
+    bar: bool | None = None,
     cancel: threading.Event | None = None,
 ) -> BulkResult:
-    """Make variations of many images; see `Client.map`, which has checked the request."""
+    """Make variations of many images; see `Client.map`, which has checked the request.
+
+    Of the listener, `on_progress` hears the share that is done, 0..1 (0 while the number of images is unknown), and
+    the counts; `on_notice` a line that names the server before anything is sent, and of a disk that had no room.
+    """
+    listener = listener or Listener()
     folder = checked_folder(out_dir)
     items = Items(images, folder)
     workers = choose_workers(engine, executor, max_workers, request.timeout)
@@ -104,11 +92,11 @@ def run(
     started = time.monotonic()
     try:
         _sweep(folder)
-        _announce(engine, request, folder, listener or Listener())
+        _announce(engine, request, folder, listener)
         pool = Pool(workers, max_retry_count, cancel)
         # The engine asks once, since tries are the pool's to schedule.
         work = _Work(engine, replace(request, max_retry_count=0), ledger, folder, resume=resume)
-        with _Progress(items, listener or Listener(), work.tally) as progress, _held_interrupts(pool):
+        with _Progress(items, listener, work.tally, bar) as progress, _held_interrupts(pool):
             failure = _run_all(pool, work, items, progress)
         _sweep(folder)
         work.tally.elapsed = time.monotonic() - started
@@ -116,7 +104,7 @@ def run(
         notes = _write_pages(result, ledger)
     finally:
         ledger.close()
-    _tell(result, notes, listener or Listener())
+    _tell(result, notes, listener)
     if failure is not None:
         raise failure
     _raise_if_stopped(result, pool, cancel)
@@ -284,12 +272,12 @@ def _comparable(settings: Any) -> str:
 class _Progress:
     """A bar with rate, failures and time left, and the caller's own listener."""
 
-    def __init__(self, items: Items, listener: Listener, tally: Tally) -> None:
+    def __init__(self, items: Items, listener: Listener, tally: Tally, bar: bool | None) -> None:  # noqa: FBT001
         self._tally = tally
         self._on_progress = listener.on_progress
         self._shown = 0
         self._refreshed = 0.0
-        file = _bar_file(listener.bar)
+        file = _bar_file(bar)
         self._total = items.count() if file is not None or listener.on_progress is not None else None
         self._bar: Any = None
         if file is not None or listener.on_progress is not None:

@@ -13,7 +13,6 @@ import os
 import secrets
 import threading
 import time
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,20 +20,21 @@ from typing import TYPE_CHECKING, Any, Final
 from ipy_imgvar import codec
 from ipy_imgvar.bulk.items import Ready, digest
 from ipy_imgvar.engines import make_engine
-from ipy_imgvar.errors import APIStatusError, CancelledError, ConfigurationError, ImageVariationError
+from ipy_imgvar.errors import APIStatusError, ConfigurationError, ImageVariationError
 from ipy_imgvar.plain import plain
 from ipy_imgvar.records import is_file_name
+from ipy_imgvar.run import Job, run_request
 from ipy_imgvar.settings import Connection, connection
 from ipy_imgvar.source import Source, load_sources
 from ipy_imgvar.store import HALF_SUFFIX, write_atomic
 from ipy_imgvar.thumbnails import thumbnail
-from ipy_imgvar.usage import add_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ipy_imgvar.protocol import Engine
     from ipy_imgvar.request import VariationRequest
+    from ipy_imgvar.result import Variation
 
 __all__ = ["SOURCES", "EngineSpec", "Outcome", "Task", "item_seed", "work"]
 
@@ -134,31 +134,6 @@ class Outcome:
     slow_down: bool = False
 
 
-@dataclass(slots=True)
-class _Job:
-    """See `protocol.Job`: what matters here is the usage, and whether to stop."""
-
-    cancel: threading.Event | None = None
-    usage: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-    def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:  # noqa: ARG002
-        self.check()
-
-    def announce(self, text: str) -> None:
-        _log.info("%s", plain(text))
-
-    def count(self, usage: Mapping[str, Any]) -> None:
-        add_usage(self.usage, usage)
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(plain(text))
-
-    def check(self) -> None:
-        if self.cancel is not None and self.cancel.is_set():
-            raise CancelledError("the run was cancelled")
-
-
 def item_seed(seed: int | None, item: str) -> int:
     """Return an item's seed, which depends on the run's and the item's id alone; it fits into a JavaScript number."""
     text = f"{seed or 0}\0".encode() + digest(item)
@@ -178,7 +153,7 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
         Set it to stop in the middle.
     """
     started = time.monotonic()
-    job = _Job(cancel)
+    job = Job(cancel=cancel)
     record: dict[str, Any] = {
         "item": task.ready.item,
         "status": "failed",
@@ -212,7 +187,7 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
     return Outcome(record, again_s, slow_down)
 
 
-def _attempt(task: Task, engine: Engine, job: _Job, record: dict[str, Any]) -> None:
+def _attempt(task: Task, engine: Engine, job: Job, record: dict[str, Any]) -> None:
     """Do the work and fill in the record as it gets on."""
     source = _loaded(task.ready, job, task.request.timeout)
     record["sha256"] = source.sha256
@@ -229,20 +204,21 @@ def _attempt(task: Task, engine: Engine, job: _Job, record: dict[str, Any]) -> N
         _refuse_full_disk(out_dir)
     if not task.ready.is_file:
         record["thumbnail"] = _keep_thumbnail(task, source, out_dir)
-    with closing(engine.generate(request, job)) as pictures:
-        for picture in pictures:
-            data = picture.bytes
-            name = task.name(picture.index, codec.extension_of(picture.mime_type))
-            _write(out_dir / name, data)
-            record["paths"].append(name)
-            record["sizes"].append(len(data))
-            job.check()
+
+    def take(picture: Variation) -> None:
+        data = picture.bytes
+        name = task.name(picture.index, codec.extension_of(picture.mime_type))
+        _write(out_dir / name, data)
+        record["paths"].append(name)
+        record["sizes"].append(len(data))
+
+    run_request(engine, request, job, take)
     if not record["paths"]:
         raise ImageVariationError(f"{source.name}: the engine {engine.name} gave no picture; run it again")
     record["status"] = "done"
 
 
-def _loaded(ready: Ready, job: _Job, timeout_s: float) -> Source:
+def _loaded(ready: Ready, job: Job, timeout_s: float) -> Source:
     """Return the source with its bytes, read once; a file that is gone or no file raises what is said of it."""
     source = load_sources(ready.image)[0]
     source.fetch(timeout_s=timeout_s, check=job.check)

@@ -182,15 +182,16 @@ class ImageVariationMagics(Magics):
 
     def _run(self, call: Call) -> Any:
         form = None if call.form is None else form_of(call.form)
-        n = VariationRequest.from_arguments(**{**call.arguments, "mask": None}).n
-        targets = call.targets(n)
         client = self._client(call)
-        with RunDisplay(self._shell, call.display, n * len(call.images)) as display:
+        requests = client.request(
+            call.images, **call.arguments, response_format=form if form in RESPONSE_FORMATS else None
+        )
+        n = requests[0].n
+        targets = call.targets(n)
+        with RunDisplay(self._shell, call.display, n * len(requests)) as display:
             try:
-                pictures = client.variations(
-                    call.images,
-                    **call.arguments,
-                    response_format=form if form in RESPONSE_FORMATS else None,
+                pictures = client.run(
+                    requests,
                     on_progress=display.progress,
                     on_picture=display.picture,
                     on_preview=display.preview,
@@ -203,7 +204,7 @@ class ImageVariationMagics(Magics):
                     exc.args = exc.args or ("stopped; nothing was finished",)
                 raise
             display.result(pictures, [f"saved {path}" for path in targets])
-        single = len(call.images) == n == 1
+        single = len(requests) == n == 1
         value = pictures if form is None else converted(pictures, form, single=single)
         if call.out is not None:
             self._shell.user_ns[call.out] = value

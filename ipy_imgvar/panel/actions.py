@@ -7,7 +7,8 @@ An action returns at once. What takes time (reading a source, a run) is a job; i
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +32,7 @@ from ipy_imgvar.request import STRENGTHS, VariationRequest
 from ipy_imgvar.source import Source, load_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ipy_imgvar.likeness import Sample
     from ipy_imgvar.protocol import Engine
@@ -260,10 +261,15 @@ class PanelActions(PictureActions):
             raise InvalidImageError(
                 "there is no source yet; upload a picture, type its path, or pick a variable"
             )
-        arguments = state.arguments()
-        taken = state.sample
-        source = state.source
-        if state.begin() and not self._worker.submit(lambda job: self._work(job, source, taken, arguments)):
+        sample, source = state.sample, state.source
+        with ExitStack() as stack:
+            client = self._client or stack.enter_context(self._new_client())
+            (request,) = client.request(source, **state.arguments())
+            if not state.begin():
+                return
+            ending = stack.pop_all()
+        if not self._worker.submit(lambda job: self._work(job, client, request, sample, ending)):
+            ending.close()
             state.finish(Status.FAILED, error="another run is going on; wait for it, or cancel it")
 
     def cancel(self) -> None:
@@ -277,17 +283,14 @@ class PanelActions(PictureActions):
         self.state.finish(Status.CANCELLED)
         self.state.notice = "cancelled; what the request may still bring will be in the history"
 
-    @contextmanager
-    def _a_client(self) -> Iterator[Client]:
-        if self._client is not None:
-            yield self._client
-            return
+    def _new_client(self) -> Client:
         key = engines.key_in(self._namespace, self.state.key_name)
-        with Client(self.state.engine, api_key=key, namespace=self._namespace) as client:
-            yield client
+        return Client(self.state.engine, api_key=key, namespace=self._namespace)
 
-    def _work(self, job: Job, source: Source, taken: Sample, arguments: dict[str, Any]) -> Callable[[], None]:
-        """Run on the worker's thread, and return how it ended."""
+    def _work(
+        self, job: Job, client: Client, request: VariationRequest, sample: Sample, ending: ExitStack
+    ) -> Callable[[], None]:
+        """Run on the worker's thread, close what `ending` holds, and return how it ended."""
         refreshed = 0.0
 
         def progress(fraction: float, text: str) -> None:
@@ -303,15 +306,14 @@ class PanelActions(PictureActions):
 
         def picture(made: Variation) -> None:
             if not job.abandoned:
-                job.tell(self.state.add, card_of(made, taken, arguments["fit"], self.state.engine))
+                job.tell(self.state.add, card_of(made, sample, request.fit, client.engine.name))
 
         status, result, error = Status.FAILED, None, ""
         try:
-            kept = keep_source(source)
-            with self._a_client() as client:
-                result = client.variations(
-                    kept,
-                    **arguments,
+            with ending:
+                stored = None if request.image is None else keep_source(request.image)
+                result = client.run(
+                    [replace(request, image=stored)],
                     on_progress=progress,
                     on_picture=picture,
                     on_preview=preview,

@@ -141,7 +141,7 @@ class PanelState(HasTraits):
         Raises
         ------
         InvalidRequestError
-            If one is wrong.
+            If the seed is kept and empty; the other rules are those of `Client.request`.
         """
         if self.seed_locked and not self.seed.strip():
             raise InvalidRequestError("the seed is kept but empty; type a whole number, or untick Keep seed")
@@ -155,11 +155,9 @@ class PanelState(HasTraits):
             "prompt": self.prompt.strip() or None,
             "options": self.options or None,
         }
-        arguments = {
+        return {
             name: value for name, value in given.items() if value is not None and name not in self.refused
         }
-        VariationRequest.from_arguments(**arguments)
-        return arguments
 
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Set the controls as a request's `settings()`, or a picture's `parameters`, say; keep its seed.

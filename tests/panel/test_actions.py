@@ -7,7 +7,12 @@ import pytest
 from PIL import Image
 
 from ipy_imgvar import Client, Secret, codec, journal, variations
-from ipy_imgvar.errors import EngineError, ImageVariationError, InvalidRequestError
+from ipy_imgvar.errors import (
+    ConfigurationError,
+    EngineError,
+    ImageVariationError,
+    InvalidRequestError,
+)
 from ipy_imgvar.panel.actions import UPLOAD_MAX_BYTES, PanelActions
 from ipy_imgvar.panel.job import Worker
 from ipy_imgvar.panel.state import PanelState, Status
@@ -396,9 +401,21 @@ def test_the_hosted_engine_can_be_chosen_before_there_is_a_key(photo):
     actions.pick_variable("photo")
     state.engine = "openai"
     assert set(state.refused) == {"seed"}
-    actions.run()
-    assert state.status is Status.FAILED
-    assert "no API key" in state.error
+    with pytest.raises(ConfigurationError, match="no API key"):
+        actions.run()
+    assert state.status is Status.IDLE
+
+
+@pytest.mark.parametrize(("name", "value"), [("size", "huge"), ("n", 11), ("strength", 2.0)])
+def test_a_wrong_setting_is_refused_before_a_run(photo, name, value):
+    """A setting that no request could have is refused by the request's own words, and no run begins."""
+    state = PanelState()
+    actions = PanelActions(state, {"photo": photo}, None, *[Worker(lambda work: work()) for _ in range(2)])
+    actions.pick_variable("photo")
+    setattr(state, name, value)
+    with pytest.raises(InvalidRequestError, match=name):
+        actions.run()
+    assert state.status is Status.IDLE
 
 
 def test_a_first_look_stays_until_the_picture_comes(make, photo):

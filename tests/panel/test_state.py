@@ -75,14 +75,6 @@ def test_what_the_engine_refuses_is_not_sent(state):
     assert state.prompt == "a cat"
 
 
-@pytest.mark.parametrize(("name", "value"), [("size", "huge"), ("n", 11), ("strength", 2.0)])
-def test_a_wrong_setting_is_refused_before_a_run(state, name, value):
-    """A setting that no request could have is refused by the request's own words."""
-    setattr(state, name, value)
-    with pytest.raises(InvalidRequestError, match=name):
-        state.arguments()
-
-
 @pytest.mark.parametrize(
     ("strength", "word"), [(0.2, "subtle"), (0.5, "medium"), (0.85, "strong"), (0.3, None)]
 )

@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar import streams
+from ipy_imgvar.arguments import arguments_of
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError, shown
-from ipy_imgvar.options import OPTIONS, Option, Token, help_text, named_values, usage
+from ipy_imgvar.options import OPTIONS, Option, Token, help_text, usage
 from ipy_imgvar.parser import parse
 from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ipy_imgvar.arguments import Arguments
+    from ipy_imgvar.client import Client
     from ipy_imgvar.result import Variations
     from ipy_imgvar.source import Source
 
@@ -67,7 +70,6 @@ _NOTEBOOK_ONLY: Final[Mapping[str, str]] = {
     "api_key": "a command line is seen by others; use OPENAI_API_KEY or --api-key-file",
 }
 _TEXT_FORMS: Final = ("url", "base64")
-_CONNECTION: Final = ("api_base", "organization", "project")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -133,16 +135,15 @@ def _create(words: list[str]) -> int:
     for dest, advice in _NOTEBOOK_ONLY.items():
         if dest in found:
             raise InvalidRequestError(advice, field=dest)
-    values = _values(found)
-    images = [source for token in found["image"] for source in _images(token.text)]
-    if not images:
+    arguments = arguments_of(found, TerminalReader())
+    if not arguments.images:
         raise InvalidRequestError(
             "no image was given; usage: imgvar create IMAGE... [options]", field="image"
         )
     if "verbose" in found:
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logging.getLogger("ipy_imgvar").setLevel(logging.DEBUG)
-    return _run(images, values, quiet="quiet" in found, as_json="json" in found)
+    return _run(arguments, quiet="quiet" in found, as_json="json" in found)
 
 
 def _bulk(words: list[str]) -> int:
@@ -157,21 +158,18 @@ def _bulk(words: list[str]) -> int:
         text = help_text("imgvar bulk", _BULK_EXAMPLES, options)
         streams.write(text.replace(usage("imgvar bulk"), _BULK_USAGE))
         return _OK
-    flags = {"dry_run", "again", "scheduler"} & set(found)
-    scheduler = found["scheduler"][-1].text if "scheduler" in found else None
-    values = _values({dest: tokens for dest, tokens in found.items() if dest not in flags})
-    images = [token.text for token in found["image"]]
-    if not images or "out_dir" not in values:
+    if not found["image"] or "out_dir" not in found:
         raise InvalidRequestError(
             f"usage: {_BULK_USAGE}",
-            field="out_dir" if images else "image",
+            field="out_dir" if found["image"] else "image",
         )
-    chosen: Any = images[0] if len(images) == 1 else images
-    if "dry_run" in flags:
-        return _dry_run(chosen, values["out_dir"])
-    if "again" in flags:
-        values["resume"] = False
-    return _run_bulk(chosen, values, scheduler, quiet="quiet" in found)
+    scheduler = found.pop("scheduler")[-1].text if "scheduler" in found else None
+    arguments = arguments_of(found, TerminalReader())
+    chosen: Any = arguments.images[0] if len(arguments.images) == 1 else arguments.images
+    if "dry_run" in found:
+        return _dry_run(chosen, arguments.bulk["out_dir"])
+    arguments.bulk["resume"] = "again" not in found
+    return _run_bulk(chosen, arguments, scheduler, quiet="quiet" in found)
 
 
 def _dry_run(images: Any, out_dir: str) -> int:
@@ -182,19 +180,19 @@ def _dry_run(images: Any, out_dir: str) -> int:
     return _OK
 
 
-def _run_bulk(images: Any, values: dict[str, Any], scheduler: str | None, *, quiet: bool) -> int:
+def _run_bulk(images: Any, arguments: Arguments, scheduler: str | None, *, quiet: bool) -> int:
     from ipy_imgvar.bulk.cluster import dask_executor
-    from ipy_imgvar.client import Client
 
     with ExitStack() as stack:
-        client = stack.enter_context(Client(values.pop("engine", None), **_connection(values)))
+        client = stack.enter_context(_client(arguments))
         executor = None if scheduler is None else stack.enter_context(dask_executor(scheduler))
         result = client.map(
             images,
             executor=executor,
             progress=False if quiet else None,
             on_notice=None if quiet else streams.say,
-            **values,
+            **arguments.bulk,
+            **arguments.request,
         )
     for each in result.failed:
         streams.say(f"{shown(each.source)}: {each.error}")
@@ -202,69 +200,72 @@ def _run_bulk(images: Any, values: dict[str, Any], scheduler: str | None, *, qui
     return _FAILED if result.failed else _OK
 
 
+def _client(arguments: Arguments) -> Client:
+    """Return a client of the engine that a line names, with the key of its key file."""
+    from ipy_imgvar.client import Client
+
+    connection = dict(arguments.connection)
+    if "api_key_file" in connection:
+        connection["api_key"] = _key_in(connection.pop("api_key_file"))
+    return Client(arguments.engine, **connection)
+
+
 def _refused() -> list[Option]:
     """Options of the notebook that get an answer of their own, rather than "there is no such option"."""
     return [option for option in OPTIONS if option.dest in _NOTEBOOK_ONLY]
 
 
-def _values(found: Mapping[str, list[Token]]) -> dict[str, Any]:
-    kinds = {option.dest: option for option in OPTIONS}
-    values: dict[str, Any] = {}
-    for dest, tokens in found.items():
-        if dest == "image" or kinds[dest].kind == "flag":
-            continue
-        texts = [token.text for token in tokens]
-        if kinds[dest].kind == "mapping":
-            values[dest] = _mapping(tokens[-1].option, texts[-1])
-        elif kinds[dest].kind == "image":
-            values[dest] = _images(texts[-1])
-        else:
-            values[dest] = named_values(texts, tokens[0].option) if kinds[dest].repeatable else texts[-1]
-    own = {"route": values.pop("route", None), "stream": "true" if "stream" in found else None}
-    if chosen := {name: value for name, value in own.items() if value is not None}:
-        values["options"] = {**values.get("options", {}), **chosen}
-    return values
+class TerminalReader:
+    """Reads a line's words as text; see `arguments.Reader`."""
+
+    returns = "prints"
+
+    def value(self, token: Token, option: Option) -> Any:
+        """Return the text, or the object of a JSON text."""
+        if option.kind != "mapping":
+            return token.text
+        try:
+            return json.loads(token.text)
+        except ValueError:
+            # The text is not shown: headers and bodies may hold keys.
+            raise InvalidRequestError(
+                f'{token.option} is no JSON object; allowed: {{"name": "value"}}'
+            ) from None
+
+    def images(self, token: Token) -> list[Source]:
+        """Return the images of a path, a pattern or a URL; "-" is standard input."""
+        from ipy_imgvar.source import Source, load_sources
+
+        text = token.text
+        if text == "-":
+            return [Source("stdin", data=streams.read_input())]
+        if text[:1] in ("{", "$") and not Path(text).exists():
+            raise InvalidRequestError(
+                f"{shown(text)} is an expression of a notebook; here, give a path or a URL", field="image"
+            )
+        return load_sources(text)
+
+    def many(self, token: Token) -> str:
+        """Return the folder or pattern as it is."""
+        return token.text
 
 
-def _mapping(flag: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        # The text is not shown: headers and bodies may hold keys.
-        raise InvalidRequestError(f'{flag} is no JSON object; allowed: {{"name": "value"}}') from None
-
-
-def _images(text: str) -> list[Source]:
-    from ipy_imgvar.source import Source, load_sources
-
-    if text == "-":
-        return [Source("stdin", data=streams.read_input())]
-    if text[:1] in ("{", "$") and not Path(text).exists():
-        raise InvalidRequestError(
-            f"{shown(text)} is an expression of a notebook; here, give a path or a URL", field="image"
-        )
-    return load_sources(text)
-
-
-def _run(images: list[Source], values: dict[str, Any], *, quiet: bool, as_json: bool) -> int:
-    from ipy_imgvar.client import Client
-    from ipy_imgvar.forms import form_of
-
-    form = None if "response_format" not in values else form_of(values.pop("response_format"))
-    pattern = values.pop("out_file", None)
-    _check_result(form, pattern, as_json=as_json)
-    connection = _connection(values)
+def _run(arguments: Arguments, *, quiet: bool, as_json: bool) -> int:
+    form, pattern = arguments.form, arguments.out_file
+    _check_result(form, as_json=as_json)
     failure = None
-    with Client(values.pop("engine", None), **connection) as client:
+    with _client(arguments) as client:
         requests = client.request(
-            images, **values, response_format=form if form in ("url", "base64", "byte") else None
+            arguments.images,
+            **arguments.request,
+            response_format=form if form in ("url", "base64", "byte") else None,
         )
         n = requests[0].n
         if form == "byte" and len(requests) * n > 1:
             raise InvalidRequestError(
                 "-f byte writes one picture; ask for one, or use -f base64", field="response_format"
             )
-        targets = None if form is not None else _targets(pattern, images, n)
+        targets = None if form is not None else _targets(pattern, arguments.images, n)
         try:
             pictures = client.run(
                 requests,
@@ -285,17 +286,7 @@ def _run(images: list[Source], values: dict[str, Any], *, quiet: bool, as_json: 
     return _FAILED
 
 
-def _connection(values: dict[str, Any]) -> dict[str, Any]:
-    """Take out what says where and as whom to ask."""
-    connection: dict[str, Any] = {name: values.pop(name) for name in _CONNECTION if name in values}
-    if "api_key_file" in values:
-        connection["api_key"] = _key_in(values.pop("api_key_file"))
-    return connection
-
-
-def _check_result(form: str | None, pattern: str | None, *, as_json: bool) -> None:
-    if form is not None and pattern is not None:
-        raise InvalidRequestError("--out-file saves and -f prints; give one of them", field="out_file")
+def _check_result(form: str | None, *, as_json: bool) -> None:
     if form is not None and as_json:
         raise InvalidRequestError("--json and -f both print; give one of them", field="response_format")
     if form in ("image", "array"):

@@ -50,7 +50,7 @@ CORE = {
     "usage",
     "wire",
 }
-APPLICATION = {"bulk", "client", "journal", "options", "parser", "run", "streams"}
+APPLICATION = {"arguments", "bulk", "client", "journal", "options", "parser", "run", "streams"}
 INTERFACES = {"cli", "magic", "panel", "server"}
 RINGS = {
     **dict.fromkeys(CORE, 0),

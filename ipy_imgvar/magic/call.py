@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ipy_imgvar.arguments import Arguments, arguments_of
 from ipy_imgvar.errors import InvalidRequestError, shown
 from ipy_imgvar.magic.grammar import split, whole_line
-from ipy_imgvar.magic.values import Names, anything_of, images_of, value_of
-from ipy_imgvar.options import MAGIC_OPTIONS, Option, Token, bindable, named_values, usage
+from ipy_imgvar.magic.values import NotebookReader, images_of
+from ipy_imgvar.options import usage
 from ipy_imgvar.parser import parse
 from ipy_imgvar.request import whole_number
 
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ipy_imgvar.magic.values import Names
+    from ipy_imgvar.options import Token
     from ipy_imgvar.source import Source
 
 __all__ = ["Call", "Display", "read_call"]
 
-_OPTIONS: Final[Mapping[str, Option]] = {option.dest: option for option in MAGIC_OPTIONS}
 _MAX_COLUMNS: Final = 10
 _WITH_HISTORY: Final = ("history", "quiet")
-_CONNECTION: Final = ("api_key", "api_base", "organization", "project")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Display:
     columns: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """A line that was read.
 
@@ -44,35 +45,14 @@ class Call:
     ----------
     action
         What the line asks for; help and history need none of the rest, the panel needs no image.
-    images
-        In the order of the line, or of the body's lines.
     arguments
-        Those of `Client.variations`, in any spelling that it takes.
-    out_dir
-        The folder of a bulk run, or None; then `images` are what `Client.map` takes.
-    engine
-        An engine's name, an `Engine`, or None.
-    connection
-        The arguments of `Client` that say where and as whom to ask; only those that were given.
-    form
-        The response format as it was given, or None for the `Variations`.
-    out
-        The variable to bind, or None.
-    out_file
-        A path or pattern, or None.
+        What is asked of the client.
     display
         How it is shown.
     """
 
-    action: Literal["run", "help", "history", "panel"] = "run"
-    images: list[Any]
-    arguments: dict[str, Any]
-    out_dir: Any = None
-    engine: Any = None
-    connection: dict[str, Any] = field(default_factory=dict)
-    form: Any = None
-    out: str | None = None
-    out_file: Any = None
+    action: Literal["run", "help", "history", "panel"]
+    arguments: Arguments
     display: Display = Display()
 
     def targets(self, n: int) -> list[Path]:
@@ -83,11 +63,12 @@ class Call:
         InvalidRequestError
             If `out_file` is no path, can't name all pictures, or can't be written: to find out after the run is late.
         """
-        if self.out_file is None:
+        if self.arguments.out_file is None:
             return []
         from ipy_imgvar.outfile import checked_files
 
-        return checked_files(self.out_file, [source.stem for source in self.images for _ in range(n)])
+        stems = [source.stem for source in self.arguments.images for _ in range(n)]
+        return checked_files(self.arguments.out_file, stems)
 
 
 def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, Any]) -> Call:
@@ -108,108 +89,43 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
         For anything that is wrong in the line or body; nothing was made.
     """
     tokens, silenced = _without_semicolon(split(line))
-    found = parse(tokens)
-    if "help" in found:
-        return Call(action="help", images=[], arguments={})
-    values = {dest: value for dest, value in defaults.items() if value is not None} | _values(found, names)
+    words = parse(tokens)
+    if "help" in words:
+        return Call("help", Arguments(images=[], request={}))
+    if "history" in words:
+        _refuse_beside_history(words, cell)
+        quiet = silenced or "quiet" in words or bool(defaults.get("quiet"))
+        return Call("history", Arguments(images=[], request={}), Display(quiet=quiet))
+    arguments = arguments_of(words, NotebookReader(names), defaults)
     display = Display(
-        quiet=silenced or "quiet" in found or bool(values.pop("quiet", False)),
-        verbose="verbose" in found,
-        columns=_columns(values.pop("columns", None)),
+        quiet=silenced or "quiet" in words or bool(arguments.display.get("quiet")),
+        verbose="verbose" in words,
+        columns=_columns(arguments.display.get("columns")),
     )
-    if "history" in found:
-        others = [
-            dest
-            for dest, tokens in found.items()
-            if dest not in _WITH_HISTORY and (tokens or dest != "image")
-        ]
-        others += ["a body"] if cell and cell.strip() else []
-        if others:
-            raise InvalidRequestError(
-                f"--history shows what was made and makes nothing; received with it: {', '.join(others)}; "
-                "allowed: --quiet; write the rest as a line of its own",
-                field="history",
-            )
-        return Call(action="history", images=[], arguments={}, display=display)
-    given = set(found) - {"image"}
-    if "index" in given and "n" not in given:
-        values.pop("n", None)  # a configured default gives way to the one picture that the line names
-    _route_to_options(values, stream="stream" in found)
-    if "out_dir" in given:
-        images: list[Any] = [anything_of(token, names) for token in found["image"]]
-    else:
-        images = [source for token in found["image"] for source in images_of(token, names)]
     if cell is not None:
-        images, values["prompt"] = _with_body(cell, images, values.get("prompt"), names)
-    if "panel" in found:
-        if "n" not in given:
-            values.pop("n", None)  # One is the magic's default, not the panel's.
-        return replace(_checked(values, found, images, display), action="panel")
-    if not images:
+        arguments.images, arguments.request["prompt"] = _with_body(
+            cell, arguments.images, arguments.request.get("prompt"), names
+        )
+    if "panel" in words:
+        if "n" not in words:
+            arguments.request.pop("n", None)  # One is the magic's default, not the panel's.
+        return Call("panel", arguments, display)
+    if not arguments.images:
         raise InvalidRequestError(f"no image was given; usage: {usage('%imagevariation')}", field="image")
-    return _checked(values, found, images, display)
+    return Call("run", arguments, display)
 
 
-def _values(found: Mapping[str, list[Token]], names: Names) -> dict[str, Any]:
-    """Return what the options of a line mean, by `dest`."""
-    values: dict[str, Any] = {}
-    for dest, tokens in found.items():
-        if dest == "image" or _OPTIONS[dest].kind == "flag":
-            continue
-        if _OPTIONS[dest].kind == "image":
-            values[dest] = [source for token in tokens for source in images_of(token, names)]
-        elif _OPTIONS[dest].repeatable:
-            values[dest] = named_values(
-                (value_of(token, _OPTIONS[dest], names) for token in tokens), tokens[0].option
-            )
-        else:
-            values[dest] = value_of(tokens[-1], _OPTIONS[dest], names)
-    return values
-
-
-def _route_to_options(values: dict[str, Any], *, stream: bool) -> None:
-    """Put the two options that have a spelling of their own to what only one engine knows."""
-    own = {"route": values.pop("route", None), "stream": "true" if stream else None}
-    if chosen := {name: value for name, value in own.items() if value is not None}:
-        values["options"] = {**values.get("options", {}), **chosen}
-
-
-def _checked(
-    values: dict[str, Any], found: Mapping[str, list[Token]], images: list[Source], display: Display
-) -> Call:
-    given = set(found) - {"image"}
-    if {"response_format", "out_file"} <= given:
+def _refuse_beside_history(words: Mapping[str, list[Token]], cell: str | None) -> None:
+    others = [
+        dest for dest, tokens in words.items() if dest not in _WITH_HISTORY and (tokens or dest != "image")
+    ]
+    others += ["a body"] if cell and cell.strip() else []
+    if others:
         raise InvalidRequestError(
-            "--out-file saves and -f returns a value; give one of them", field="out_file"
+            f"--history shows what was made and makes nothing; received with it: {', '.join(others)}; "
+            "allowed: --quiet; write the rest as a line of its own",
+            field="history",
         )
-    if "out_file" in given:
-        values.pop("response_format", None)  # a configured default gives way to what the line says
-    if clash := sorted({"response_format", "out_file"} & given) if "out_dir" in given else []:
-        raise InvalidRequestError(
-            f"--out-dir saves every picture and returns their paths; leave {found[clash[0]][-1].option} out",
-            field="out_dir",
-        )
-    if "max_workers" in given and "out_dir" not in given:
-        raise InvalidRequestError("--workers goes with --out-dir; give both", field="max_workers")
-    out = values.pop("out", None)
-    if "out" in found:
-        out = bindable(out, found["out"][-1].option)
-    engine = values.pop("engine", None)
-    if isinstance(engine, str) and not engine.strip():
-        raise InvalidRequestError(
-            "engine is empty; allowed: a name; leave it out for the default", field="engine"
-        )
-    return Call(
-        images=images,
-        out_dir=values.pop("out_dir", None),
-        engine=engine,
-        connection={name: values.pop(name) for name in _CONNECTION if name in values},
-        form=values.pop("response_format", None),
-        out=out,
-        out_file=values.pop("out_file", None),
-        arguments=values,
-        display=display,
-    )
 
 
 def _columns(value: Any) -> int | None:

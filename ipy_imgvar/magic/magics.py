@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from ipy_imgvar.arguments import Arguments
     from ipy_imgvar.client import Client
 
 __all__ = ["EXAMPLES", "ImageVariationMagics"]
@@ -161,30 +162,31 @@ class ImageVariationMagics(Magics):
         if call.action == "panel":
             return self._open_panel(call)
         with spoken_log() if call.display.verbose else nullcontext():
-            return self._run(call) if call.out_dir is None else self._run_bulk(call)
+            return self._run_bulk(call) if call.arguments.bulk else self._run(call)
 
     def _open_panel(self, call: Call) -> Any:
         from IPython.display import display
 
         from ipy_imgvar.panel.view import VariationPanel
 
-        settings = {name: value for name, value in call.arguments.items() if name in PANEL_SETTINGS}
+        arguments = call.arguments
+        settings = {name: value for name, value in arguments.request.items() if name in PANEL_SETTINGS}
         # A line that says how to reach a server, or holds an engine, fixes both for this panel.
-        fixed = call.connection or (call.engine is not None and not isinstance(call.engine, str))
-        client = self._client(call) if fixed else None
-        settings["engine"] = None if fixed else call.engine
-        panel = VariationPanel(call.images or None, client, shell=self._shell, **settings)
+        fixed = arguments.connection or not isinstance(arguments.engine, str | None)
+        client = self._client(arguments) if fixed else None
+        settings["engine"] = None if fixed else arguments.engine
+        panel = VariationPanel(arguments.images or None, client, shell=self._shell, **settings)
         if not call.display.quiet:
             display(panel)  # type: ignore[no-untyped-call]
-        if call.out is not None:
-            self._shell.user_ns[call.out] = panel
-        return panel
+        return self._bound(call, panel)
 
     def _run(self, call: Call) -> Any:
-        form = None if call.form is None else form_of(call.form)
-        client = self._client(call)
+        arguments, form = call.arguments, call.arguments.form
+        client = self._client(arguments)
         requests = client.request(
-            call.images, **call.arguments, response_format=form if form in RESPONSE_FORMATS else None
+            arguments.images,
+            **arguments.request,
+            response_format=form if form in RESPONSE_FORMATS else None,
         )
         n = requests[0].n
         targets = call.targets(n)
@@ -205,41 +207,44 @@ class ImageVariationMagics(Magics):
                 raise
             display.result(pictures, [f"saved {path}" for path in targets])
         single = len(requests) == n == 1
-        value = pictures if form is None else converted(pictures, form, single=single)
-        if call.out is not None:
-            self._shell.user_ns[call.out] = value
+        return self._bound(call, pictures if form is None else converted(pictures, form, single=single))
+
+    def _bound(self, call: Call, value: Any) -> Any:
+        """Return a value, bound to the variable that the line names."""
+        if call.arguments.out is not None:
+            self._shell.user_ns[call.arguments.out] = value
         return value
 
     def _run_bulk(self, call: Call) -> Any:
-        arguments = dict(call.arguments)
-        if not arguments.get("max_retry_count"):  # The configured 0 would give up at a server's first 429.
-            arguments.pop("max_retry_count", None)
-        images = call.images[0] if len(call.images) == 1 else call.images
+        arguments = call.arguments
+        if not arguments.request.get(
+            "max_retry_count"
+        ):  # The configured 0 would give up at a server's first 429.
+            arguments.request.pop("max_retry_count", None)
+        images = arguments.images[0] if len(arguments.images) == 1 else arguments.images
         with RunDisplay(self._shell, call.display, 0) as display:
-            result = self._client(call).map(
+            result = self._client(arguments).map(
                 images,
-                out_dir=call.out_dir,
                 on_progress=display.progress,
                 on_notice=display.notice,
                 progress=False,
-                **arguments,
+                **arguments.bulk,
+                **arguments.request,
             )
             display.bulk(result)
-        if call.out is not None:
-            self._shell.user_ns[call.out] = result
-        return result
+        return self._bound(call, result)
 
-    def _client(self, call: Call) -> Client:
+    def _client(self, arguments: Arguments) -> Client:
         """Return a client for the settings that a line names, the same one for the same settings."""
         from ipy_imgvar.client import Client
         from ipy_imgvar.settings import connection
 
-        if call.engine is not None and not isinstance(call.engine, str):
-            return Client(call.engine)
-        found = connection(**call.connection, namespace=self._shell.user_ns)
-        setting = (call.engine, found)
+        engine = arguments.engine
+        if not isinstance(engine, str | None):
+            return Client(engine)
+        setting = (engine, connection(**arguments.connection, namespace=self._shell.user_ns))
         if setting not in self._clients:
-            self._clients[setting] = Client(call.engine, **call.connection, namespace=self._shell.user_ns)
+            self._clients[setting] = Client(engine, **arguments.connection, namespace=self._shell.user_ns)
         return self._clients[setting]
 
 

@@ -32,7 +32,7 @@ from ipy_imgvar.source import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Names", "anything_of", "images_of", "value_of"]
+__all__ = ["Names", "NotebookReader", "anything_of", "images_of", "value_of"]
 
 _VARIABLE: Final = re.compile(r"\$([^\W\d]\w*)")
 _INDEXED: Final = re.compile(r"(\$?)([^\W\d]\w*)([.\[(])")
@@ -101,6 +101,27 @@ class Names:
             raise InvalidRequestError(
                 f"{{{expression.code}}} can't be evaluated ({type(exc).__name__}: {exc})"
             ) from exc
+
+
+class NotebookReader:
+    """Reads a line's words with the notebook's variables; see `arguments.Reader`."""
+
+    returns = "returns a value"
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+
+    def value(self, token: Token, option: Option) -> Any:
+        """Return an object, or text."""
+        return value_of(token, option, self._names)
+
+    def images(self, token: Token) -> list[Source]:
+        """Return the images of an object, or of one or more paths or URLs."""
+        return images_of(token, self._names)
+
+    def many(self, token: Token) -> Any:
+        """Return an object, a folder or a pattern."""
+        return anything_of(token, self._names)
 
 
 def value_of(token: Token, option: Option, names: Names) -> Any:

@@ -49,23 +49,27 @@ def as_pixels(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255)
     if np.issubdtype(pixels.dtype, np.floating):
-        low, high = float(pixels.min()), float(pixels.max())
-        if math.isnan(low):
-            raise InvalidImageError(
-                f"{name} is a float array with NaN in it; allowed: 0 to 1; fill it first: numpy.nan_to_num(array)"
-            )
-        if not (low >= 0 and high <= 1):
-            raise InvalidImageError(
-                f"{name} is a float array with values from {low!r} to {high!r}; allowed: 0 to 1; "
-                "divide by its largest possible value, or pass uint8 in 0..255"
-            )
-        return np.rint(pixels.astype(np.float32) * 255).astype(np.uint8)
+        return _from_floats(pixels, name)
     if pixels.dtype != np.uint8:
         raise InvalidImageError(
             f"{name} is an array of {pixels.dtype}; allowed: uint8 in 0..255, bool, or float in 0..1; "
             "scale it and convert: array.astype(numpy.uint8)"
         )
     return np.array(pixels, order="C")
+
+
+def _from_floats(pixels: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint8]:
+    low, high = float(pixels.min()), float(pixels.max())
+    if math.isnan(low):
+        raise InvalidImageError(
+            f"{name} is a float array with NaN in it; allowed: 0 to 1; fill it first: numpy.nan_to_num(array)"
+        )
+    if not (low >= 0 and high <= 1):
+        raise InvalidImageError(
+            f"{name} is a float array with values from {low!r} to {high!r}; allowed: 0 to 1; "
+            "divide by its largest possible value, or pass uint8 in 0..255"
+        )
+    return np.rint(pixels.astype(np.float32) * 255).astype(np.uint8)
 
 
 def _channels_last(array: NDArray[Any], name: str) -> NDArray[Any]:

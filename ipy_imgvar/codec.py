@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 
 from ipy_imgvar.arrays import as_pixels
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
-from ipy_imgvar.formats import format_of
+from ipy_imgvar.formats import PNG, WRITTEN, format_of, mime_type_of, written_extension_of
 from ipy_imgvar.modes import is_sideways, normalise, resized
 from ipy_imgvar.opening import open_lazily, open_stripped
 from ipy_imgvar.png import may_be_turned, notes_of, png_size
@@ -29,11 +29,9 @@ if TYPE_CHECKING:
     from ipy_imgvar.request import Fit, Size
 
 __all__ = [
-    "EXTENSIONS",
     "PARAMETERS_KEY",
     "convert",
     "encode_png",
-    "extension_of",
     "fit_image",
     "from_array",
     "grid",
@@ -53,11 +51,8 @@ __all__ = [
 
 #: The iTXt keyword under which our own PNGs carry what repeats them.
 PARAMETERS_KEY: Final = "ipy_imgvar"
-#: File name extensions that `convert` writes, and Pillow's name of each format.
-EXTENSIONS: Final[Mapping[str, str]] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-
-#: The longest side that a format can hold: 14 bits in WebP (its container specification, "VP8X"), and libjpeg's limit.
-_LONGEST_PX: Final[Mapping[str, int]] = {"WEBP": 16_383, "JPEG": 65_500}
+#: Quality of the JPEG and WebP files that `convert` writes, of 100.
+_QUALITY: Final = 92
 _MAX_STRETCH: Final = 1.25
 _KEEP_FROM: Final = 128  # grey level from which a mask pixel means "keep"
 
@@ -111,12 +106,9 @@ def probe(data: bytes, name: str) -> tuple[str, Size]:
     """Return the MIME type and the upright (width, height) of an encoded image, by its content, without decoding it."""
     if (size := png_size(data, Image.MAX_IMAGE_PIXELS or 0)) is not None:
         is_turned = may_be_turned(data) and is_sideways(open_lazily(notes_of(data), name))
-        return "image/png", size[::-1] if is_turned else size
+        return PNG.mime_type, size[::-1] if is_turned else size
     image = open_lazily(data, name)
-    # An MPO is a JPEG to everybody else, and its type and extension are known to few.
-    kind = "JPEG" if image.format == "MPO" else image.format or ""
-    size = image.size[::-1] if is_sideways(image) else image.size
-    return Image.MIME.get(kind, "application/octet-stream"), size
+    return mime_type_of(image.format), image.size[::-1] if is_sideways(image) else image.size
 
 
 def from_array(array: NDArray[Any], name: str) -> Image.Image:
@@ -301,40 +293,33 @@ def convert(data: bytes, extension: str) -> bytes:
     InvalidRequestError
         For an extension that is none of .png, .jpg, .jpeg and .webp.
     """
-    wanted = EXTENSIONS.get(extension.lower())
+    wanted = WRITTEN.get(extension.lower())
     if wanted is None:
         raise InvalidRequestError(
-            f"the file extension is {shown(extension)}; allowed: {', '.join(EXTENSIONS)}", field="out_file"
+            f"the file extension is {shown(extension)}; allowed: {', '.join(WRITTEN)}", field="out_file"
         )
-    if format_of(data) == wanted:
+    if format_of(data) == wanted.name:
         return data
     image = open_image(data, "the picture")
-    if wanted == "PNG":
+    if wanted.name == "PNG":
         return encode_png(image)
-    longest = _LONGEST_PX[wanted]
-    if max(image.size) > longest:
+    if wanted.longest_px is not None and max(image.size) > wanted.longest_px:
         raise InvalidRequestError(
-            f"the picture is {image.width}x{image.height}; a {wanted} has at most {longest} pixels a side; save it as "
-            ".png, or make it smaller",
+            f"the picture is {image.width}x{image.height}; a {wanted.name} has at most {wanted.longest_px} pixels a "
+            "side; save it as .png, or make it smaller",
             field="out_file",
         )
     buffer = io.BytesIO()
-    flat = _on_white(image) if wanted == "JPEG" else image
-    flat.save(buffer, wanted, quality=92)
+    flat = image if wanted.has_alpha else _on_white(image)
+    flat.save(buffer, wanted.name, quality=_QUALITY)
     return buffer.getvalue()
 
 
 def shrink(data: bytes, size: Size) -> bytes:
     """Return a picture reduced to a (width, height), in its own format."""
     image = open_image(data, "the picture", at_least_px=max(size))
-    kind, _ = probe(data, "the picture")
-    return convert(encode_png(resize(image, size)), extension_of(kind))
-
-
-def extension_of(mime_type: str) -> str:
-    """Return the file name extension of a MIME type, with its dot; .png for one that is not written."""
-    name = mime_type.removeprefix("image/").upper()
-    return next((extension for extension, kind in EXTENSIONS.items() if kind == name), ".png")
+    mime_type, _ = probe(data, "the picture")
+    return convert(encode_png(resize(image, size)), written_extension_of(mime_type))
 
 
 def _on_white(image: Image.Image) -> Image.Image:

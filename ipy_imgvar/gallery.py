@@ -6,27 +6,23 @@ both work; and a notebook that is saved holds thumbnails, never originals.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import html as markup
 import math
-import re
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar import codec
 from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.markup import embedded, escaped, figure
 from ipy_imgvar.plain import plain
 from ipy_imgvar.thumbnails import encoded, thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ipy_imgvar.request import Size
     from ipy_imgvar.result import Variation, Variations
 
 __all__ = [
     "caption",
-    "caption_html",
     "contact_sheet",
     "history_html",
     "history_text",
@@ -75,16 +71,16 @@ def html(
     side_px = _side_px(count)
     figures, widths = [], [_CAPTION_PX]
     for each in pictures:
-        figure, width = _figure(each, side_px)
-        figures.append(figure)
+        element, width = _figure(each, side_px)
+        figures.append(element)
         widths.append(width)
     layout = f"grid-template-columns:repeat({columns},minmax(0,max-content))"
     if not columns:
         template, across = rows_of_like_length(count, max(widths))
         layout = f"grid-template-columns:{template};max-width:{across}"
     lines = "".join(
-        f'<div style="font-size:85%;margin-top:4px">{markup.escape(line)}</div>'
-        for line in [*run_lines(pictures), *map(plain, notes)]
+        f'<div style="font-size:85%;margin-top:4px">{escaped(line)}</div>'
+        for line in [*run_lines(pictures), *notes]
     )
     return f'<div style="display:grid;{layout};gap:{_GAP_PX}px">{"".join(figures)}</div>{lines}'
 
@@ -139,14 +135,10 @@ def _figure(picture: Variation, side_px: int) -> tuple[str, int]:
     try:
         image, width = _image(picture, side_px)
     except ImageVariationError as exc:  # Its original was removed; the others are still worth showing.
-        words = markup.escape(plain(str(exc)))
-        return f'<figure style="margin:0;max-width:{side_px}px">{words}</figure>', side_px
-    figure = (
-        f'<figure style="margin:0;max-width:{max(width, _CAPTION_PX)}px">{image}'
-        f'<figcaption style="font-size:85%;overflow-wrap:anywhere">{caption_html(caption(picture))}</figcaption>'
-        "</figure>"
-    )
-    return figure, width
+        return f'<figure style="margin:0;max-width:{side_px}px">{escaped(str(exc))}</figure>', side_px
+    style = f"margin:0;max-width:{max(width, _CAPTION_PX)}px"
+    small = "font-size:85%;overflow-wrap:anywhere"
+    return figure(image, caption(picture), style=style, caption_style=small), width
 
 
 def picture_html(picture: Variation, side_px: int) -> str:
@@ -156,22 +148,13 @@ def picture_html(picture: Variation, side_px: int) -> str:
 
 def image_html(data: bytes, alt: str, side_px: int) -> str:
     """Return an img element of an encoded picture, reduced so that no side is longer."""
-    return _element(thumbnail(data, side_px), alt)
+    return embedded(thumbnail(data, side_px), alt)
 
 
 def _image(picture: Variation, side_px: int) -> tuple[str, int]:
     """Return an img element, and its width in pixels."""
     small = picture.thumbnail(side_px)
-    return _element(small, f"Variation {picture.index} of {plain(picture.source.name)}"), small[2][0]
-
-
-def _element(small: tuple[bytes, str, Size], alt: str) -> str:
-    data, mime_type, (width, height) = small
-    text = base64.b64encode(data).decode("ascii")
-    return (
-        f'<img src="data:{mime_type};base64,{text}" alt="{markup.escape(alt)}" width="{width}" height="{height}" '
-        'style="display:block;max-width:100%;height:auto;margin:0">'
-    )
+    return embedded(small, f"Variation {picture.index} of {picture.source.name}"), small[2][0]
 
 
 def preview_html(data: bytes, side_px: int = _ALONE_PX) -> str:
@@ -188,11 +171,6 @@ def caption(picture: Variation) -> str:
     width, height = picture.size
     seed = "" if picture.seed is None else f" · seed {picture.seed} · --index {picture.index}"
     return f"{plain(picture.name)} · {width}x{height}{seed}"
-
-
-def caption_html(words: str) -> str:
-    """Return a caption as HTML that breaks no line inside an option."""
-    return re.sub(r"--index \d+", r'<span style="white-space:nowrap">\g<0></span>', markup.escape(words))
 
 
 def run_lines(pictures: Sequence[Variation]) -> list[str]:
@@ -297,11 +275,11 @@ def history_html(runs: Sequence[Variations]) -> str:
     head = "".join(f'<th style="text-align:left">{name}</th>' for name in (*_HISTORY_HEAD, "pictures"))
     body = "".join(
         "<tr>"
-        + "".join(f'<td style="text-align:left">{markup.escape(cell)}</td>' for cell in row)
+        + "".join(f'<td style="text-align:left">{escaped(cell)}</td>' for cell in row)
         + f'<td><div style="display:flex;gap:2px">{_thumbnails(run)}</div></td></tr>'
         for row, run in zip(_history_rows(runs), shown, strict=True)
     )
-    note = markup.escape(_history_note(runs))
+    note = escaped(_history_note(runs))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><div>{note}</div>"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.formats import extension_of
 from ipy_imgvar.records import Fields
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.result import Variation, Variations
@@ -212,7 +213,7 @@ class Recorder:
         """Write a finished picture to the store at once; return it as it is to be used from now on."""
         if self._run is not None:
             try:
-                path = self._run.add(picture.original, _extension(picture), _entry(picture))
+                path = self._run.add(picture.original, extension_of(picture.mime_type), _entry(picture))
                 picture = picture.kept_at(path, self._run)
             except OSError as exc:
                 self._give_up(exc)
@@ -247,10 +248,6 @@ class Recorder:
                 if self._run is None:
                     _journal.session[self._name] = result
         return result
-
-
-def _extension(picture: Variation) -> str:
-    return "." + picture.mime_type.rpartition("/")[2].replace("jpeg", "jpg")
 
 
 def _entry(picture: Variation) -> dict[str, Any]:

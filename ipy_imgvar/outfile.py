@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ImageVariationError, InvalidRequestError, shown
+from ipy_imgvar.formats import WRITTEN, written_extension_of
 from ipy_imgvar.plain import plain
 from ipy_imgvar.store import write_atomic, write_first_free
 
@@ -79,11 +80,9 @@ def checked_files(pattern: Any, stems: Sequence[str]) -> list[Path]:
     InvalidRequestError
         If the pattern can't name all pictures, or a file can't be written.
     """
-    from ipy_imgvar.codec import EXTENSIONS
-
     if not isinstance(pattern, (str, Path)):
         raise InvalidRequestError(f"out-file is {shown(pattern)}; allowed: a path", field="out_file")
-    paths = expand_pattern(pattern, stems, tuple(EXTENSIONS))
+    paths = expand_pattern(pattern, stems, tuple(WRITTEN))
     for path in paths:
         refuse_unwritable(path)
     return paths
@@ -279,10 +278,8 @@ def _counted(stems: Sequence[str]) -> list[int]:
 
 def _common_extension(pictures: Variations) -> str:
     """Return the extension that fits all pictures without converting one."""
-    from ipy_imgvar import codec
-
-    kinds = {each.mime_type for each in pictures}
-    return codec.extension_of(kinds.pop()) if len(kinds) == 1 else ".png"
+    mime_types = {each.mime_type for each in pictures}
+    return written_extension_of(mime_types.pop()) if len(mime_types) == 1 else ".png"
 
 
 def _unwritten(pictures: Variations, path: Path, exc: OSError) -> ImageVariationError:

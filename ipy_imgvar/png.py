@@ -10,6 +10,8 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
+from ipy_imgvar.formats import PNG
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["colour_key", "may_be_turned", "notes_of", "png_size", "profile_of", "stripped"]
 
-_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_SIGNATURE: Final = PNG.signatures[0]
 _LEAST_BYTES: Final = 57  # signature, IHDR, an empty IDAT, IEND
 #: Where a PNG may note an orientation.
 _NOTES: Final = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from ipy_imgvar import outfile
 from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.formats import WRITTEN
 from ipy_imgvar.plain import plain
 from ipy_imgvar.representations import Represented
 
@@ -356,15 +357,13 @@ class Variations(Represented, Sequence[Variation]):
         ImageVariationError
             If a file can't be written.
         """
-        from ipy_imgvar import codec
-
         target = Path(where)
         with contextlib.suppress(RuntimeError):  # There is no such user; the pattern's own check says so.
             target = target.expanduser()
         if target.is_dir() or not target.suffix:
             return self.save_into(target)
         stems = [each.source.stem for each in self]
-        return self.save_as(outfile.expand_pattern(str(target), stems, tuple(codec.EXTENSIONS)))
+        return self.save_as(outfile.expand_pattern(str(target), stems, tuple(WRITTEN)))
 
     def save_as(self, paths: Sequence[Path]) -> list[Path]:
         """Write each picture to the path at its place, and return the paths; see `save`."""

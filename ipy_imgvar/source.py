@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from ipy_imgvar.dataurl import decode_data_url
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, shown
+from ipy_imgvar.formats import SEARCHED, subtype_of
 from ipy_imgvar.kinds import inherits, members
 from ipy_imgvar.outfile import file_stem
 from ipy_imgvar.plain import plain
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_KINDS",
-    "IMAGE_SUFFIXES",
     "Source",
     "decode_data_url",
     "load_sources",
@@ -40,9 +40,6 @@ IMAGE_KINDS = (
     "a path, an http(s) or data: URL, bytes, a binary file object, a PIL image, a numpy array (or anything with "
     "__array__), a matplotlib figure, an IPython Image, a Variation, or a list of these"
 )
-
-#: What a folder is searched for, to name an image in it.
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
 
 #: ASCII's and spaces only: letters, marks and joiners of all scripts, and emoji, are part of a name.
 _PUNCTUATION = re.compile(r"[^\S\n]|[!-,./:-@\[-^`{-~]")
@@ -245,7 +242,7 @@ def _load_one(value: Any, name: str | None) -> Source:  # noqa: C901, PLR0911
         return value
     if isinstance(value, Variation):
         # The extension tells `stem` where the name ends: "my.cat-1" alone would lose its "-1".
-        name = f"{value.name}.{value.mime_type.rpartition('/')[2]}"
+        name = f"{value.name}.{subtype_of(value.mime_type)}"
         return Source(name, path=value.path, data=None if value.path else value.bytes)
     if isinstance(value, str):
         return _from_text(value)
@@ -293,7 +290,7 @@ def _from_path(path: Path) -> Source:
     try:
         path = path.expanduser()
         if path.is_dir():
-            names = sorted(each.name for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
+            names = sorted(each.name for each in path.iterdir() if each.suffix.lower() in SEARCHED)
             inside = names[0] if names else "cat.png"
             raise InvalidImageError(f"{path} is a folder; name an image in it, such as {path / inside}")
         if not path.exists():

@@ -34,6 +34,11 @@ _CLOCK_CHARS: Final = 21
 _GROWING: Final = 32
 #: The end of the names of files that are not whole yet; no other program's files are called so.
 HALF_SUFFIX: Final = ".imgvar.tmp"
+#: Characters of a target's name in the name of its half file. At four bytes each, and with the rest, they stay below
+#: the 255 bytes of most file systems.
+_MOST_NAME_CHARS: Final = 40
+#: Windows would write "\r\n" for each "\n" without it.
+_BINARY: Final = getattr(os, "O_BINARY", 0)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -42,15 +47,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     Parents are made. The temporary file lies beside the target, since a rename is atomic within one file system only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _half_beside(path)
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    _write_whole(str(path), data)
 
 
 def write_first_free(paths: Iterable[Path], data: bytes) -> Path:
@@ -69,23 +66,52 @@ def write_first_free(paths: Iterable[Path], data: bytes) -> Path:
     names = iter(paths)
     path = next(names)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _half_beside(path)
+    temporary = _half_beside(str(path))
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
+        _write_new(temporary, data)
         while not _take(temporary, path):
             path = next(names)
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)  # noqa: PTH108
     return path
 
 
-def _half_beside(path: Path) -> Path:
-    return path.with_name(f".{path.name[:40]}-{secrets.token_hex(4)}{HALF_SUFFIX}")
+def _write_whole(target: str, data: bytes) -> None:
+    """Write a file as `write_atomic`, into a folder that is there.
+
+    Paths here are texts: a `Path` costs as much as the call that it is made for, and a run writes every picture so.
+    """
+    temporary = _half_beside(target)
+    try:
+        _write_new(temporary, data)
+        os.replace(temporary, target)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
 
 
-def _take(temporary: Path, path: Path) -> bool:
+def _half_beside(target: str) -> str:
+    folder, name = os.path.split(target)
+    return os.path.join(folder, f".{name[:_MOST_NAME_CHARS]}-{secrets.token_hex(4)}{HALF_SUFFIX}")  # noqa: PTH118
+
+
+def _write_new(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    try:
+        _write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _take(temporary: str, path: Path) -> bool:
     """Give a whole file a name, and return whether that name was free; a rename would replace the file that has it."""
     try:
         os.link(temporary, path)
@@ -97,7 +123,7 @@ def _take(temporary: Path, path: Path) -> bool:
             path.open("xb").close()
         except FileExistsError:
             return False
-        temporary.replace(path)
+        os.replace(temporary, path)  # noqa: PTH105
     return True
 
 
@@ -141,7 +167,7 @@ class Run:
         name = f"{len(pictures) + 1}{extension}"
         if not pictures:
             self._make_folder()
-        _write_new(f"{self._place}/{name}", data)
+        _write_whole(f"{self._place}/{name}", data)
         self.bytes += len(data)
         described = {**entry, "file": name}
         self._append({"picture": described})
@@ -171,9 +197,8 @@ class Run:
         if not self._end:
             text = _json({**self._head, "id": self.folder.name}) + "\n" + text
         data = text.encode()
-        flags = os.O_WRONLY | getattr(os, "O_BINARY", 0)
         # Made with the first line only: a record that somebody removed must not come back as a fragment.
-        flags |= 0 if self._end else os.O_CREAT | os.O_EXCL
+        flags = os.O_WRONLY | _BINARY | (0 if self._end else os.O_CREAT | os.O_EXCL)
         descriptor = os.open(f"{self._place}/{_RECORD}", flags, 0o644)
         try:
             os.lseek(descriptor, self._end, os.SEEK_SET)
@@ -227,30 +252,6 @@ def _json(value: Any) -> str:
         return json.dumps(value, default=str)
     except (TypeError, ValueError, RecursionError):  # What an engine says of its picture may be anything.
         return json.dumps(json_safe(value))
-
-
-def _write_new(target: str, data: bytes) -> None:
-    """Write a file that is not there yet, into a folder that is; whole or not at all, as `write_atomic`."""
-    temporary = f"{target}.tmp"
-    try:
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644
-        )
-        try:
-            _write_all(descriptor, data)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, target)  # noqa: PTH105 - a path costs as much as the call
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 class Store:

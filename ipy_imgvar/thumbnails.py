@@ -9,6 +9,7 @@ import io
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar import codec
+from ipy_imgvar.formats import JPEG, PNG
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,13 +53,13 @@ def encoded(image: Image) -> tuple[bytes, str]:
     buffer = io.BytesIO()
     if image.mode == "RGBA":
         if image.getchannel("A").getextrema() != (255, 255):
-            image.save(buffer, "PNG", compress_level=6)
-            return buffer.getvalue(), "image/png"
+            image.save(buffer, PNG.name, compress_level=6)
+            return buffer.getvalue(), PNG.mime_type
         image = image.convert("RGB")
     most_bytes = _HEADER_BYTES + _BYTES_PER_PX * image.width * image.height
     for quality in _QUALITIES:
         buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=quality)
+        image.save(buffer, JPEG.name, quality=quality)
         if buffer.tell() <= most_bytes:
             break
-    return buffer.getvalue(), "image/jpeg"
+    return buffer.getvalue(), JPEG.mime_type

@@ -56,7 +56,7 @@ class TestWriteAtomic:
         def fail(*_):
             raise fault
 
-        monkeypatch.setattr(Path, "replace", fail)
+        monkeypatch.setattr(os, "replace", fail)
         with pytest.raises(type(fault)):
             write_atomic(path, b"new")
         assert path.read_bytes() == b"old"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
+from ipy_imgvar.formats import SEARCHED
 from ipy_imgvar.kinds import inherits, members
 from ipy_imgvar.outfile import file_stem
 from ipy_imgvar.result import Variation
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Item", "Items", "Ready", "digest"]
 
-#: What a folder is searched for.
-_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
 #: Names of a folder are sorted this many at a time, so that a folder of a million takes no more memory.
 _SORTED_AT_ONCE: Final = 10_000
 _URL: Final = re.compile(r"(?i)(https?|data):")
@@ -159,7 +158,7 @@ class Items:
             return
         if os.path.isdir(path):  # noqa: PTH112
             raise InvalidImageError(
-                f"{shown(text)} holds no image right in it; looked for {', '.join(_SUFFIXES)}; a pattern such as "
+                f"{shown(text)} holds no image right in it; looked for {', '.join(SEARCHED)}; a pattern such as "
                 f"{os.path.join(text, '**', '*.png')} looks deeper"  # noqa: PTH118
             )
         if glob.has_magic(text):
@@ -197,11 +196,11 @@ class Items:
             yield image, False
 
     def _paths(self, text: str) -> Iterable[str]:
-        if text.lower().endswith(_SUFFIXES) and not glob.has_magic(text):
+        if text.lower().endswith(SEARCHED) and not glob.has_magic(text):
             return (text,)
         expanded = os.path.expanduser(text)  # noqa: PTH111 - Path would drop a leading "./"
         if os.path.isdir(expanded):  # noqa: PTH112 - of a null byte it says no, Path raises
-            return self._outside(_scan(expanded, lambda name: name.lower().endswith(_SUFFIXES)))
+            return self._outside(_scan(expanded, lambda name: name.lower().endswith(SEARCHED)))
         if not glob.has_magic(text) or os.path.lexists(expanded):
             return (text,)
         head, tail = os.path.split(expanded)

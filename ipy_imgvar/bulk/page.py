@@ -6,18 +6,16 @@ what it shows, so there only a few thumbnails are put in, whatever the run's siz
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import html as markup
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from ipy_imgvar import thumbnails
 from ipy_imgvar.errors import ImageVariationError
-from ipy_imgvar.plain import plain
+from ipy_imgvar.markup import embedded, escaped, figure
 from ipy_imgvar.store import write_atomic
+from ipy_imgvar.thumbnails import thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +59,7 @@ def write_pages(result: BulkResult) -> Path:
             for each in range(pages)
         )
         text = (
-            f"{_HEAD}<style>{_STYLE}</style></head><body>\n<h1>Variations</h1>\n<p>{markup.escape(result.summary())}</p>\n"
+            f"{_HEAD}<style>{_STYLE}</style></head><body>\n<h1>Variations</h1>\n<p>{escaped(result.summary())}</p>\n"
             + (f"<nav>Page {links}</nav>\n" if pages > 1 else "")
             + f"{rows}\n</body></html>\n"
         )
@@ -83,13 +81,12 @@ def _page_name(number: int) -> str:
 
 
 def _row(item: BulkItem, out_dir: Path) -> str:
-    name = plain(item.source)
     source = _source_of(item)
-    figures = [_figure(source, out_dir, name, "")]
+    figures = [_figure(source, out_dir, item.source, "")]
     for index, path in _numbered(item):
         seed = "" if item.seed is None else f" · seed {item.seed} · --index {index}"
-        figures.append(_figure(path, out_dir, f"{index}{seed}", f"Variation {index} of {name}"))
-    note = f"<p>{markup.escape(plain(f'{item.status}: {item.error}'))}</p>" if item.error else ""
+        figures.append(_figure(path, out_dir, f"{index}{seed}", f"Variation {index} of {item.source}"))
+    note = f"<p>{escaped(f'{item.status}: {item.error}')}</p>" if item.error else ""
     return f"<section>{''.join(figures)}{note}</section>"
 
 
@@ -113,15 +110,13 @@ def _source_of(item: BulkItem) -> Path | None:
 
 
 def _figure(path: Path | None, out_dir: Path, caption: str, alt: str) -> str:
-    label = f"<figcaption>{markup.escape(caption)}</figcaption>"
-    if path is None:
-        return f"<figure>{label}</figure>"
-    try:
-        address = markup.escape(_address(path, out_dir))
-    except ValueError:  # A ledger may name what no file can be called.
-        return f"<figure>{label}</figure>"
-    image = f'<img loading="lazy" src="{address}" alt="{markup.escape(alt or caption)}">'
-    return f'<figure><a href="{address}">{image}</a>{label}</figure>'
+    link = ""
+    if path is not None:
+        with contextlib.suppress(ValueError):  # A ledger may name what no file can be called.
+            address = escaped(_address(path, out_dir))
+            image = f'<img loading="lazy" src="{address}" alt="{escaped(alt or caption)}">'
+            link = f'<a href="{address}">{image}</a>'
+    return figure(link, caption, style="")
 
 
 def _address(path: Path, out_dir: Path) -> str:
@@ -137,19 +132,14 @@ def fragment(result: BulkResult) -> str:
     """Return the counts, a few thumbnails and a few errors as an HTML fragment, however long the run was."""
     shown = [each for each in result[: 2 * _SHOWN_ITEMS] if each.paths][:_SHOWN_ITEMS]
     failed = result.failed
-    parts = [f"<div>{markup.escape(result.summary())}</div>"]
+    parts = [f"<div>{escaped(result.summary())}</div>"]
     parts += [_thumbnails(each) for each in shown]
     if len(result) > len(shown):
         parts.append(f"<div>{len(shown):,} of {len(result):,} items are shown</div>")
-    parts += [
-        f"<div>{markup.escape(plain(f'{each.source}: {each.error}'))}</div>"
-        for each in failed[:_SHOWN_FAILURES]
-    ]
+    parts += [f"<div>{escaped(f'{each.source}: {each.error}')}</div>" for each in failed[:_SHOWN_FAILURES]]
     if len(failed) > _SHOWN_FAILURES:
         parts.append(f"<div>and {len(failed) - _SHOWN_FAILURES:,} more failed</div>")
-    parts.append(
-        f"<div>all of them: <code>{markup.escape(plain(str(result.out_dir / 'index.html')))}</code></div>"
-    )
+    parts.append(f"<div>all of them: <code>{escaped(str(result.out_dir / 'index.html'))}</code></div>")
     return "".join(parts)
 
 
@@ -159,7 +149,7 @@ def _thumbnails(item: BulkItem) -> str:
     images = "".join(map(_thumbnail, paths))
     more = len(item.paths) - _SHOWN_PICTURES
     note = f" and {more} more" if more > 0 else ""
-    name = f'<span style="font-size:85%">{markup.escape(plain(item.source))}{note}</span>'
+    name = f'<span style="font-size:85%">{escaped(item.source)}{note}</span>'
     return f'<div style="display:flex;gap:6px;align-items:center;margin:4px 0">{images}{name}</div>'
 
 
@@ -167,12 +157,6 @@ def _thumbnail(path: Path) -> str:
     try:
         if not path.is_file():  # It was moved or removed since, and a pipe would be waited for.
             return ""
-        data, mime_type, (width, height) = thumbnails.thumbnail(path.read_bytes(), _THUMBNAIL_PX)
+        return embedded(thumbnail(path.read_bytes(), _THUMBNAIL_PX), path.stem, style="margin:0")
     except (OSError, ImageVariationError):
         return ""
-    encoded = base64.b64encode(data).decode("ascii")
-    alt = markup.escape(plain(path.stem))
-    return (
-        f'<img src="data:{mime_type};base64,{encoded}" width="{width}" height="{height}" alt="{alt}" '
-        'style="margin:0">'
-    )

@@ -10,7 +10,6 @@ import heapq
 import itertools
 import logging
 import os
-import random
 import threading
 import time
 from concurrent.futures import (
@@ -23,6 +22,7 @@ from concurrent.futures import (
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from ipy_imgvar.backoff import backoff_s, jitter
 from ipy_imgvar.bulk.deadlines import GRACE_S, Deadlines
 from ipy_imgvar.bulk.processes import WorkerProcesses, WorkerTimeoutError
 from ipy_imgvar.bulk.work import EngineSpec, Outcome, Task, work
@@ -352,8 +352,7 @@ class Pool:
     def _after_refusal(self, task: Task, outcome: Outcome, again_s: float) -> Outcome | None:
         """Put a refused item back, if it may be tried again; a 429 holds back everybody."""
         allowed = self._retries if self._retries is not None else _PATIENCE if outcome.slow_down else 0
-        backoff = min(2.0**task.tries, _LONGEST_BACKOFF_S) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
-        delay_s = again_s or backoff
+        delay_s = again_s or backoff_s(task.tries, jitter(), _LONGEST_BACKOFF_S)
         if outcome.slow_down:
             self._held_until = max(self._held_until, time.monotonic() + delay_s)
         if task.tries >= allowed or self.is_stopping:

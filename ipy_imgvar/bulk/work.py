@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ipy_imgvar import codec
 from ipy_imgvar.bulk.items import Ready, digest
 from ipy_imgvar.engines import make_engine
 from ipy_imgvar.errors import APIStatusError, ConfigurationError, ImageVariationError
+from ipy_imgvar.formats import written_extension_of
 from ipy_imgvar.plain import plain
 from ipy_imgvar.records import is_file_name
 from ipy_imgvar.run import Job, run_request
@@ -207,7 +207,7 @@ def _attempt(task: Task, engine: Engine, job: Job, record: dict[str, Any]) -> No
 
     def take(picture: Variation) -> None:
         data = picture.bytes
-        name = task.name(picture.index, codec.extension_of(picture.mime_type))
+        name = task.name(picture.index, written_extension_of(picture.mime_type))
         _write(out_dir / name, data)
         record["paths"].append(name)
         record["sizes"].append(len(data))
@@ -258,7 +258,7 @@ def _write(path: Path, data: bytes) -> None:
 def _keep_thumbnail(task: Task, source: Source, out_dir: Path) -> str:
     """Write a thumbnail of a source that is no file, and return its name: the page has nothing else to show."""
     data, mime_type, _ = thumbnail(source.read(), _THUMBNAIL_PX)
-    name = f"{SOURCES}/{task.name(0, codec.extension_of(mime_type))}"
+    name = f"{SOURCES}/{task.name(0, written_extension_of(mime_type))}"
     _write(out_dir / name, data)
     return name
 

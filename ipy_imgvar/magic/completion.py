@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.formats import SEARCHED
 from ipy_imgvar.magic.grammar import split
 from ipy_imgvar.magic.values import Names
 from ipy_imgvar.options import MAGIC_OPTIONS, Option
@@ -27,7 +28,6 @@ __all__ = ["Completion", "candidates"]
 
 _MAGIC: Final = re.compile(r"(?:^|=)\s*(%%?)imagevariation(?=\s)")
 _QUOTES: Final = ("'", '"')
-_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 #: A folder with more entries than this is not read to the end, so that Tab answers at once.
 _MAX_ENTRIES: Final = 2000
 _SIZES: Final = ("256", "512", "1024")
@@ -193,7 +193,7 @@ def _images(word: str, names: Names, *, whole_line: bool = False) -> Iterator[st
         return
     if word[:1] not in _QUOTES:
         yield from (name for name in names.holding_images() if name.startswith(word))
-    yield from _files(word, suffixes=_SUFFIXES, whole_line=whole_line)
+    yield from _files(word, suffixes=SEARCHED, whole_line=whole_line)
 
 
 def _files(word: str, *, suffixes: tuple[str, ...], whole_line: bool = False) -> Iterator[str]:

@@ -6,13 +6,13 @@ place; a terminal gets a progress line that is wiped, then a table.
 
 from __future__ import annotations
 
-import html as markup
 import logging
 import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from ipy_imgvar.markup import escaped
 from ipy_imgvar.plain import plain
 from ipy_imgvar.result import Variation, Variations
 from ipy_imgvar.streams import encodable
@@ -170,7 +170,7 @@ class RunDisplay:
     def _progress_bundle(self, line: str, fraction: float, text: str) -> dict[str, Any]:
         bar = (
             f'<progress value="{fraction:.3f}" max="1" aria-label="progress" style="width:16em"></progress> '
-            f"{fraction:.0%} {markup.escape(text)}"
+            f"{fraction:.0%} {escaped(text)}"
         )
         self._bar = f"<div>{bar}</div>"
         return {"text/plain": line, "text/html": self._so_far()}
@@ -202,7 +202,7 @@ class RunDisplay:
 
 
 def _line_html(text: str) -> str:
-    return f"<div>{markup.escape(text)}</div>" if text else ""
+    return f"<div>{escaped(text)}</div>" if text else ""
 
 
 def show_history(shell: InteractiveShell, runs: Sequence[Variations], *, quiet: bool) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.engines import engine_names
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidRequestError, shown
+from ipy_imgvar.formats import SEARCHED
 from ipy_imgvar.journal import history, last
 from ipy_imgvar.kinds import looks_like_image
 from ipy_imgvar.options import Expression, Option, Token
@@ -23,7 +24,6 @@ from ipy_imgvar.parser import spelling
 from ipy_imgvar.settings import Secret
 from ipy_imgvar.source import (
     IMAGE_KINDS,
-    IMAGE_SUFFIXES,
     Source,
     load_sources,
     missing_file,
@@ -285,7 +285,7 @@ def _paths_of(text: str, names: Names) -> list[str]:
 def _nothing_found(text: str, names: Names) -> ImageVariationError:
     indexed = _INDEXED.match(text)
     if indexed and (indexed[2] in names or indexed[2] in ("last", "history")):
-        if not text.lower().endswith(IMAGE_SUFFIXES):
+        if not text.lower().endswith(SEARCHED):
             return InvalidImageError(
                 f"there is no file {text}; for the Python expression write {{{text.removeprefix('$')}}}"
             )

@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar import codec
-from ipy_imgvar.gallery import caption, caption_html, image_html, picture_html
+from ipy_imgvar.gallery import caption, image_html, picture_html
 from ipy_imgvar.likeness import THUMBNAIL_PX, distance
+from ipy_imgvar.markup import figure
 from ipy_imgvar.panel.state import Card
 from ipy_imgvar.plain import plain
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.request import Fit, VariationRequest
     from ipy_imgvar.result import Variation
 
-__all__ = ["card_of", "figure", "sent_html"]
+__all__ = ["card_of", "sent_html"]
 
 #: Characters of a thumbnail: what a panel shows is saved in the notebook, and transparency makes it a PNG.
 _MAX_THUMBNAIL: Final = 45_000
@@ -47,8 +48,3 @@ def _bounded(element: Callable[[int], str]) -> str:
         if len(html_text) <= _MAX_THUMBNAIL:
             break
     return html_text
-
-
-def figure(image: str, words: str) -> str:
-    """Return an img element with words below it, which are escaped."""
-    return f'<figure style="margin:0">{image}<figcaption>{caption_html(words)}</figcaption></figure>'

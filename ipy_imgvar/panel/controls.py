@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html as markup
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 from traitlets import link
 
+from ipy_imgvar.markup import escaped
 from ipy_imgvar.panel.actions import UPLOAD_MAX_BYTES
-from ipy_imgvar.plain import plain
 from ipy_imgvar.request import FITS, STRENGTHS
 
 if TYPE_CHECKING:
@@ -172,7 +171,7 @@ class SettingsBox(widgets.VBox):
         self.word.value = state.strength_word
         self.seed.value = state.seed
         self.key.value = state.key_name
-        self.origin.value = markup.escape(plain(state.key_origin))
+        self.origin.value = escaped(state.key_origin)
         for name, control in (("model", self.model), ("prompt", self.prompt), ("seed", self.seed)):
             reason = state.refused.get(name, "")
             control.disabled = bool(reason)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html as markup
 from typing import TYPE_CHECKING, Any, Final
 
 import ipywidgets as widgets
 
 from ipy_imgvar.gallery import rows_of_like_length
+from ipy_imgvar.markup import escaped
 from ipy_imgvar.panel.controls import note, row
 from ipy_imgvar.panel.tree import details
 
@@ -206,7 +206,7 @@ class RecordBox(widgets.VBox):
             self.details.value = ""
             return
         facts = "".join(
-            f"<dt>{markup.escape(name)}</dt><dd>{markup.escape(value)}</dd>"
+            f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>"
             for name, value in details(self._state.nodes[index].run)
         )
         self.details.value = f"<dl>{facts}</dl>"
@@ -218,6 +218,10 @@ class RecordBox(widgets.VBox):
         pieces = (("In a cell:", self._state.line), ("In Python:", self._state.call))
         self.recipe.value = "".join(
             f'<div class="imgvar-hint">{title} (a click selects all of it)</div>'
-            f'<pre tabindex="0">{markup.escape(code)}</pre>'
+            f'<pre tabindex="0">{_lines_html(code)}</pre>'
             for title, code in pieces
         )
+
+
+def _lines_html(code: str) -> str:
+    return "\n".join(map(escaped, code.split("\n")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html as markup
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -11,12 +10,12 @@ from IPython.core.getipython import get_ipython
 from IPython.display import display
 
 from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.markup import escaped
 from ipy_imgvar.panel.actions import PanelActions
 from ipy_imgvar.panel.controls import SettingsBox, SourceBox, note, row
 from ipy_imgvar.panel.results import GalleryBox, RecordBox, TakeBox
 from ipy_imgvar.panel.state import PanelState
 from ipy_imgvar.panel.style import HEAD, OFFLINE, ROOT
-from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,7 +138,7 @@ class VariationPanel(widgets.VBox):
         state = self.state
         self.progress.value = (
             f'<progress value="{state.progress:.3f}" max="1" aria-label="progress of the run"></progress> '
-            f"{state.progress:.0%} {markup.escape(plain(state.doing))}"
+            f"{state.progress:.0%} {escaped(state.doing)}"
             if state.busy
             else ""
         )
@@ -149,7 +148,7 @@ class VariationPanel(widgets.VBox):
             (self.error, self.state.error, "alert"),
             (self.notice, self.state.notice, "status"),
         ):
-            element.value = f'<div role="{role}">{markup.escape(plain(text))}</div>' if text else ""
+            element.value = f'<div role="{role}">{escaped(text)}</div>' if text else ""
 
     def _inserted_changed(self, _: Any = None) -> None:
         # An output that has a display id can be changed from anywhere; a new one would be lost in a handler.

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from ipy_imgvar import wire
 from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.formats import WRITTEN
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.server import guard
@@ -239,7 +240,7 @@ def _made_and_written(service: Service, asked: ask.Ask, base: str, cancel: Any) 
         ]
     else:
         items = [wire.Item.of(each) for each in made.pictures]
-    facts = {} if asked.as_url else {"output_format": made.mime_type.removeprefix("image/")}
+    facts = {} if asked.as_url else {"output_format": WRITTEN[asked.extension].api_name}
     return wire.write_answer(
         items, created=int(time.time()), facts={**facts, "usage": dict(made.usage)}
     ), made

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipy_imgvar.errors import InvalidRequestError, shown
+from ipy_imgvar.formats import FORMATS
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import VariationRequest, whole_number
 from ipy_imgvar.server.faults import Refusal, too_many_images
@@ -27,7 +28,7 @@ Route = Literal["variations", "edits"]
 #: Fields that go to the engine by the same name; the last four are ours.
 _SHARED: Final = ("n", "size", "user", "model", "prompt", "seed", "index", "strength", "fit")
 _WHERE_SHOWN: Final = {"url": "url", "b64_json": "b64_json"}
-_EXTENSIONS: Final = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+_EXTENSIONS: Final = {each.api_name: each.extensions[0] for each in FORMATS if each.is_written}
 #: What only gpt-image models know: handed on as options to engines that take them.
 _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "quality": ("auto", "standard", "low", "medium", "high", "xhigh", "max"),

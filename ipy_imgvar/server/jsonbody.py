@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.dataurl import PIECE_BYTES, decode_pieces
 from ipy_imgvar.errors import InvalidImageError
+from ipy_imgvar.jsontext import texts_of
 from ipy_imgvar.server.faults import Refusal, too_many_images
 
 if TYPE_CHECKING:
@@ -68,25 +69,15 @@ def _cut_out(body: bytes | bytearray, mark: str) -> tuple[list[memoryview], byte
     pieces: list[bytes | memoryview] = []
     texts: list[memoryview] = []
     position = size = 0
-    while (key := body.find(_KEY, position)) >= 0:
-        after = key + len(_KEY)
-        opening = body.find(b'"', after)
-        closing = body.find(b'"', opening + 1) if opening >= 0 else -1
-        size += max(opening, after) - position
-        if size > _MOST_BYTES:
+    for opening, closing in texts_of(body, _KEY):
+        if size + opening - position > _MOST_BYTES:
             break
-        # An escaped quote has no place in an address; the key in another text has one before it.
-        is_whole = closing >= 0 and body[closing - 1] != ord("\\") and body[key - 1] != ord("\\")
-        is_long = closing - opening > _LONG_BYTES
-        if not (is_whole and is_long and body[after:opening].strip(b" \t\r\n") == b":"):
-            pieces.append(view[position:after])
-            position = after
-            continue
-        pieces += [view[position : opening + 1], f"{mark}{len(texts)}".encode()]
-        texts.append(view[opening + 1 : closing])
-        position = closing
-    size += len(body) - position
-    if size > _MOST_BYTES:
+        if closing - opening > _LONG_BYTES:
+            pieces += [view[position : opening + 1], f"{mark}{len(texts)}".encode()]
+            texts.append(view[opening + 1 : closing])
+            size += opening - position
+            position = closing
+    if size + len(body) - position > _MOST_BYTES:
         raise Refusal(
             413,
             f"the JSON has more than {_MOST_BYTES / 1e6:g} MB beside the data: URLs of its pictures; leave it out",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ipy_imgvar import codec, wire
 from ipy_imgvar.decoding import decoding_bytes
 from ipy_imgvar.errors import CancelledError, EngineError, InvalidImageError
-from ipy_imgvar.formats import format_of
+from ipy_imgvar.formats import FORMATS, WRITTEN, format_of
 from ipy_imgvar.plain import plain
 from ipy_imgvar.source import Source
 from ipy_imgvar.usage import json_safe
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Made", "encoded", "make", "usage_fields"]
 
 #: The formats that the API names; fewer than the codec reads.
-_UPLOADS: Final = ("PNG", "JPEG", "WEBP", "GIF")
-_MIME_TYPES: Final = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+_UPLOADS: Final = tuple(each.name for each in FORMATS if each.api_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def make(
 def _made(result: Variations, ask: Ask) -> Made:
     return Made(
         [encoded(each, ask) for each in result],
-        _MIME_TYPES[ask.extension],
+        WRITTEN[ask.extension].mime_type,
         usage_fields(result.usage),
         [plain(each) for each in (*ask.warnings, *result.warnings)],
         result[0].seed if result else None,

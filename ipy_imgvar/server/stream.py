@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar import wire
+from ipy_imgvar.formats import WRITTEN
 from ipy_imgvar.server.faults import refusal_of
 from ipy_imgvar.server.load import ClientGoneError
 from ipy_imgvar.server.made import Made, encoded, make
@@ -100,7 +101,7 @@ class EventSource:
             "size": size if size in _SIZES else "auto",
             "quality": options.get("quality", "auto"),
             "background": options.get("background", "auto"),
-            "output_format": {".png": "png", ".jpg": "jpeg", ".webp": "webp"}[self._ask.extension],
+            "output_format": WRITTEN[self._ask.extension].api_name,
         }
 
     async def chunks(self, run: asyncio.Task[None]) -> AsyncIterator[bytes]:

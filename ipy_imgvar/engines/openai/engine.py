@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import re
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from ipy_imgvar import payload, wire
+from ipy_imgvar.backoff import jitter
 from ipy_imgvar.engines.openai.exchange import (
     Exchange,
     opened,
@@ -182,7 +182,7 @@ class OpenAIEngine:
                 if again and isinstance(refusal, APIStatusError):
                     refusal.retry_after_s = ordered_s(response.headers)
                 raise refusal
-            pause_s = delay_s(response.headers, attempt, random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+            pause_s = delay_s(response.headers, attempt, jitter())
             attempt += 1
             reason = f"{self.connection.server} answered {response.status_code}"
             _wait(pause_s, f"{reason}; try {attempt + 1} of {request.max_retry_count + 1}", job)

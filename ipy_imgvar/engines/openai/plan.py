@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from ipy_imgvar.engines.openai.models import DEFAULT_MODEL, is_gpt_image
 from ipy_imgvar.engines.openai.prompts import PROMPT_VERSION, variation_prompt
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
+from ipy_imgvar.formats import FORMATS, subtype_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,7 @@ Route = Literal["variations", "edits"]
 _CLASSIC_MAX_BYTES: Final = 4_000_000
 _EDITS_MAX_BYTES: Final = 50_000_000
 #: What the edits route takes as it is; anything else is sent as PNG.
-_EDITS_TYPES: Final = ("image/png", "image/jpeg", "image/webp")
+_EDITS_TYPES: Final = tuple(each.mime_type for each in FORMATS if each.is_written)
 #: Sizes that went with the classic route: asked for larger, and reduced here.
 _SMALL: Final = ((256, 256), (512, 512))
 _EDITS_SMALLEST: Final = (1024, 1024)
@@ -41,7 +42,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, ...] | None]] = {
     "edits_json": ("true", "false"),
     "quality": None,
     "background": ("transparent", "opaque", "auto"),
-    "output_format": ("png", "jpeg", "webp"),
+    "output_format": tuple(each.api_name for each in FORMATS if each.is_written),
     "output_compression": None,
     "moderation": None,
     "input_fidelity": None,
@@ -291,7 +292,7 @@ def _edits_image(request: VariationRequest) -> tuple[str, str, bytes, str]:
         raise InvalidImageError(
             f"{request.image.name} has {len(data) / 1e6:.0f} MB; allowed: {_EDITS_MAX_BYTES / 1e6:.0f}; reduce it first"
         )
-    return "image", f"{request.image.stem}.{mime_type.rpartition('/')[2]}", data, mime_type
+    return "image", f"{request.image.stem}.{subtype_of(mime_type)}", data, mime_type
 
 
 def _edits_mask(request: VariationRequest) -> tuple[str, str, bytes, str]:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
+from ipy_imgvar.backoff import backoff_s
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -59,11 +61,11 @@ def delay_s(headers: Mapping[str, str], attempt: int, jitter: float, now: dateti
     attempt
         0 before the first retry.
     jitter
-        0.8..1.2, so that many clients don't come back at once.
+        See `backoff.jitter`.
     now
         None takes the clock's.
     """
-    return ordered_s(headers, now) or min(2.0**attempt * jitter, _LONGEST_BACKOFF_S)
+    return ordered_s(headers, now) or backoff_s(attempt, jitter, _LONGEST_BACKOFF_S)
 
 
 def ordered_s(headers: Mapping[str, str], now: datetime | None = None) -> float:

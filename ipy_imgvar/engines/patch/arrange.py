@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .field import Field
+from .overlay import force, force_field
 from .patches import PATCH, RADIUS, grid, vectors
 from .regions import box_mean
 from .resize import resize
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .pyramid import Level
     from .workers import Workers
 
-__all__ = ["Arrangement", "descend", "force", "force_field", "initial"]
+__all__ = ["Arrangement", "descend", "initial"]
 
 _ITERATIONS = 6
 _SETTLED = 0.005
@@ -131,25 +132,6 @@ def _groups(
         (np.flatnonzero(free & touching), level.outline[view]),
     ]
     return [group for group in groups if len(group[0])]
-
-
-def force(image: NDArray[np.float32], level: Level, forced: NDArray[np.int32]) -> None:
-    """Put the pieces' source pixels into the image, in place."""
-    kept = forced >= 0
-    image[kept] = level.pixels[forced[kept]]
-
-
-def force_field(field: Field, forced: NDArray[np.int32]) -> Field:
-    """Return the field with the patches centred on a piece moved as the piece is."""
-    rows, cols = field.rows.shape
-    centre = forced[RADIUS : RADIUS + rows, RADIUS : RADIUS + cols]
-    kept = centre >= 0
-    row, col = np.divmod(centre, field.source[1])
-    down = np.arange(rows)[:, None]
-    across = np.arange(cols)
-    new_rows = np.where(kept, row - RADIUS, field.rows + down)
-    new_cols = np.where(kept, col - RADIUS, field.cols + across)
-    return Field.from_positions(new_rows, new_cols, field.output, field.source)
 
 
 def _straight(layout: Layout, level: Level) -> Field:

@@ -205,7 +205,8 @@ class _Run:
             self.report(number, 0.3 + 0.7 * place / len(levels), "details")
             asked = grid(level.output)
             if asked[0] * asked[1] <= _DENSE_PATCHES:
-                field, image = dense(field, composition.layout, level, rng, self.workers)
+                forced = composition.layout.forced(level)
+                field, image = dense(field, forced, level, rng, self.workers)
             else:
                 last = place + 1 == len(levels)
                 field, words = fine(field, level, rng, self.workers, last=last)

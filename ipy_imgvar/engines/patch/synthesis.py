@@ -28,14 +28,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .blas import single_threaded_blas
-from .compose import Composer
-from .patches import grid
-from .refine import dense, fine
-from .resize import resize
-from .tone import draw_tone
-from .vote import unpack
-from .workers import Workers
+from ipy_imgvar.engines.patch.arrays.blas import single_threaded_blas
+from ipy_imgvar.engines.patch.arrays.resize import resize
+from ipy_imgvar.engines.patch.arrays.workers import Workers
+from ipy_imgvar.engines.patch.composition.composer import Composer
+from ipy_imgvar.engines.patch.matching.patches import grid
+from ipy_imgvar.engines.patch.matching.refine import dense, fine
+from ipy_imgvar.engines.patch.matching.vote import unpack
+from ipy_imgvar.engines.patch.tone import draw_tone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .overlay import force, force_field
-from .patches import PATCH, RADIUS, project
-from .regions import dilate
-from .search import patch_match
-from .vote import copy, vote, vote_at
+from ipy_imgvar.engines.patch.arrays.regions import dilate
+from ipy_imgvar.engines.patch.matching.overlay import force, force_field
+from ipy_imgvar.engines.patch.matching.patches import PATCH, RADIUS, project
+from ipy_imgvar.engines.patch.matching.search import patch_match
+from ipy_imgvar.engines.patch.matching.vote import copy, vote, vote_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .field import Field
-    from .pyramid import Level
-    from .workers import Workers
+    from ipy_imgvar.engines.patch.arrays.workers import Workers
+    from ipy_imgvar.engines.patch.matching.field import Field
+    from ipy_imgvar.engines.patch.matching.pyramid import Level
 
 __all__ = ["dense", "fine"]
 

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .field import Field
-from .overlay import force, force_field
-from .patches import PATCH, RADIUS, grid, vectors
-from .regions import box_mean
-from .resize import resize
-from .search import nearest_complete
-from .vote import vote
+from ipy_imgvar.engines.patch.arrays.regions import box_mean
+from ipy_imgvar.engines.patch.arrays.resize import resize
+from ipy_imgvar.engines.patch.matching.field import Field
+from ipy_imgvar.engines.patch.matching.overlay import force, force_field
+from ipy_imgvar.engines.patch.matching.patches import PATCH, RADIUS, grid, vectors
+from ipy_imgvar.engines.patch.matching.search import nearest_complete
+from ipy_imgvar.engines.patch.matching.vote import vote
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .knobs import Knobs
-    from .layout import Layout
-    from .pyramid import Level
-    from .workers import Workers
+    from ipy_imgvar.engines.patch.arrays.workers import Workers
+    from ipy_imgvar.engines.patch.composition.layout import Layout
+    from ipy_imgvar.engines.patch.matching.pyramid import Level
+    from ipy_imgvar.engines.patch.strength import Knobs
 
 __all__ = ["Arrangement", "descend", "initial"]
 

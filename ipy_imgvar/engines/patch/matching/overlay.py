@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .field import Field
-from .patches import RADIUS
+from ipy_imgvar.engines.patch.matching.field import Field
+from ipy_imgvar.engines.patch.matching.patches import RADIUS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .pyramid import Level
+    from ipy_imgvar.engines.patch.matching.pyramid import Level
 
 __all__ = ["force", "force_field"]
 

@@ -88,7 +88,7 @@ def timed(name: str, side_px: int, n: int, strength: float) -> dict[str, float]:
 
 def machine() -> dict[str, float]:
     """Measure one core: products in GFLOP/s, gathers in million floats/s, copies in GB/s."""
-    from ipy_imgvar.engines.patch.blas import single_threaded_blas
+    from ipy_imgvar.engines.patch.arrays.blas import single_threaded_blas
 
     rng = np.random.default_rng(0)
     left, right = rng.random((2, 2048, 2048), np.float32)
@@ -123,7 +123,7 @@ def lower_bound(side_px: int, speeds: dict[str, float], threads: int = 2) -> flo
     copied, projected to 16 features, and the features of one candidate gathered. Nothing else is counted, and
     all threads are always busy. Inheriting the field avoids most of this at the large levels.
     """
-    from ipy_imgvar.engines.patch.pyramid import pyramid
+    from ipy_imgvar.engines.patch.matching.pyramid import pyramid
 
     seconds = 0.0
     for level in pyramid(np.zeros((side_px, side_px, 3), np.float32), (side_px, side_px)):

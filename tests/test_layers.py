@@ -239,11 +239,11 @@ def function():
     import three
     import_module("four")
 """
-    visitor = Imports("engines.patch.layout", package=False)
+    visitor = Imports("engines.patch.matching.refine", package=False)
     visitor.visit(ast.parse(code))
     assert visitor.found[1:] == [
-        ("ipy_imgvar.engines.patch.vote.unpack", False),
-        ("ipy_imgvar.engines.other.thing", False),
+        ("ipy_imgvar.engines.patch.matching.vote.unpack", False),
+        ("ipy_imgvar.engines.patch.other.thing", False),
         ("ipy_imgvar.codec", False),
         ("one", False),
         ("two", False),

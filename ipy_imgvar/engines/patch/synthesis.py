@@ -28,14 +28,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .blas import single_threaded_blas
-from .compose import Composer
-from .patches import grid
-from .refine import dense, fine
-from .resize import resize
-from .tone import draw_tone
-from .vote import unpack
-from .workers import Workers
+from ipy_imgvar.engines.patch.arrays.blas import single_threaded_blas
+from ipy_imgvar.engines.patch.arrays.resize import resize
+from ipy_imgvar.engines.patch.arrays.workers import Workers
+from ipy_imgvar.engines.patch.composition.composer import Composer
+from ipy_imgvar.engines.patch.matching.patches import grid
+from ipy_imgvar.engines.patch.matching.refine import dense, fine
+from ipy_imgvar.engines.patch.matching.vote import unpack
+from ipy_imgvar.engines.patch.tone import draw_tone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -205,7 +205,8 @@ class _Run:
             self.report(number, 0.3 + 0.7 * place / len(levels), "details")
             asked = grid(level.output)
             if asked[0] * asked[1] <= _DENSE_PATCHES:
-                field, image = dense(field, composition.layout, level, rng, self.workers)
+                forced = composition.layout.forced(level)
+                field, image = dense(field, forced, level, rng, self.workers)
             else:
                 last = place + 1 == len(levels)
                 field, words = fine(field, level, rng, self.workers, last=last)

@@ -11,9 +11,9 @@ from skimage.feature import match_template
 from threadpoolctl import threadpool_info
 
 from ipy_imgvar.engines.patch import synthesis
-from ipy_imgvar.engines.patch.compose import Composer
-from ipy_imgvar.engines.patch.novelty import new_share
-from ipy_imgvar.engines.patch.resize import resize
+from ipy_imgvar.engines.patch.arrays.resize import resize
+from ipy_imgvar.engines.patch.composition.composer import Composer
+from ipy_imgvar.engines.patch.composition.novelty import new_share
 from ipy_imgvar.engines.patch.synthesis import is_flat, synthesise
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .barrier import things
-from .patches import PATCH
-from .regions import box_mean, components, dilate, filled
-from .resize import fitted, resize
-from .unusual import unusual
+from ipy_imgvar.engines.patch.arrays.regions import box_mean, components, dilate, filled
+from ipy_imgvar.engines.patch.arrays.resize import fitted, resize
+from ipy_imgvar.engines.patch.matching.patches import PATCH
+from ipy_imgvar.engines.patch.subjects.barrier import things
+from ipy_imgvar.engines.patch.subjects.saliency import unusual
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

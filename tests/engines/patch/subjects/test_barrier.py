@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipy_imgvar.engines.patch.barrier import barrier_distance, things
+from ipy_imgvar.engines.patch.subjects.barrier import barrier_distance, things
 
 
 def brute_distance(image):

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .arrange import force, force_field
-from .patches import PATCH, RADIUS, project
-from .regions import dilate
-from .search import patch_match
-from .vote import copy, vote, vote_at
+from ipy_imgvar.engines.patch.arrays.regions import dilate
+from ipy_imgvar.engines.patch.matching.overlay import force, force_field
+from ipy_imgvar.engines.patch.matching.patches import PATCH, RADIUS, project
+from ipy_imgvar.engines.patch.matching.search import patch_match
+from ipy_imgvar.engines.patch.matching.vote import copy, vote, vote_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .field import Field
-    from .layout import Layout
-    from .pyramid import Level
-    from .workers import Workers
+    from ipy_imgvar.engines.patch.arrays.workers import Workers
+    from ipy_imgvar.engines.patch.matching.field import Field
+    from ipy_imgvar.engines.patch.matching.pyramid import Level
 
 __all__ = ["dense", "fine"]
 
@@ -31,9 +30,19 @@ _CHUNK = 8_192
 
 
 def dense(
-    field: Field, layout: Layout, level: Level, rng: np.random.Generator, workers: Workers
+    field: Field, forced: NDArray[np.int32], level: Level, rng: np.random.Generator, workers: Workers
 ) -> tuple[Field, NDArray[np.float32]]:
     """Improve the whole field at a middle level.
+
+    Parameters
+    ----------
+    field : Field
+        Of the level before.
+    forced : ndarray of shape level.output, int32
+        What `Layout.forced` returns.
+    level : Level
+    rng : numpy.random.Generator
+    workers : Workers
 
     Returns
     -------
@@ -42,7 +51,6 @@ def dense(
         What it shows.
     """
     channels = level.channels
-    forced = layout.forced(level)
     field = force_field(field.enlarged(level.output, level.sheet), forced)
     known = level.features(workers)
     free = forced[RADIUS:-RADIUS, RADIUS:-RADIUS].reshape(-1) < 0

@@ -2,11 +2,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipy_imgvar.engines.patch.field import Field
-from ipy_imgvar.engines.patch.patches import grid
-from ipy_imgvar.engines.patch.regions import dilate
-from ipy_imgvar.engines.patch.vote import copy, pack, unpack, vote, vote_at
-from ipy_imgvar.engines.patch.workers import Workers
+from ipy_imgvar.engines.patch.arrays.regions import dilate
+from ipy_imgvar.engines.patch.arrays.workers import Workers
+from ipy_imgvar.engines.patch.matching.field import Field
+from ipy_imgvar.engines.patch.matching.patches import grid
+from ipy_imgvar.engines.patch.matching.vote import copy, pack, unpack, vote, vote_at
 
 sizes = st.integers(8, 24)
 shapes = st.tuples(sizes, sizes)

@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .workers import Workers
+    from ipy_imgvar.engines.patch.arrays.workers import Workers
 
 __all__ = ["PATCH", "RADIUS", "basis", "grid", "project", "vectors"]
 

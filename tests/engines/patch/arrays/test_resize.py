@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipy_imgvar.engines.patch.resize import resize
+from ipy_imgvar.engines.patch.arrays.resize import resize
 
 sides = st.integers(1, 40)
 

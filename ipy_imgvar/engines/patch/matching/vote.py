@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .patches import PATCH, RADIUS
+from ipy_imgvar.engines.patch.matching.patches import PATCH, RADIUS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .field import Field
-    from .workers import Workers
+    from ipy_imgvar.engines.patch.arrays.workers import Workers
+    from ipy_imgvar.engines.patch.matching.field import Field
 
 __all__ = ["LANES", "SCALE", "copy", "pack", "unpack", "vote", "vote_at"]
 

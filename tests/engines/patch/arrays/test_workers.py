@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from ipy_imgvar.engines.patch.workers import Workers
+from ipy_imgvar.engines.patch.arrays.workers import Workers
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .patches import RADIUS, grid
+from ipy_imgvar.engines.patch.matching.patches import RADIUS, grid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

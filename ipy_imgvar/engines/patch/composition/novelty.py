@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .resize import resize
+from ipy_imgvar.engines.patch.arrays.resize import resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .knobs import Knobs
+    from ipy_imgvar.engines.patch.strength import Knobs
 
 __all__ = ["best", "new_share"]
 

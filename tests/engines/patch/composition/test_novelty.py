@@ -1,8 +1,8 @@
 import numpy as np
 
-from ipy_imgvar.engines.patch.knobs import knobs
-from ipy_imgvar.engines.patch.novelty import best, new_share
-from ipy_imgvar.engines.patch.resize import resize
+from ipy_imgvar.engines.patch.arrays.resize import resize
+from ipy_imgvar.engines.patch.composition.novelty import best, new_share
+from ipy_imgvar.engines.patch.strength import knobs
 
 
 def test_a_moved_or_mirrored_copy_is_not_new(photograph):

@@ -2,9 +2,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipy_imgvar.engines.patch.knobs import knobs
-from ipy_imgvar.engines.patch.placing import _CUT, Place, _sunk_to, can_shrink, placed, sunk
-from ipy_imgvar.engines.patch.pyramid import Level
+from ipy_imgvar.engines.patch.composition.placement import _CUT, Place, _sunk_to, can_shrink, placed, sunk
+from ipy_imgvar.engines.patch.matching.pyramid import Level
+from ipy_imgvar.engines.patch.strength import knobs
 
 
 def level(masks, size=40, output=40):

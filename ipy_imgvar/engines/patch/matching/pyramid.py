@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .patches import PATCH, RADIUS, basis, grid, project, vectors
-from .regions import box_mean, dilate
-from .resize import resize
-from .vote import LANES, SCALE, pack
+from ipy_imgvar.engines.patch.arrays.regions import box_mean, dilate
+from ipy_imgvar.engines.patch.arrays.resize import resize
+from ipy_imgvar.engines.patch.matching.patches import PATCH, RADIUS, basis, grid, project, vectors
+from ipy_imgvar.engines.patch.matching.vote import LANES, SCALE, pack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .workers import Workers
+    from ipy_imgvar.engines.patch.arrays.workers import Workers
 
 __all__ = ["EXACT_PAIRS", "Level", "pyramid"]
 

@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .field import Field
-from .patches import PATCH, RADIUS, grid, vectors
-from .regions import box_mean
-from .resize import resize
-from .search import nearest_complete
-from .vote import vote
+from ipy_imgvar.engines.patch.arrays.regions import box_mean
+from ipy_imgvar.engines.patch.arrays.resize import resize
+from ipy_imgvar.engines.patch.matching.field import Field
+from ipy_imgvar.engines.patch.matching.overlay import force, force_field
+from ipy_imgvar.engines.patch.matching.patches import PATCH, RADIUS, grid, vectors
+from ipy_imgvar.engines.patch.matching.search import nearest_complete
+from ipy_imgvar.engines.patch.matching.vote import vote
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .knobs import Knobs
-    from .layout import Layout
-    from .pyramid import Level
-    from .workers import Workers
+    from ipy_imgvar.engines.patch.arrays.workers import Workers
+    from ipy_imgvar.engines.patch.composition.layout import Layout
+    from ipy_imgvar.engines.patch.matching.pyramid import Level
+    from ipy_imgvar.engines.patch.strength import Knobs
 
-__all__ = ["Arrangement", "descend", "force", "force_field", "initial"]
+__all__ = ["Arrangement", "descend", "initial"]
 
 _ITERATIONS = 6
 _SETTLED = 0.005
@@ -131,25 +132,6 @@ def _groups(
         (np.flatnonzero(free & touching), level.outline[view]),
     ]
     return [group for group in groups if len(group[0])]
-
-
-def force(image: NDArray[np.float32], level: Level, forced: NDArray[np.int32]) -> None:
-    """Put the pieces' source pixels into the image, in place."""
-    kept = forced >= 0
-    image[kept] = level.pixels[forced[kept]]
-
-
-def force_field(field: Field, forced: NDArray[np.int32]) -> Field:
-    """Return the field with the patches centred on a piece moved as the piece is."""
-    rows, cols = field.rows.shape
-    centre = forced[RADIUS : RADIUS + rows, RADIUS : RADIUS + cols]
-    kept = centre >= 0
-    row, col = np.divmod(centre, field.source[1])
-    down = np.arange(rows)[:, None]
-    across = np.arange(cols)
-    new_rows = np.where(kept, row - RADIUS, field.rows + down)
-    new_cols = np.where(kept, col - RADIUS, field.cols + across)
-    return Field.from_positions(new_rows, new_cols, field.output, field.source)
 
 
 def _straight(layout: Layout, level: Level) -> Field:

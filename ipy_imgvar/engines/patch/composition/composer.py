@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arrange import Arrangement, descend, initial
-from .keep import Subjects, lost_detail, subjects
-from .knobs import Knobs, knobs
-from .layout import Layout, draw
-from .novelty import best
-from .patches import PATCH
-from .placing import Place, can_shrink
-from .pyramid import EXACT_PAIRS, Level, pyramid
-from .resize import resize
+from ipy_imgvar.engines.patch.arrays.resize import resize
+from ipy_imgvar.engines.patch.composition.arrangement import Arrangement, descend, initial
+from ipy_imgvar.engines.patch.composition.layout import Layout, draw
+from ipy_imgvar.engines.patch.composition.novelty import best
+from ipy_imgvar.engines.patch.composition.placement import Place, can_shrink
+from ipy_imgvar.engines.patch.matching.patches import PATCH
+from ipy_imgvar.engines.patch.matching.pyramid import EXACT_PAIRS, Level, pyramid
+from ipy_imgvar.engines.patch.strength import Knobs, knobs
+from ipy_imgvar.engines.patch.subjects.segmentation import Subjects, lost_detail, subjects
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .workers import Workers
+    from ipy_imgvar.engines.patch.arrays.workers import Workers
 
 __all__ = ["Composer", "Composition"]
 

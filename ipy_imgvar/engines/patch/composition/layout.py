@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .placing import Place, landed, placed, sunk
-from .resize import resize
+from ipy_imgvar.engines.patch.arrays.resize import resize
+from ipy_imgvar.engines.patch.composition.placement import Place, landed, placed, sunk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .knobs import Knobs
-    from .pyramid import Level
+    from ipy_imgvar.engines.patch.matching.pyramid import Level
+    from ipy_imgvar.engines.patch.strength import Knobs
 
 __all__ = ["Layout", "draw"]
 

@@ -14,8 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .knobs import Knobs
-    from .pyramid import Level
+    from ipy_imgvar.engines.patch.matching.pyramid import Level
+    from ipy_imgvar.engines.patch.strength import Knobs
 
 __all__ = ["Place", "can_shrink", "landed", "placed", "sunk"]
 

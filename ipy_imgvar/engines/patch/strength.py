@@ -54,7 +54,7 @@ class Knobs:
     part_filling : float
         The same where the subject fills the picture: it and what is around it belong together.
     share : float
-        The new share of the arrangement (see `ipy_imgvar.engines.patch.novelty`) to aim at.
+        The new share of the arrangement (see `ipy_imgvar.engines.patch.composition.novelty`) to aim at.
     novelty : float
         What missing that aim altogether counts, in usual costs of a candidate.
     zoom : float

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .field import Field
-from .patches import PATCH, grid
+from ipy_imgvar.engines.patch.matching.field import Field
+from ipy_imgvar.engines.patch.matching.patches import PATCH, grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from .workers import Workers
+    from ipy_imgvar.engines.patch.arrays.workers import Workers
 
 __all__ = ["Match", "nearest_complete", "patch_match"]
 

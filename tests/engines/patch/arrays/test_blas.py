@@ -4,7 +4,7 @@ import numpy as np  # noqa: F401 - loads the BLAS that is limited
 import pytest
 from threadpoolctl import threadpool_info
 
-from ipy_imgvar.engines.patch.blas import single_threaded_blas
+from ipy_imgvar.engines.patch.arrays.blas import single_threaded_blas
 
 
 def blas_threads():

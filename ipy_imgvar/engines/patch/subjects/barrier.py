@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .regions import otsu
+from ipy_imgvar.engines.patch.arrays.regions import otsu
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .patches import PATCH, RADIUS, basis, grid, vectors
-from .regions import box_mean, components, dilate, filled, otsu
-from .resize import fitted, resize
+from ipy_imgvar.engines.patch.arrays.regions import box_mean, components, dilate, filled, otsu
+from ipy_imgvar.engines.patch.arrays.resize import fitted, resize
+from ipy_imgvar.engines.patch.matching.patches import PATCH, RADIUS, basis, grid, vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipy_imgvar.engines.patch.keep import lost_detail, subjects
-from ipy_imgvar.engines.patch.regions import box_mean, components
+from ipy_imgvar.engines.patch.arrays.regions import box_mean, components
+from ipy_imgvar.engines.patch.subjects.segmentation import lost_detail, subjects
 
 
 def found(source, cover=0.4):

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipy_imgvar.engines.patch.field import Field
-from ipy_imgvar.engines.patch.patches import grid, vectors
-from ipy_imgvar.engines.patch.search import ALPHA, nearest_complete, patch_match
-from ipy_imgvar.engines.patch.workers import Workers
+from ipy_imgvar.engines.patch.arrays.workers import Workers
+from ipy_imgvar.engines.patch.matching.field import Field
+from ipy_imgvar.engines.patch.matching.patches import grid, vectors
+from ipy_imgvar.engines.patch.matching.search import ALPHA, nearest_complete, patch_match
 
 
 def brute_force(asked, known, scale):

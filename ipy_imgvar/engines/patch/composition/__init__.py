@@ -1,0 +1,1 @@
+"""Where subjects and ground go, and which of several arrangements is taken."""

@@ -1,0 +1,1 @@
+"""Patches, their nearest neighbours in the source, and pictures made of those, at every scale."""

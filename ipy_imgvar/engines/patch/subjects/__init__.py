@@ -1,0 +1,1 @@
+"""Finding what must stay whole in a picture."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from ipy_imgvar.engines import default_engine, engine_names, make_engine
+from ipy_imgvar.capabilities import check_features, checked
+from ipy_imgvar.engines import EngineSpec, default_engine, engine_names, make_engine
 from ipy_imgvar.errors import ConfigurationError, InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.protocol import Engine
 from ipy_imgvar.request import VariationRequest
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
     from ipy_imgvar.result import Variation, Variations
 
 __all__ = ["Client", "variations"]
-
-#: Where each optional feature stands in a request, and what to do without it.
-_FEATURES: Final = {
-    "mask": "leave it out",
-    "prompt": "leave it out",
-    "seed": "leave it out: this engine draws its own",
-    "index": "leave it out: without a seed no picture can be made again",
-}
 
 
 class Client:
@@ -103,6 +96,8 @@ class Client:
         VariationRequest.from_arguments(**self._defaults)
         if engine is None:
             engine = default_engine(found)
+        #: How to make the engine in another process; None for an object of the caller's.
+        self._spec = EngineSpec(engine, found) if isinstance(engine, str) else None
         self.engine: Engine = make_engine(engine, found) if isinstance(engine, str) else _checked(engine)
 
     def variations(
@@ -188,7 +183,7 @@ class Client:
             "extra_body": extra_body,
         }
         request = self._request(given, mask)
-        if "seed" in self.engine.supports and request.seed is None:
+        if "seed" in self.engine.capabilities(request.model).features and request.seed is None:
             request = replace(request, seed=secrets.randbelow(2**31))
         requests = [replace(request, image=source) for source in load_sources(image)]
         job = RunJob(len(requests), Listener(on_progress, on_picture, on_preview, on_notice), cancel)
@@ -197,8 +192,7 @@ class Client:
                 each.image.fetch(timeout_s=request.timeout, check=job.check)
         if mask is not None:
             requests = _with_mask(requests, mask, check=job.check)
-        for each in requests:
-            self.engine.check(each)
+        requests = [checked(each, self.engine) for each in requests]
         return collect(self.engine, requests, job)
 
     def map(
@@ -271,7 +265,7 @@ class Client:
         if mask is not None:
             listener = Listener(None, None, None, None)
             made = _with_mask([made], mask, check=RunJob(1, listener, cancel).check)[0]
-        self.engine.check(made)
+        made = checked(made, self.engine)
         patient = request.get("max_retry_count") is None and not self._defaults["max_retry_count"]
         return bulk.run(
             self.engine,
@@ -284,6 +278,7 @@ class Client:
             max_retry_count=None if patient else made.max_retry_count,
             listener=bulk.Listener(on_progress, on_notice, progress),
             cancel=cancel,
+            spec=self._spec,
         )
 
     def _request(self, given: Mapping[str, Any], mask: Any) -> VariationRequest:
@@ -294,14 +289,9 @@ class Client:
         return VariationRequest.from_arguments(**arguments)
 
     def _refuse_unsupported(self, asked: Mapping[str, Any]) -> None:
-        for name, remedy in _FEATURES.items():
-            feature = "seed" if name == "index" else name
-            if asked.get(name) is not None and feature not in self.engine.supports:
-                article = "an" if name == "index" else "a"
-                raise InvalidRequestError(
-                    f"the engine {self.engine.name} can't use {article} {name}; {remedy}, or choose another engine",
-                    field=name,
-                )
+        model = asked.get("model")
+        found = self.engine.capabilities(model if isinstance(model, str) else None)
+        check_features(asked, found, self.engine.name)
 
     def close(self) -> None:
         """Release the engine's connections and threads; the client can't be used afterwards."""

@@ -42,6 +42,8 @@ class Listener:
 class RunJob:
     """The run's progress over all images, its cancel switch, and what is to be said of it; see `protocol.Job`."""
 
+    threads: int | None = None
+
     def __init__(self, images: int, listener: Listener, cancel: threading.Event | None) -> None:
         self._images = images
         self._cancel = cancel

@@ -16,6 +16,7 @@ CORE = {
     "addresses",
     "arrays",
     "bombs",
+    "capabilities",
     "codec",
     "dataurl",
     "decoding",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ipy_imgvar import Client, VariationPanel, journal
+from ipy_imgvar.protocol import Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -44,7 +45,10 @@ class StalledEngine:
     """An engine whose one request never answers and looks at no switch."""
 
     name = "stalled"
-    supports: frozenset[Any] = frozenset()
+
+    def capabilities(self, model: str | None = None) -> Capabilities:  # noqa: ARG002
+        """Take nothing but an image."""
+        return Capabilities()
 
     def check(self, request: Any) -> None:
         """Refuse nothing."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
-from ipy_imgvar.engines import default_engine, engine_names, make_engine
+from ipy_imgvar.capabilities import check_features, checked
+from ipy_imgvar.engines import EngineSpec, default_engine, engine_names, make_engine
 from ipy_imgvar.errors import ConfigurationError, InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.protocol import Engine
 from ipy_imgvar.request import RequestArguments, VariationRequest, with_request_fields
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
     from ipy_imgvar.result import Variation, Variations
 
 __all__ = ["Client", "variations"]
-
-#: Where each optional feature stands in a request, and what to do without it.
-_FEATURES: Final = {
-    "mask": "leave it out",
-    "prompt": "leave it out",
-    "seed": "leave it out: this engine draws its own",
-    "index": "leave it out: without a seed no picture can be made again",
-}
 
 
 class Client:
@@ -103,6 +96,8 @@ class Client:
         VariationRequest.from_arguments(**self._defaults)
         if engine is None:
             engine = default_engine(found)
+        #: How to make the engine in another process; None for an object of the caller's.
+        self._spec = EngineSpec(engine, found) if isinstance(engine, str) else None
         self.engine: Engine = make_engine(engine, found) if isinstance(engine, str) else _checked(engine)
 
     @with_request_fields
@@ -149,14 +144,12 @@ class Client:
         """
         mask = arguments.pop("mask", None)
         request = self._shared_request(arguments, mask)
-        if "seed" in self.engine.supports and request.seed is None:
+        if "seed" in self.engine.capabilities(request.model).features and request.seed is None:
             request = replace(request, seed=secrets.randbelow(2**31))
         requests = [replace(request, image=source) for source in load_sources(image)]
         if mask is not None:
             requests = _with_masks(requests, mask)
-        for each in requests:
-            self.engine.check(each)
-        return requests
+        return [checked(each, self.engine) for each in requests]
 
     def run(
         self,
@@ -278,7 +271,7 @@ class Client:
         if mask is not None:
             (shared,) = _with_masks([shared], mask)
             _read_masks([shared], Job(cancel=cancel))
-        self.engine.check(shared)
+        shared = checked(shared, self.engine)
         patient = arguments.get("max_retry_count") is None and not self._defaults["max_retry_count"]
         return bulk.run(
             self.engine,
@@ -292,6 +285,7 @@ class Client:
             listener=Listener(on_progress, on_notice=on_notice),
             bar=progress,
             cancel=cancel,
+            spec=self._spec,
         )
 
     def _shared_request(self, given: Mapping[str, Any], mask: Any) -> VariationRequest:
@@ -302,14 +296,9 @@ class Client:
         return VariationRequest.from_arguments(**arguments)
 
     def _refuse_unsupported(self, asked: Mapping[str, Any]) -> None:
-        for name, remedy in _FEATURES.items():
-            feature = "seed" if name == "index" else name
-            if asked.get(name) is not None and feature not in self.engine.supports:
-                article = "an" if name == "index" else "a"
-                raise InvalidRequestError(
-                    f"the engine {self.engine.name} can't use {article} {name}; {remedy}, or choose another engine",
-                    field=name,
-                )
+        model = asked.get("model")
+        found = self.engine.capabilities(model if isinstance(model, str) else None)
+        check_features(asked, found, self.engine.name)
 
     def close(self) -> None:
         """Release the engine's connections and threads; the client can't be used afterwards."""

@@ -50,11 +50,18 @@ class Job:
         Hears of progress, pictures and notices.
     cancel
         Stops the run once it is set, from any thread.
+    threads
+        How many threads an engine may use for one picture; None leaves it to the engine.
     """
 
     def __init__(
-        self, images: int = 1, listener: Listener | None = None, cancel: threading.Event | None = None
+        self,
+        images: int = 1,
+        listener: Listener | None = None,
+        cancel: threading.Event | None = None,
+        threads: int | None = None,
     ) -> None:
+        self.threads = threads
         self._images = images
         self._cancel = cancel
         self.listener = listener or Listener()

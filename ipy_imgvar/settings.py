@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -149,6 +149,10 @@ class Connection:
         if parts.username is None:
             return None
         return unquote(parts.username), unquote(parts.password or "")
+
+    def without_secrets(self) -> Connection:
+        """Return the same without the key, and the base without user and password: what may travel."""
+        return replace(self, api_key=None, api_base=self.address)
 
     @property
     def authorization(self) -> str | None:

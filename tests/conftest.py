@@ -10,6 +10,7 @@ from PIL import Image
 from skimage import data
 
 from ipy_imgvar import codec, journal
+from ipy_imgvar.protocol import Capabilities, EngineOption
 from ipy_imgvar.result import Variation
 
 # The machine is shared: how long a case takes says nothing.
@@ -72,18 +73,21 @@ class FakeEngine:
     *runs
         One list for each image, in order. A str is a colour: a picture of it is made. An exception is raised. A
         number of seconds is waited, and the run's `check` called meanwhile. A callable is called with the job.
-    supports
-        As in `protocol.Engine`.
+    features
+        As in `protocol.Capabilities`; a strength is always taken.
     """
 
     name = "fake"
 
-    def __init__(self, *runs, supports=("mask", "prompt", "seed")):
+    def __init__(self, *runs, features=("mask", "prompt", "seed")):
         self.runs = list(runs)
-        self.supports = frozenset(supports)
+        self.features = frozenset({*features, "strength"})
         self.requests = []
         self.closed = 0
         self.ended = 0
+
+    def capabilities(self, model=None):  # noqa: ARG002
+        return Capabilities(self.features, options=(EngineOption("quality"),), parallel="threads")
 
     def check(self, request):
         self.requests.append(request)

@@ -531,7 +531,7 @@ class TestFeatures:
     )
     def test_unsupported(self, fake_engine, photo, feature, value):
         """What an engine does not support is refused by name, never dropped; a seed of 0 counts as given."""
-        engine = fake_engine(["red"], supports={"mask", "prompt", "seed"} - {feature})
+        engine = fake_engine(["red"], features={"mask", "prompt", "seed"} - {feature})
         with pytest.raises(
             InvalidRequestError, match=f"engine fake can't use a {feature}; leave it out"
         ) as caught:
@@ -541,7 +541,7 @@ class TestFeatures:
 
     def test_no_seed_is_drawn_for_who_takes_none(self, fake_engine, photo):
         """An engine without seeds gets none."""
-        engine = fake_engine(["red"], supports=())
+        engine = fake_engine(["red"], features=())
         Client(engine).variations(photo, size=64)
         assert engine.requests[0].seed is None
 

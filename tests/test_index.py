@@ -66,7 +66,7 @@ def test_the_index_may_be_added_to_the_call_of_the_run(photo):
 
 def test_an_engine_without_a_seed_refuses_an_index(photo, fake_engine):
     """The client refuses an index, with or without a seed, for an engine that takes no seed."""
-    client = Client(fake_engine(["red"], supports=()))
+    client = Client(fake_engine(["red"], features=()))
     with pytest.raises(InvalidRequestError, match="engine fake can't use an index; leave it out"):
         client.variations(photo, index=3)
 

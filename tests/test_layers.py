@@ -17,6 +17,7 @@ CORE = {
     "arrays",
     "backoff",
     "bombs",
+    "capabilities",
     "codec",
     "dataurl",
     "decoding",

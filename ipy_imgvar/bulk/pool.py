@@ -1,4 +1,4 @@
-"""Who does the work, and how much of it is under way at once.
+"""How much of a bulk run is under way at once, and what is tried again.
 
 Tasks are taken from an iterator one by one, so that what lies far ahead costs nothing. A server's "too many requests"
 holds back the whole pool; any other retry holds back its own item only.
@@ -9,170 +9,39 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import os
 import threading
 import time
 from concurrent.futures import (
     FIRST_COMPLETED,
-    Executor,
     Future,
-    ThreadPoolExecutor,
     wait,
 )
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.backoff import backoff_s, jitter
-from ipy_imgvar.bulk.deadlines import GRACE_S, Deadlines
-from ipy_imgvar.bulk.processes import WorkerProcesses, WorkerTimeoutError
-from ipy_imgvar.bulk.work import EngineSpec, Outcome, Task, work
-from ipy_imgvar.errors import ConfigurationError, EngineError
+from ipy_imgvar.bulk.processes import WorkerTimeoutError
+from ipy_imgvar.bulk.work import Outcome, Task
+from ipy_imgvar.engines import EngineSpec
+from ipy_imgvar.errors import EngineError
 from ipy_imgvar.plain import plain
-from ipy_imgvar.request import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ipy_imgvar.bulk.items import Ready
-    from ipy_imgvar.protocol import Engine
+    from ipy_imgvar.bulk.workers import Workers
 
-__all__ = ["Pool", "Workers", "choose_workers", "failure"]
+__all__ = ["Pool", "failure"]
 
 _log = logging.getLogger("ipy_imgvar")
 #: How long a wait lasts at most, so that a stop is seen.
 _POLL_S: Final = 0.2
-#: Threads that wait for a server: what most accounts allow at once.
-_HOSTED_WORKERS: Final = 8
-_MOST_WORKERS: Final = 1000
 #: How often an item may take a worker down with it.
 _MAX_DEATHS: Final = 3
 #: A 429 costs nothing and says that all is well later, so it is tried again even where nothing was said of retries.
 _PATIENCE: Final = 10
 _LONGEST_BACKOFF_S: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """An executor, and what it needs to know.
-
-    Parameters
-    ----------
-    executor
-        Runs `work`.
-    count
-        How many calls it runs at once, as far as is known.
-    engine
-        The engine itself, where the workers are threads of this process; else how to make it.
-    ours
-        It was made here, and ends with the run.
-    timeout_s
-        Seconds that one try of an item may take; 0 is no limit.
-    """
-
-    executor: Executor
-    count: int
-    engine: Engine | EngineSpec
-    ours: bool
-    timeout_s: float = 0.0
-
-    def submit(self, task: Task, cancel: threading.Event) -> Future[Outcome]:
-        """Start a task; a switch to cancel it in the middle reaches threads only."""
-        if isinstance(self.engine, EngineSpec):
-            return self.executor.submit(work, task, self.engine)
-        return self.executor.submit(work, task, self.engine, cancel)
-
-    def close(self, *, now: bool, wait: bool = True) -> None:
-        """End what was made here; `now` kills processes in the middle of their task, `wait` waits for threads."""
-        if not self.ours:
-            return
-        if now and isinstance(self.executor, WorkerProcesses):
-            self.executor.kill()
-        self.executor.shutdown(wait=wait, cancel_futures=True)
-
-    def deadlines(self) -> Deadlines:
-        """Return what finds the calls that take too long; processes of ours are killed where they are tended."""
-        if isinstance(self.executor, WorkerProcesses) or not self.timeout_s:
-            return Deadlines(None)
-        # Processes take a call before they have ended the one before.
-        calls = 2 if isinstance(self.engine, EngineSpec) else 1
-        reports = type(self.executor).__module__.startswith("concurrent.futures")
-        return Deadlines(self.timeout_s * calls + GRACE_S, reports=reports)
-
-
-def choose_workers(
-    engine: Engine, executor: Executor | None, max_workers: int | None, timeout_s: float = 0.0
-) -> Workers:
-    """Return who works: the executor that was given, else processes for the offline engine, threads for others.
-
-    Parameters
-    ----------
-    engine
-        The client's.
-    executor
-        The caller's, or None.
-    max_workers
-        None takes the executor's own number, a process for each core, or 8 threads.
-    timeout_s
-        Seconds that one try of an item may take; 0 is no limit.
-
-    Raises
-    ------
-    InvalidRequestError
-        If `max_workers` is no number of workers.
-    ConfigurationError
-        If the engine can't travel to the executor's processes.
-    """
-    if max_workers is not None:
-        max_workers = whole_number("max_workers", max_workers, 1, _MOST_WORKERS)
-    if executor is None and engine.name == "patch":
-        count = max_workers or _cores()
-        processes = WorkerProcesses(count, timeout_s + GRACE_S if timeout_s else None)
-        return Workers(processes, count, EngineSpec("patch"), ours=True, timeout_s=timeout_s)
-    if executor is None:
-        count = max_workers or _HOSTED_WORKERS
-        threads = ThreadPoolExecutor(count, "imgvar-bulk")
-        return Workers(threads, count, engine, ours=True, timeout_s=timeout_s)
-    count = max_workers or _size_of(executor)
-    if isinstance(executor, ThreadPoolExecutor):
-        return Workers(executor, count, engine, ours=False, timeout_s=timeout_s)
-    return Workers(executor, count, _spec_of(engine), ours=False, timeout_s=timeout_s)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _size_of(executor: Executor) -> int:
-    """Return how many calls an executor runs at once, as well as it can be known."""
-    if count := getattr(executor, "_max_workers", None):
-        return int(count)
-    client: Any = getattr(executor, "_client", None)  # Dask's
-    if hasattr(client, "nthreads"):
-        return sum(client.nthreads().values()) or _HOSTED_WORKERS
-    try:
-        return len(executor.view.client.ids)  # type: ignore[attr-defined] # ipyparallel's
-    except AttributeError:
-        return _HOSTED_WORKERS
-
-
-def _spec_of(engine: Engine) -> EngineSpec:
-    found = getattr(engine, "connection", None)
-    if engine.name == "patch":
-        return EngineSpec("patch")
-    if engine.name != "openai" or found is None:
-        return EngineSpec(engine.name, engine=engine)
-    if found.key_source in ("argument", "variable"):
-        raise ConfigurationError(
-            f"the API key was given as {found.key_source}, and keys are not sent to other processes; set "
-            "OPENAI_API_KEY in the environment here and of the executor's workers, or leave executor out"
-        )
-    if found.login is not None:
-        raise ConfigurationError(
-            "the API base holds a password, and passwords are not sent to other processes; leave it, or executor, out"
-        )
-    return EngineSpec("openai", connection=replace(found, api_key=None))
 
 
 class Pool:

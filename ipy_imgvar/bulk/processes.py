@@ -37,6 +37,7 @@ _LENGTH: Final = struct.Struct("<Q")
 _START_S: Final = 30.0
 #: Seconds that an idle worker has to end once its pipe is closed.
 _END_S: Final = 5.0
+_Call = tuple["Callable[..., Any]", tuple[Any, ...]]
 _Task = tuple["Future[Any]", "Callable[..., Any]", tuple[Any, ...]]
 
 
@@ -58,11 +59,16 @@ class WorkerProcesses(Executor):
     limit_s
         Seconds after which a worker is killed in the middle of its task, also one that reads nothing or is stopped by a
         signal; None waits for ever. The first task of a worker has 30 s more.
+    first
+        Returns the call, a function and its arguments, that each worker makes before its first task.
     """
 
-    def __init__(self, max_workers: int, limit_s: float | None = None) -> None:
+    def __init__(
+        self, max_workers: int, limit_s: float | None = None, first: Callable[[], _Call] | None = None
+    ) -> None:
         self._max_workers = max_workers
         self._limit_s = limit_s
+        self._first = first
         self._queue: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._workers: set[subprocess.Popen[bytes]] = set()
@@ -124,11 +130,14 @@ class WorkerProcesses(Executor):
             if not future.set_running_or_notify_cancel():
                 self._idle.release()
                 continue
-            limit = _Limit(self._limit_s, first=worker is None)
+            is_first = worker is None
+            limit = _Limit(self._limit_s, first=is_first)
             try:
                 if worker is None:
                     worker = self._started()
                 with limit.of(worker):
+                    if is_first and self._first is not None:
+                        _exchange(worker, self._first())
                     ok, value = _exchange(worker, (fn, args))
                 if limit.passed:  # Its answer came at the last instant.
                     self._ended(worker)
@@ -206,7 +215,7 @@ class _Limit:
             timer.cancel()
 
 
-def _exchange(worker: subprocess.Popen[bytes], call: Any) -> tuple[bool, Any]:
+def _exchange(worker: subprocess.Popen[bytes], call: _Call) -> tuple[bool, Any]:
     assert worker.stdin is not None  # noqa: S101 - both were asked for
     assert worker.stdout is not None  # noqa: S101
     _send(worker.stdin, call)

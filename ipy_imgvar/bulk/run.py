@@ -18,9 +18,10 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 from ipy_imgvar.bulk import page
 from ipy_imgvar.bulk.items import Items, Ready
 from ipy_imgvar.bulk.ledger import Ledger
-from ipy_imgvar.bulk.pool import Pool, choose_workers, failure
+from ipy_imgvar.bulk.pool import Pool, failure
 from ipy_imgvar.bulk.result import STATUSES, BulkResult, Tally
 from ipy_imgvar.bulk.work import SOURCES, Outcome, Task
+from ipy_imgvar.bulk.workers import choose_workers
 from ipy_imgvar.errors import CancelledError, ImageVariationError
 from ipy_imgvar.outfile import checked_folder
 from ipy_imgvar.plain import plain
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ipy_imgvar.bulk.items import Item
+    from ipy_imgvar.engines import EngineSpec
     from ipy_imgvar.protocol import Engine
     from ipy_imgvar.request import VariationRequest
 
@@ -78,16 +80,18 @@ def run(
     listener: Listener | None = None,
     bar: bool | None = None,
     cancel: threading.Event | None = None,
+    spec: EngineSpec | None = None,
 ) -> BulkResult:
     """Make variations of many images; see `Client.map`, which has checked the request.
 
-    Of the listener, `on_progress` hears the share that is done, 0..1 (0 while the number of images is unknown), and
-    the counts; `on_notice` a line that names the server before anything is sent, and of a disk that had no room.
+    See `choose_workers` for `spec`. Of the listener, `on_progress` hears the share that is done, 0..1 (0 while the
+    number of images is unknown), and the counts; `on_notice` a line that names the server before anything is sent, and
+    of a disk that had no room.
     """
     listener = listener or Listener()
     folder = checked_folder(out_dir)
     items = Items(images, folder)
-    workers = choose_workers(engine, executor, max_workers, request.timeout)
+    workers = choose_workers(engine, executor, max_workers, request.timeout, spec=spec, model=request.model)
     ledger = Ledger(folder)
     started = time.monotonic()
     try:
@@ -121,17 +125,13 @@ def _sweep(folder: Path) -> None:
 
 def _announce(engine: Engine, request: VariationRequest, folder: Path, listener: Listener) -> None:
     """Say where pictures are about to go, once for all of them."""
-    server = _server_of(engine)
+    server = engine.capabilities(request.model).destination
     if server is None:
         return
     line = plain(f"the images go to {server} (model {engine.model(request)}), what comes back to {folder}")
     _log.info("%s", line)
     if listener.on_notice is not None:
         listener.on_notice(line)
-
-
-def _server_of(engine: Engine) -> str | None:
-    return getattr(getattr(engine, "connection", None), "server", None)
 
 
 def _run_all(pool: Pool, work: _Work, items: Items, progress: _Progress) -> Exception | None:
@@ -256,7 +256,7 @@ def _settings(engine: Engine, request: VariationRequest) -> dict[str, Any]:
         # They may hold anything, so only whether they are the same is noted.
         extra = json.dumps([request.extra_query, request.extra_body], sort_keys=True, default=str)
         settings["extra_sha256"] = hashlib.sha256(extra.encode()).hexdigest()[:16]
-    server = _server_of(engine)
+    server = engine.capabilities(request.model).destination
     if server is not None:
         settings["server"] = server
     return settings

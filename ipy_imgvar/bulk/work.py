@@ -13,18 +13,19 @@ import os
 import secrets
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.bulk.items import Ready, digest
-from ipy_imgvar.engines import make_engine
+from ipy_imgvar.capabilities import checked
+from ipy_imgvar.engines import EngineSpec, make_engine
 from ipy_imgvar.errors import APIStatusError, ConfigurationError, ImageVariationError
 from ipy_imgvar.formats import written_extension_of
 from ipy_imgvar.plain import plain
 from ipy_imgvar.records import is_file_name
 from ipy_imgvar.run import Job, run_request
-from ipy_imgvar.settings import Connection, connection
+from ipy_imgvar.settings import Secret, connection
 from ipy_imgvar.source import Source, load_sources
 from ipy_imgvar.store import HALF_SUFFIX, write_atomic
 from ipy_imgvar.thumbnails import thumbnail
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.result import Variation
 
-__all__ = ["SOURCES", "EngineSpec", "Outcome", "Task", "item_seed", "work"]
+__all__ = ["SOURCES", "Outcome", "Task", "item_seed", "take_secrets", "work"]
 
 _log = logging.getLogger("ipy_imgvar")
 #: The folder in `out_dir` with a thumbnail of each source that is no file.
@@ -45,44 +46,26 @@ _THUMBNAIL_PX: Final = 256
 _PROBE_BYTES: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSpec:
-    """An engine as it travels to another process: how to make it there, or itself where it is one of no name.
-
-    Parameters
-    ----------
-    name
-        As `make_engine` takes it.
-    connection
-        Where a hosted engine asks. It has no key: keys are not sent, a worker has its own.
-    engine
-        An engine that is neither of ours nor installed; it is pickled.
-    """
-
-    name: str
-    connection: Connection = field(default_factory=Connection)
-    engine: Engine | None = None
-
-    def make(self) -> Engine:
-        """Return the engine, the same one each time in a process."""
-        if self.engine is not None:
-            return self.engine
-        with _lock:
-            if self not in _engines:
-                _engines[self] = self._made()
-            return _engines[self]
-
-    def _made(self) -> Engine:
-        if self.name == "patch":
-            from ipy_imgvar.engines.patch.engine import PatchEngine
-
-            # There is a process for every core, so a second thread would only get in its way.
-            return PatchEngine(threads=1)
-        return make_engine(self.name, replace(self.connection, api_key=connection().api_key))
-
-
+#: The engines of this process, each made once.
 _engines: dict[EngineSpec, Engine] = {}
 _lock = threading.Lock()
+#: The key, and the base with its password, that the parent told this process; empty in a process of others.
+_secrets: dict[str, Any] = {}
+
+
+def take_secrets(api_key: str | None, api_base: str) -> None:
+    """Remember what a task must not carry: the first call that a worker process of ours gets, on its own pipe."""
+    _secrets.update(api_key=None if api_key is None else Secret(api_key), api_base=api_base)
+
+
+def _engine_of(spec: EngineSpec) -> Engine:
+    """Return the engine that was described, the same one each time in a process."""
+    with _lock:
+        if spec not in _engines:
+            # Another's process, such as one of a cluster, has a key of its own in its environment.
+            secrets = _secrets or {"api_key": connection(api_base=spec.connection.api_base).api_key}
+            _engines[spec] = make_engine(spec.name, replace(spec.connection, **secrets))
+        return _engines[spec]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +131,13 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
     task
         The item and what is asked of it.
     engine
-        Shared by all workers of this process.
+        Shared by all workers of this process, or how to make it in this one.
     cancel
         Set it to stop in the middle.
     """
     started = time.monotonic()
-    job = Job(cancel=cancel)
+    # There is a process for every core, so a second thread would only get in its way.
+    job = Job(cancel=cancel, threads=1 if isinstance(engine, EngineSpec) else None)
     record: dict[str, Any] = {
         "item": task.ready.item,
         "status": "failed",
@@ -167,7 +151,7 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
     }
     again_s, slow_down = None, False
     try:
-        _attempt(task, engine.make() if isinstance(engine, EngineSpec) else engine, job, record)
+        _attempt(task, _engine_of(engine) if isinstance(engine, EngineSpec) else engine, job, record)
     except APIStatusError as exc:
         record["error"] = str(exc)
         again_s, slow_down = exc.retry_after_s, exc.status == 429  # noqa: PLR2004
@@ -196,11 +180,12 @@ def _attempt(task: Task, engine: Engine, job: Job, record: dict[str, Any]) -> No
         record |= {"status": "skipped", **kept}
         return
     request = replace(task.request, image=source)
-    if "seed" in engine.supports:
+    capabilities = engine.capabilities(request.model)
+    if "seed" in capabilities.features:
         request = replace(request, seed=item_seed(request.seed, task.ready.item))
         record["seed"] = request.seed
-    engine.check(request)
-    if engine.name != "patch":
+    request = checked(request, engine)
+    if capabilities.hosted:
         _refuse_full_disk(out_dir)
     if not task.ready.is_file:
         record["thumbnail"] = _keep_thumbnail(task, source, out_dir)

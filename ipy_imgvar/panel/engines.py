@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.engines import make_engine
-from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError
+from ipy_imgvar.errors import ConfigurationError, ImageVariationError
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.settings import Connection, Secret, connection
 
@@ -26,8 +26,8 @@ __all__ = [
 
 #: The variable that holds the key when no other is named.
 DEFAULT_KEY: Final = "OPENAI_API_KEY"
-_FEATURES: Final = ("prompt", "seed")
-_ANY_MODEL: Final = "any-other-model"
+#: The controls that need a feature of the same name.
+_FEATURES: Final = ("prompt", "seed", "strength")
 
 
 def found_connection(namespace: Mapping[str, Any], key_name: str) -> Connection:
@@ -76,16 +76,12 @@ def refusals(engine: Engine | None) -> dict[str, str]:
     """Return, by field, why an engine does not take it; nothing is known of one that can't be made."""
     if engine is None:
         return {}
+    known = engine.capabilities()
     found = {
-        name: f"the engine {engine.name} takes no {name}" for name in _FEATURES if name not in engine.supports
+        name: f"the engine {engine.name} takes no {name}" for name in _FEATURES if name not in known.features
     }
-    try:
-        engine.check(VariationRequest(model=_ANY_MODEL))
-    except InvalidRequestError as exc:
-        if exc.field == "model":
-            found["model"] = f"the engine {engine.name} has only one model, {default_model(engine)}"
-    except ImageVariationError:  # It lacks a key or the like, which is no matter of a control.
-        pass
+    if len(known.models) == 1 and not known.other_models:
+        found["model"] = f"the engine {engine.name} has only one model, {default_model(engine)}"
     return found
 
 

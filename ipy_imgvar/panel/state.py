@@ -62,7 +62,7 @@ class PanelState(HasTraits):
     loading = Bool(False, help="A source or an earlier run is being read.")  # noqa: FBT003
     variables = Tuple(help="Names of the notebook's variables that hold images.")
 
-    engine = Unicode("patch")
+    engine = Unicode("")
     model = Unicode("")
     n = Int(4)
     size = Unicode("1024x1024")

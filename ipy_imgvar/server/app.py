@@ -68,15 +68,18 @@ class Service:
         self.client = client
         self.limits = limits
         self.policy = policy
-        self.load = Load(limits.runs, limits.queue)
+        # A device that has room for one run is no place for two.
+        runs = 1 if client.engine.capabilities().parallel == "one" else limits.runs
+        self.load = Load(runs, limits.queue)
         self.uploads = Uploads(limits.uploads_bytes)
         self.kept = Kept(limits.kept_bytes, limits.kept_s)
         self.started = int(time.time())
 
     @property
-    def model(self) -> str:
-        """The model that answers when none is named."""
-        return self.client.engine.model(VariationRequest())
+    def models(self) -> list[str]:
+        """The models that the engine knows, first the one that answers when none is named."""
+        engine = self.client.engine
+        return list(dict.fromkeys([engine.model(VariationRequest()), *engine.capabilities().models]))
 
     def close(self) -> None:
         """End the threads, remove the pictures, and close the client."""
@@ -312,20 +315,19 @@ async def _streamed(
 
 
 async def _models(service: Service, _: Request) -> Response:
-    return Response(
-        wire.write_models([service.model], created=service.started), media_type="application/json"
-    )
+    return Response(wire.write_models(service.models, created=service.started), media_type="application/json")
 
 
 async def _model(service: Service, request: Request) -> Response:
-    if request.path_params["name"] != service.model:
+    name, models = request.path_params["name"], service.models
+    if name not in models:
         raise Refusal(
             404,
-            f"there is no model of that name; this server has only {service.model}",
+            f"there is no model of that name; this server has only {', '.join(models)}",
             code="model_not_found",
             param="model",
         )
-    body = json.dumps(wire.model_fields(service.model, service.started))
+    body = json.dumps(wire.model_fields(name, service.started))
     return Response(body, media_type="application/json")
 
 

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ipy_imgvar.capabilities import checked
 from ipy_imgvar.errors import InvalidRequestError, shown
 from ipy_imgvar.formats import FORMATS
 from ipy_imgvar.plain import plain
@@ -179,18 +180,14 @@ def fitted(ask: Ask, engine: Engine) -> Ask:
         For anything else that the engine refuses.
     """
     request, warnings = ask.request, list(ask.warnings)
-    if request.prompt is not None and "prompt" not in engine.supports:
+    found = engine.capabilities(request.model)
+    if request.prompt is not None and "prompt" not in found.features:
         request = replace(request, prompt=None)
         warnings.append(f"prompt is not used: the engine {engine.name} takes none")
-    for name in request.options:
-        alone = VariationRequest(options={name: request.options[name]})
-        if _refused(engine, alone) == "options":
-            request = replace(
-                request, options={key: value for key, value in request.options.items() if key != name}
-            )
-            warnings.append(f"{name} is not used: the engine {engine.name} does not know it")
+    known = {option.name for option in found.options}
+    request, ignored = _without_options(request, set(request.options) - known)
     asked = request.model
-    if asked is not None and _refused(engine, replace(request, options={})) == "model":
+    if asked is not None and not found.takes_model(asked):
         request = replace(request, model=None)
         own = engine.model(request)
         if _OPENAI_MODEL.fullmatch(asked):
@@ -202,14 +199,21 @@ def fitted(ask: Ask, engine: Engine) -> Ask:
                 code="model_not_found",
                 param="model",
             )
-    engine.check(request)
+    try:
+        request = checked(request, engine)
+    except InvalidRequestError as exc:
+        if exc.field != "options":
+            raise
+        # Known, but not beside the rest of the request.
+        request, more = _without_options(request, set(request.options))
+        ignored += more
+        request = checked(request, engine)
+    warnings += [f"{name} is not used: the engine {engine.name} does not know it" for name in ignored]
     return replace(ask, request=request, warnings=warnings)
 
 
-def _refused(engine: Engine, request: VariationRequest) -> str | None:
-    """Return the field that an engine does not take, or None."""
-    try:
-        engine.check(request)
-    except InvalidRequestError as exc:
-        return exc.field
-    return None
+def _without_options(request: VariationRequest, names: set[str]) -> tuple[VariationRequest, list[str]]:
+    """Return the request without some options, and those it had, in its order."""
+    ignored = [name for name in request.options if name in names]
+    options = {name: value for name, value in request.options.items() if name not in names}
+    return (replace(request, options=options), ignored) if ignored else (request, [])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar import streams
+from ipy_imgvar.engines import OFFLINE
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError
 from ipy_imgvar.server.guard import Policy, is_loopback
 from ipy_imgvar.server.limits import Limits
@@ -41,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="where to listen (default: %(default)s, this machine only)")
     add("--port", type=_number(0, 65_535), default=8765, help="0: any free one (default: %(default)s)")
-    add("--engine", default="patch", help="what makes the pictures (default: %(default)s)")
+    add("--engine", default=OFFLINE, help="what makes the pictures (default: %(default)s)")
     add("--model", help="the engine's model, where it has several")
     add("--api-base", help="where a hosted engine asks; its key is read from OPENAI_API_KEY")
     add("--api-key-file", type=Path, help="the keys that clients must send, a line each; see IMGVAR_API_KEYS")

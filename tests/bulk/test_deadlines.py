@@ -14,13 +14,14 @@ from ipy_imgvar import Client
 from ipy_imgvar.bulk import deadlines, processes
 from ipy_imgvar.bulk.processes import WorkerProcesses, WorkerTimeoutError
 from ipy_imgvar.errors import EngineError
+from ipy_imgvar.protocol import Capabilities
 
 
 @pytest.fixture
 def impatient(monkeypatch):
     """Have limits be as short as the timeouts of these tests."""
     monkeypatch.setattr(deadlines, "GRACE_S", 0.3)
-    monkeypatch.setattr("ipy_imgvar.bulk.pool.GRACE_S", 0.3)
+    monkeypatch.setattr("ipy_imgvar.bulk.workers.GRACE_S", 0.3)
     monkeypatch.setattr(processes, "_END_S", 0.3)
 
 
@@ -86,7 +87,7 @@ def made_pools(monkeypatch):
             super().__init__(*arguments)
             made.append(self)
 
-    monkeypatch.setattr("ipy_imgvar.bulk.pool.WorkerProcesses", Noted)
+    monkeypatch.setattr("ipy_imgvar.bulk.workers.WorkerProcesses", Noted)
     return made
 
 
@@ -115,13 +116,13 @@ def test_a_stopped_worker_fails_its_own_item_only(made_pools, make_photos, tmp_p
 STOPPED = """
 import sys
 from ipy_imgvar import Client
-from ipy_imgvar.bulk import pool
-class Noted(pool.WorkerProcesses):
+from ipy_imgvar.bulk import workers
+class Noted(workers.WorkerProcesses):
     def _started(self):
         worker = super()._started()
         print(worker.pid, flush=True)
         return worker
-pool.WorkerProcesses = Noted
+workers.WorkerProcesses = Noted
 say = lambda *_: print(".", flush=True)
 Client("patch").map(sys.argv[1], out_dir=sys.argv[2], size=64, max_workers=1, on_progress=say)
 """
@@ -150,7 +151,9 @@ class Stuck:
     """An engine that never comes back from some images, and looks at no clock."""
 
     name = "stuck"
-    supports = frozenset()
+
+    def capabilities(self, model=None):  # noqa: ARG002
+        return Capabilities(parallel="threads")
 
     def __init__(self, make, stuck):
         self.make, self.stuck = make, stuck

@@ -289,7 +289,7 @@ def test_a_wrong_request_is_refused_before_anything_is_made(patch, fake_engine, 
         with pytest.raises(InvalidRequestError):
             patch.map(folder, out_dir=tmp_path / "out", **wrong)
     with pytest.raises(InvalidRequestError, match="mask"):
-        Client(fake_engine(supports=())).map(folder, out_dir=tmp_path / "out", mask=folder)
+        Client(fake_engine(features=())).map(folder, out_dir=tmp_path / "out", mask=folder)
     assert not (tmp_path / "out").exists()
 
 
@@ -364,13 +364,13 @@ def test_a_key_does_not_travel(make_folder, tmp_path):
 KILLED_WORKER = """
 import os, signal, sys, threading, time
 from ipy_imgvar import Client
-from ipy_imgvar.bulk import pool
+from ipy_imgvar.bulk import workers
 made = []
-class Watched(pool.WorkerProcesses):
+class Watched(workers.WorkerProcesses):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         made.append(self)
-pool.WorkerProcesses = Watched
+workers.WorkerProcesses = Watched
 def kill():
     for _ in range(2):
         time.sleep(0.4)

@@ -146,11 +146,13 @@ def test_a_function_sees_its_own_variables(kernel):
 LOOKING = """
 import time
 from ipy_imgvar import codec
+from ipy_imgvar.protocol import Capabilities
 from ipy_imgvar.result import Variation
 from PIL import Image
 png = codec.encode_png(Image.open("photo.png").convert("RGB"))
 class Looking:
-    name, supports = "looking", frozenset()
+    name = "looking"
+    capabilities = lambda self, model=None: Capabilities()
     check = lambda self, request: None
     model = lambda self, request: "looking-1"
     close = lambda self: None

@@ -13,6 +13,7 @@ from ipy_imgvar import Client, codec
 from ipy_imgvar.panel.actions import PanelActions
 from ipy_imgvar.panel.job import Worker
 from ipy_imgvar.panel.state import PanelState
+from ipy_imgvar.protocol import Capabilities
 from ipy_imgvar.result import Variation
 
 
@@ -26,12 +27,15 @@ class ScriptedEngine:
     """Yields a picture for each colour; raises what is an exception; calls what can be called with the job."""
 
     name = "scripted"
-    supports = frozenset({"seed", "prompt"})
+    features = frozenset({"seed", "prompt", "strength"})
 
     def __init__(self, *script):
         self.script = list(script)
         self.requests = []
         self.deaf = False  # a stalled request looks at no switch
+
+    def capabilities(self, model=None):  # noqa: ARG002
+        return Capabilities(self.features)
 
     def check(self, request):
         """Refuse nothing."""

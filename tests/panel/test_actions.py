@@ -363,7 +363,7 @@ def test_a_picture_that_was_made_alone_can_be_made_again(tmp_path, photo):
 def test_no_code_claims_an_index_without_a_seed(make, photo):
     """For an engine that takes no seed, a selected picture's code has none and no index."""
     panel = make("red", "green")
-    panel.engine.supports = frozenset()
+    panel.engine.features = frozenset()
     panel.do.use(photo)
     panel.do.run()
     panel.do.select(1, on=True)

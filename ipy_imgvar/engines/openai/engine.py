@@ -20,6 +20,7 @@ import httpx
 
 from ipy_imgvar import payload, wire
 from ipy_imgvar.backoff import jitter
+from ipy_imgvar.engines.openai.capabilities import capabilities
 from ipy_imgvar.engines.openai.exchange import (
     Exchange,
     opened,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from ipy_imgvar.engines.openai.plan import Plan
-    from ipy_imgvar.protocol import Feature, Job
+    from ipy_imgvar.protocol import Capabilities, Job
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.result import Variation
     from ipy_imgvar.settings import Connection
@@ -78,7 +79,6 @@ class OpenAIEngine:
     """
 
     name = "openai"
-    supports: frozenset[Feature] = frozenset({"mask", "prompt"})
 
     def __init__(self, connection: Connection, *, transport: httpx.BaseTransport | None = None) -> None:
         self.connection = connection
@@ -89,6 +89,10 @@ class OpenAIEngine:
 
     def __repr__(self) -> str:
         return f"<OpenAIEngine: {self.connection.server}>"
+
+    def capabilities(self, model: str | None = None) -> Capabilities:
+        """Return what the engine takes; see `protocol.Engine`."""
+        return capabilities(self.connection, model)
 
     def check(self, request: VariationRequest) -> None:
         """Refuse what the route can't do, and OpenAI without a key; see `protocol.Engine`."""
@@ -296,14 +300,10 @@ class OpenAIEngine:
                 "is not sent; give that server as --api-base",
                 status=response.status_code,
             )
-        model = plan.body.get("model")
+        model, answer_id = plan.body.get("model"), request_id(response, mask)
+        model = model if isinstance(model, str) else None
         return of_status(
-            response.status_code,
-            error,
-            route=plan.route,
-            model=model if isinstance(model, str) else None,
-            server=server,
-            request_id=request_id(response, mask),
+            response.status_code, error, route=plan.route, model=model, server=server, request_id=answer_id
         )
 
 

@@ -12,14 +12,14 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ipy_imgvar.capabilities import check_size
+from ipy_imgvar.engines.openai.capabilities import EDITS_SIZES, SENT, SMALL
 from ipy_imgvar.engines.openai.models import DEFAULT_MODEL, is_gpt_image
 from ipy_imgvar.engines.openai.prompts import PROMPT_VERSION, variation_prompt
-from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
+from ipy_imgvar.errors import InvalidImageError, InvalidRequestError
 from ipy_imgvar.formats import FORMATS, subtype_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ipy_imgvar.request import Size, VariationRequest
 
 __all__ = ["Plan", "Route", "check", "choose_model", "choose_route", "make_plan"]
@@ -30,32 +30,8 @@ _CLASSIC_MAX_BYTES: Final = 4_000_000
 _EDITS_MAX_BYTES: Final = 50_000_000
 #: What the edits route takes as it is; anything else is sent as PNG.
 _EDITS_TYPES: Final = tuple(each.mime_type for each in FORMATS if each.is_written)
-#: Sizes that went with the classic route: asked for larger, and reduced here.
-_SMALL: Final = ((256, 256), (512, 512))
+#: What is asked for where a smaller picture is wanted.
 _EDITS_SMALLEST: Final = (1024, 1024)
-_EDITS_STEP_PX, _EDITS_MAX_RATIO, _EDITS_MAX_PX = 16, 3, 3840 * 2160
-
-#: The engine's own options: what each may be, or None for any text.
-_OPTIONS: Final[Mapping[str, tuple[str, ...] | None]] = {
-    "route": ("variations", "edits"),
-    "stream": ("true", "false"),
-    "edits_json": ("true", "false"),
-    "quality": None,
-    "background": ("transparent", "opaque", "auto"),
-    "output_format": tuple(each.api_name for each in FORMATS if each.is_written),
-    "output_compression": None,
-    "moderation": None,
-    "input_fidelity": None,
-    "partial_images": ("0", "1", "2", "3"),
-}
-_SENT: Final = (
-    "quality",
-    "background",
-    "output_format",
-    "output_compression",
-    "moderation",
-    "input_fidelity",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +78,8 @@ def choose_route(request: VariationRequest, *, is_openai: bool) -> Route:
     is_openai
         The server is OpenAI's own, which no longer has the other route.
     """
-    route = request.options.get("route")
-    if route is not None:
-        return "edits" if str(route).strip().lower() == "edits" else "variations"
+    if (route := request.options.get("route")) is not None:
+        return "edits" if route == "edits" else "variations"
     if is_openai or request.prompt is not None or request.mask is not None or is_gpt_image(request.model):
         return "edits"
     return "variations"
@@ -119,24 +94,12 @@ def choose_model(request: VariationRequest, *, is_openai: bool) -> str | None:
 
 def check(request: VariationRequest, *, is_openai: bool) -> None:
     """Raise `InvalidRequestError` for what the route chosen can't do; see `protocol.Engine.check`."""
-    for name, value in request.options.items():
-        if name not in _OPTIONS:
-            raise InvalidRequestError(
-                f"option {shown(name)} is unknown to the engine openai; allowed: {', '.join(_OPTIONS)}; "
-                "--extra-body sends anything else",
-                field="options",
-            )
-        allowed = _OPTIONS[name]
-        if allowed is not None and str(value).strip().lower() not in allowed:
-            raise InvalidRequestError(
-                f"option {name} is {shown(value)}; allowed: {', '.join(allowed)}", field="options"
-            )
     if request.fit == "retarget":
         raise InvalidRequestError(
             "fit is retarget; allowed: crop, pad, stretch; only patch has it", field="fit"
         )
     if choose_route(request, is_openai=is_openai) == "edits":
-        _check_edits_size(request.size)
+        check_size(request.size, EDITS_SIZES, "the edits route makes")
         return
     for name, given in (("prompt", request.prompt), ("mask", request.mask)):
         if given is not None:
@@ -147,20 +110,6 @@ def check(request: VariationRequest, *, is_openai: bool) -> None:
         raise InvalidRequestError(
             f"the route variations takes no option {extra[0]}; leave it out, or say --route edits",
             field="options",
-        )
-
-
-def _check_edits_size(size: Size) -> None:
-    width, height = size
-    ratio = max(width, height) / min(width, height)
-    divisible = width % _EDITS_STEP_PX == 0 and height % _EDITS_STEP_PX == 0
-    if size not in _SMALL and not (
-        divisible and ratio <= _EDITS_MAX_RATIO and width * height <= _EDITS_MAX_PX
-    ):
-        raise InvalidRequestError(
-            f"size is {width}x{height}; the edits route takes sides divisible by 16, at most 3:1 and 3840x2160; "
-            "also 256x256 and 512x512, which are reduced here",
-            field="size",
         )
 
 
@@ -231,11 +180,11 @@ def _square_png(request: VariationRequest) -> tuple[bytes, str | None]:
 def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
     assert request.image is not None  # noqa: S101 - the engine has refused it
     model = choose_model(request, is_openai=is_openai)
-    small = request.size in _SMALL
+    small = request.size in SMALL
     asked = _EDITS_SMALLEST if small else request.size
     prompt = request.prompt or variation_prompt(request.strength)
-    options = {name: _number(request.options[name]) for name in _SENT if name in request.options}
-    stream = str(request.options.get("stream", "")).lower() == "true"
+    options = {name: request.options[name] for name in SENT if name in request.options}
+    stream = bool(request.options.get("stream"))
     body: dict[str, Any] = {
         "model": model,
         "prompt": prompt,
@@ -244,7 +193,7 @@ def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
         **options,
     }
     if stream:
-        body |= {"stream": True, "partial_images": int(request.options.get("partial_images", 2))}
+        body |= {"stream": True, "partial_images": request.options.get("partial_images", 2)}
     if not is_openai and not is_gpt_image(model):
         # Others answer with addresses, even with paths of their own disk, unless told otherwise.
         body["response_format"] = "url" if request.response_format == "url" else "b64_json"
@@ -271,12 +220,7 @@ def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
         notes=notes,
         parameters=parameters,
     )
-    return _as_json(plan) if str(request.options.get("edits_json", "")).lower() == "true" else plan
-
-
-def _number(value: Any) -> Any:
-    """Return a command line's digits as a number; a form makes no difference between the two, JSON does."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+    return _as_json(plan) if request.options.get("edits_json") else plan
 
 
 def _edits_image(request: VariationRequest) -> tuple[str, str, bytes, str]:

@@ -7,13 +7,14 @@ transparency, and the encoding.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ipy_imgvar import codec
+from ipy_imgvar.engines.patch.capabilities import CAPABILITIES, MODEL
 from ipy_imgvar.engines.patch.synthesis import is_flat, synthesise
-from ipy_imgvar.errors import InvalidRequestError, RequestTimeoutError, shown
+from ipy_imgvar.errors import InvalidRequestError, RequestTimeoutError
 from ipy_imgvar.result import Variation
 
 if TYPE_CHECKING:
@@ -22,16 +23,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from ipy_imgvar.protocol import Feature, Job
+    from ipy_imgvar.protocol import Capabilities, Job
     from ipy_imgvar.request import VariationRequest
+    from ipy_imgvar.settings import Connection
 
 __all__ = ["PatchEngine"]
-
-#: The version of the method: the same one makes the same bytes of the same image, seed and settings.
-_MODEL: Final = "patch-2"
-_MIN_SIDE_PX, _MAX_SIDE_PX = 64, 2048
-#: The engine's own options and what they are when left out.
-_OPTIONS: Final = {"flip": True, "tone": True}
 
 
 class PatchEngine:
@@ -41,39 +37,32 @@ class PatchEngine:
 
     Parameters
     ----------
+    connection
+        What the registry gives to every engine; this one sends nothing.
     threads
-        For the large steps of a picture; 1 where several processes share the cores. It changes no byte.
+        For the large steps of a picture, where the job sets no number. It changes no byte.
     """
 
     name = "patch"
-    supports: frozenset[Feature] = frozenset({"mask", "seed"})
 
-    def __init__(self, *, threads: int = 2) -> None:
+    def __init__(self, connection: Connection | None = None, *, threads: int = 2) -> None:  # noqa: ARG002
         self._threads = threads
 
+    def capabilities(self, model: str | None = None) -> Capabilities:  # noqa: ARG002 - the protocol's signature
+        """Return what the engine takes; see `protocol.Engine`."""
+        return CAPABILITIES
+
     def check(self, request: VariationRequest) -> None:
-        """Refuse a size, model or option that this engine does not have; see `protocol.Engine`."""
-        if not all(_MIN_SIDE_PX <= side <= _MAX_SIDE_PX for side in request.size):
-            raise InvalidRequestError(
-                f"size is {request.size[0]}x{request.size[1]}; the engine patch makes sides of "
-                f"{_MIN_SIDE_PX} to {_MAX_SIDE_PX} pixels",
-                field="size",
-            )
-        if request.model not in (None, _MODEL):
-            raise InvalidRequestError(
-                f"model is {shown(request.model)}; the engine patch has only {_MODEL}; leave it out",
-                field="model",
-            )
+        """Refuse a mask where pixels move; see `protocol.Engine`."""
         if request.fit == "retarget" and request.mask is not None:
             raise InvalidRequestError(
                 "a mask keeps pixels in place, and fit=retarget moves them; choose one of the two",
                 field="fit",
             )
-        _options(request)
 
     def model(self, request: VariationRequest) -> str:  # noqa: ARG002 - the protocol's signature
         """Return the version of the method; see `protocol.Engine`."""
-        return _MODEL
+        return MODEL
 
     def generate(self, request: VariationRequest, job: Job) -> Generator[Variation]:
         """Yield the pictures one by one; see `protocol.Engine`."""
@@ -99,7 +88,7 @@ class PatchEngine:
             strength=request.strength,
             seed=request.seed,
             keep=keep,
-            threads=self._threads,
+            threads=job.threads or self._threads,
             progress=job.progress,
             check=check,
             **_options(request),
@@ -124,22 +113,8 @@ class PatchEngine:
 
 
 def _options(request: VariationRequest) -> dict[str, bool]:
-    """Return all of the engine's options; on a command line their values are text."""
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    chosen = dict(_OPTIONS)
-    for name, value in request.options.items():
-        if name not in _OPTIONS:
-            raise InvalidRequestError(
-                f"option {shown(name)} is unknown to the engine patch; allowed: {', '.join(_OPTIONS)}",
-                field="options",
-            )
-        word = str(value).strip().lower()
-        if word not in words:
-            raise InvalidRequestError(
-                f"option {name} is {shown(value)}; allowed: true or false", field="options"
-            )
-        chosen[name] = words[word]
-    return chosen
+    """Return all of the engine's options, those that were left out too."""
+    return {**CAPABILITIES.defaults(), **request.options}
 
 
 def _with_deadline(check: Callable[[], None], timeout_s: float) -> Callable[[], None]:
@@ -163,7 +138,7 @@ def _parameters(request: VariationRequest) -> dict[str, Any]:
     settings = request.settings()
     return {
         "engine": PatchEngine.name,
-        "model": _MODEL,
+        "model": MODEL,
         **{name: settings[name] for name in ("size", "strength", "seed", "fit")},
         "options": _options(request),
         "source_sha256": request.image.sha256,

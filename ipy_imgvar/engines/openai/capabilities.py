@@ -1,0 +1,75 @@
+"""What the engine `openai` takes, as data: read by interfaces that send nothing, so it loads no HTTP client.
+
+References
+----------
+https://platform.openai.com/docs/api-reference/images/createEdit
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from ipy_imgvar.engines.openai.models import DEFAULT_MODEL
+from ipy_imgvar.formats import FORMATS
+from ipy_imgvar.protocol import Capabilities, EngineOption, Sizes
+
+if TYPE_CHECKING:
+    from ipy_imgvar.settings import Connection
+
+__all__ = ["EDITS_SIZES", "SENT", "SMALL", "capabilities"]
+
+#: Sizes that went with the classic route: asked for larger on the other one, and reduced here.
+SMALL: Final = ((256, 256), (512, 512))
+#: What the edits route makes.
+EDITS_SIZES: Final = Sizes(multiple=16, ratio=3, pixels=3840 * 2160, also=SMALL)
+
+_ENCODINGS: Final = tuple(each.api_name for each in FORMATS if each.is_written)
+#: The options that go to the server by the same name.
+_SENT: Final = (
+    EngineOption("quality", object, help="low, medium, high, or what the server knows"),
+    EngineOption("background", choices=("transparent", "opaque", "auto"), help="what is behind the subject"),
+    EngineOption(
+        "output_format",
+        choices=tuple(each.api_name for each in FORMATS if each.is_written),
+        help="how the server encodes the pictures",
+    ),
+    EngineOption("output_compression", int, range=(0, 100), help="per cent, for jpeg and webp"),
+    EngineOption("moderation", object, help="auto or low"),
+    EngineOption("input_fidelity", object, help="low or high: how close to the image's details"),
+)
+SENT: Final = tuple(option.name for option in _SENT)
+
+_CAPABILITIES: Final = Capabilities(
+    # Both routes together: which one serves a request depends on all of it, so `plan.check` judges that.
+    features=frozenset({"mask", "prompt", "strength", "stream", "preview"}),
+    options=(
+        EngineOption("route", choices=("variations", "edits"), help="left out: the one that fits"),
+        EngineOption("stream", bool, default=False, help="show first looks while it is made (edits)"),
+        EngineOption(
+            "edits_json", bool, default=False, help="send JSON, for servers that take no form (edits)"
+        ),
+        *_SENT,
+        EngineOption(
+            "partial_images", int, default=2, range=(0, 3), help="first looks of each picture (stream)"
+        ),
+    ),
+    parallel="threads",
+    hosted=True,
+)
+
+
+def capabilities(connection: Connection, model: str | None = None) -> Capabilities:  # noqa: ARG001 - a registry's signature
+    """Return what the engine takes from a server.
+
+    Parameters
+    ----------
+    connection
+        OpenAI's own server has the edits route only, so its sizes are known.
+    model
+        Makes no difference: model names are open, and which route serves one is a matter of the whole request.
+    """
+    found = replace(_CAPABILITIES, destination=connection.server)
+    if connection.is_openai:
+        return replace(found, models=(DEFAULT_MODEL,), other_models=True, sizes=EDITS_SIZES)
+    return found

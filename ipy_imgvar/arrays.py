@@ -1,4 +1,4 @@
-"""Arrays from outside as pixels: which shapes, dtypes and ranges are a picture, and what is said of the others.
+"""Arrays from outside as pixels: which shapes, dtypes and ranges are a picture, and messages about the others.
 
 Nothing is guessed: an array that could be read in two ways is refused.
 """
@@ -27,7 +27,7 @@ def as_pixels(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
         Shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or channels first where the last axis can't be channels.
         uint8 in 0..255, bool, or float in 0..1.
     name
-        What to call it in an error message.
+        The name that error messages give it.
 
     Returns
     -------

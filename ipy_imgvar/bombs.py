@@ -29,23 +29,24 @@ _MOST_SEGMENTS: Final = 1000
 _GAP_BYTES: Final = 100
 #: Blocks before a GIF's first frame, each of up to 255 bytes: XMP takes hundreds.
 _MOST_BLOCKS: Final = 20_000
-#: Chunks of other programs in a PNG.
+#: Private chunks of a PNG; each costs Pillow a Python object.
 _MOST_CHUNKS: Final = 10_000
 #: Entries of a TIFF's first directory; the standard knows about 100 tags, and cameras add as many.
 _MOST_ENTRIES: Final = 4096
 
-#: Markers of a JPEG.
+#: Markers of a JPEG (T.81, table B.1).
 START_OF_SCAN: Final = 0xDA
 _EOI: Final = 0xD9
 START_OF_FRAME: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH: Final = {0x01, *range(0xD0, 0xD9)}
 #: The next marker of a segment, or of a scan, in which 0xFF is followed by 0 or by a restart marker.
 _NEXT_MARKER: Final = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+#: The first byte of two kinds of block of a GIF.
 _EXTENSION, _IMAGE = 0x21, 0x2C
 
 
 def excess_of(data: bytes, kind: str) -> str | None:
-    """Return what a file has too much of, such as "2000 scans"; None where nothing is wrong.
+    """Return which pieces a file has too many of, such as "more than 10000 private chunks"; None where it has not.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def excess_of(data: bytes, kind: str) -> str | None:
 
 
 def _excess_of_jpeg(data: bytes) -> str | None:
-    # Counting the bytes of the marker takes milliseconds; whatever they are, there are no more scans than that.
+    # Counting the bytes of the marker takes milliseconds, and there are at most as many scans.
     may_have_many_scans = data.count(b"\xff\xda") > 1
     scans = segments = pixels = 0
     for marker, body, gap_bytes in jpeg_segments(data):
@@ -89,10 +90,10 @@ def _excess_of_jpeg(data: bytes) -> str | None:
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the marker, the place of the content and the bytes before each segment of the first picture."""
+    """Yield the marker, the position of the content and the fill bytes before each segment of the first picture."""
     at = 2
-    while (found := _NEXT_MARKER.search(data, at)) is not None:
-        marker, gap_bytes, at = found[1][0], found.start() - at, found.end()
+    while (match := _NEXT_MARKER.search(data, at)) is not None:
+        marker, gap_bytes, at = match[1][0], match.start() - at, match.end()
         if marker == _EOI:
             return
         if marker in _WITHOUT_LENGTH:
@@ -102,7 +103,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _gif_blocks(data: bytes) -> int:
-    """Count the data sub-blocks of a GIF before its first frame, as far as matters."""
+    """Count the data sub-blocks of a GIF before its first frame, up to the bound."""
     at = 13 + (3 * (2 << (data[10] & 7)) if len(data) > 10 and data[10] & 0x80 else 0)  # noqa: PLR2004
     count = 0
     while at < len(data) and count <= _MOST_BLOCKS:
@@ -121,7 +122,7 @@ def _gif_blocks(data: bytes) -> int:
 
 
 def _private_chunks(data: bytes) -> int:
-    """Count the chunks of a PNG whose names no standard has (the second letter is small), as far as matters."""
+    """Count the chunks of a PNG whose names no standard has (the second letter is small), up to the bound."""
     at, count = 8, 0
     while at + 12 <= len(data) and count <= _MOST_CHUNKS:
         count += bool(data[at + 5] & 0x20)

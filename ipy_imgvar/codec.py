@@ -1,4 +1,4 @@
-"""Encoded images in, encoded images out; Pillow is known here, in `opening` and in `modes` only.
+"""Decode, fit and encode images; only this module, `opening` and `modes` import Pillow.
 
 Pictures are always upright (EXIF orientation applied), in sRGB, and of mode L, RGB or RGBA. Pillow's guard against
 decompression bombs stays on and is an error here, never a warning.
@@ -49,12 +49,18 @@ __all__ = [
     "to_array",
 ]
 
-#: The iTXt keyword under which our own PNGs carry what repeats them.
+#: The iTXt keyword under which our own PNGs carry the parameters that repeat them.
 PARAMETERS_KEY: Final = "ipy_imgvar"
 #: Quality of the JPEG and WebP files that `convert` writes, of 100.
 _QUALITY: Final = 92
+#: The largest ratio of a target's side to that side of a retargeted image. An engine fills the rest; with more to fill,
+#: it repeats objects that should be there once.
 _MAX_STRETCH: Final = 1.25
-_KEEP_FROM: Final = 128  # grey level from which a mask pixel means "keep"
+#: The grey or alpha level, of 255, from which a mask's pixel means "keep": the middle.
+_KEEP_FROM: Final = 128
+#: Pillow's `reducing_gap`: an image is averaged down to this many times the target before it is filtered. Pillow's
+#: documentation of `Image.resize` calls 2.0 "very close to fair resampling", and 3.0 not to be told from it.
+_THUMBNAIL_GAP, _FITTING_GAP = 2.0, 3.0
 
 
 def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Image.Image:
@@ -65,7 +71,7 @@ def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Ima
     data
         The encoded image.
     name
-        What to call it in an error message.
+        The name that error messages give it.
     at_least_px
         A JPEG may be decoded at a reduced scale as long as both sides keep this many pixels; None decodes it whole.
 
@@ -93,7 +99,7 @@ def open_image(data: bytes, name: str, *, at_least_px: int | None = None) -> Ima
         if image.format == "WEBP":  # Its decoder holds the first frame three times more, for further ones.
             vars(image).update(_decoder=None, fp=None)
         return normalise(image)
-    except InvalidImageError as exc:  # It is whole, and of a kind that has no meaning here.
+    except InvalidImageError as exc:  # It was decoded, but its mode has no defined range.
         raise InvalidImageError(f"{name}: {exc}") from exc
     except Exception as exc:  # Plugins raise OSError, SyntaxError, ValueError, struct.error and more.
         raise InvalidImageError(
@@ -112,7 +118,7 @@ def probe(data: bytes, name: str) -> tuple[str, Size]:
 
 
 def from_array(array: NDArray[Any], name: str) -> Image.Image:
-    """Make a picture of an array; see `arrays.as_pixels` for what may be one."""
+    """Make a picture of an array; see `arrays.as_pixels` for the arrays that are taken."""
     return Image.fromarray(as_pixels(array, name))
 
 
@@ -149,7 +155,7 @@ def grid(images: Sequence[Image.Image], columns: int, gap_px: int) -> Image.Imag
 def reduced(data: bytes, name: str, side_px: int) -> Image.Image:
     """Decode a picture with no side longer than `side_px`; a smaller one keeps its size."""
     image = open_image(data, name, at_least_px=side_px)
-    image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=_THUMBNAIL_GAP)
     return image
 
 
@@ -174,7 +180,7 @@ def kept_pixels(mask: Image.Image, size: Size) -> NDArray[np.bool_]:
             field="mask",
         )
     levels = np.asarray(mask.getchannel("A") if mask.mode == "RGBA" else mask.convert("L"))
-    if 0 < levels.max() < _KEEP_FROM:  # It would keep nothing, in silence.
+    if 0 < levels.max() < _KEEP_FROM:  # Such a mask would keep nothing, and the user would not know.
         raise InvalidImageError(
             f"the mask's levels are {levels.min()} to {levels.max()} of 255, so it keeps nothing; allowed: True, 255 "
             f"or opaque to keep (from {_KEEP_FROM} on); pass mask.astype(bool), or mask > 0",
@@ -198,7 +204,7 @@ def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool =
     image
         Mode L, RGB or RGBA.
     size
-        Width and height asked for, in pixels.
+        The width and height that the request names, in pixels.
     fit
         `crop` cuts the longer direction down, evenly on both sides; `stretch` changes the aspect ratio; `pad` keeps
         all of the picture and its own ratio (`pad_image` adds the border).
@@ -220,14 +226,13 @@ def fit_image(image: Image.Image, size: Size, fit: Fit, *, exact_colours: bool =
     if target == image.size and box == (0.0, 0.0, *map(float, image.size)):
         return image
     method = Image.Resampling.NEAREST if exact_colours else Image.Resampling.LANCZOS
-    return resized(image, target, method, box=box, reducing_gap=None if exact_colours else 3.0)
+    return resized(image, target, method, box=box, reducing_gap=None if exact_colours else _FITTING_GAP)
 
 
 def retarget_image(image: Image.Image, size: Size) -> tuple[Image.Image, Size]:
     """Reduce `image`, in its own aspect ratio, to the scale at which its content goes into another shape.
 
-    It then covers `size` but for the quarter that an engine can fill without repeating what should be there once; it
-    is never enlarged.
+    It then covers `size` but for a quarter, which an engine can fill without repeating objects. It is never enlarged.
 
     Returns
     -------
@@ -279,10 +284,10 @@ def parameters_of(data: bytes) -> dict[str, Any] | None:
     image = open_lazily(data, "the picture")
     text = image.info.get(PARAMETERS_KEY)
     try:
-        found = json.loads(text) if isinstance(text, str) else None
+        parameters = json.loads(text) if isinstance(text, str) else None
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return parameters if isinstance(parameters, dict) else None
 
 
 def convert(data: bytes, extension: str) -> bytes:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PIECE_BYTES", "decode_data_url", "decode_pieces"]
 
-#: As much is decoded at a time: some milliseconds, in which no other thread runs.
+#: Bytes that are decoded at a time: it takes some milliseconds, in which no other thread runs.
 PIECE_BYTES: Final = 1 << 16
-#: What stands before the comma: a type and its parameters.
+#: Bytes before the comma, a type and its parameters; those in use are far shorter.
 _LONGEST_HEADER: Final = 4096
 _LONE_PERCENT: Final = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _ALLOWED: Final = "allowed: data:image/png;base64,..."
@@ -76,7 +76,7 @@ def _without_percents(pieces: Iterable[bytes]) -> Iterator[bytes]:
     held = b""
     for piece in pieces:
         text = held + piece
-        # What may be the beginning of "%41" waits for the rest of it.
+        # The beginning of a "%41" waits for its rest.
         cut = text.rfind(b"%", max(0, len(text) - 2))
         text, held = (text, b"") if cut < 0 else (text[:cut], text[cut:])
         yield _unquoted(text) if b"%" in text else text

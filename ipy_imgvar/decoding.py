@@ -1,4 +1,4 @@
-"""How much memory decoding an image takes, told from its headers: 77 kB can hold 40 million pixels.
+"""Estimates of the memory that decoding an image takes, from its headers: 77 kB can hold 40 million pixels.
 
 References
 ----------
@@ -21,19 +21,21 @@ if TYPE_CHECKING:
 
 __all__ = ["decoding_bytes"]
 
-#: libwebp's canvases of this frame and the one before, Pillow's copy of one, and the picture.
+#: Bytes a pixel of a WebP: libwebp's canvases of this frame and the one before, Pillow's copy of one, and the picture,
+#: of four bytes each.
 _WEBP: Final = 16
-#: The picture and a converted copy of it.
+#: Bytes a pixel of the picture and a converted copy of it.
 _TWICE: Final = 8
-#: The picture, and three of its bands at a time.
+#: Bytes a pixel of the picture, and of three of its bands at a time.
 _ONCE: Final = 7
+#: Components of a JPEG of mode CMYK, the most that Pillow decodes.
 _MOST_COMPONENTS: Final = 4
 #: The lower two bits of the marker of a progressive JPEG's frame header.
 _PROGRESSIVE: Final = 2
 
 
 def decoding_bytes(data: bytes, size: Size) -> int:
-    """Return what `codec.open_image` and `codec.fit_image` take at the most, in bytes; nothing is decoded.
+    """Return the most memory that `codec.open_image` and `codec.fit_image` take, in bytes; nothing is decoded.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ def _is_copied(data: bytes, kind: str | None) -> bool:
         if kind == "PNG":
             return may_be_turned(data) and is_turned(open_lazily(notes_of(data), "it"))
         return is_turned(image)
-    except ImageVariationError:  # Decoding it says why.
+    except ImageVariationError:  # Decoding it will raise the same.
         return True
 
 
@@ -71,7 +73,7 @@ def _held_components(data: bytes) -> float:
             frame, progressive = data[body : body - 2 + length], marker & 3 == _PROGRESSIVE
         elif marker == START_OF_SCAN:
             return _sampled(frame) if progressive or data[body : body + 1] != frame[5:6] else 0
-    return _MOST_COMPONENTS  # Decoders are less strict, and what they would find may be anything.
+    return _MOST_COMPONENTS  # Decoders are less strict than this reading, so the most is assumed.
 
 
 def _sampled(frame: bytes) -> float:

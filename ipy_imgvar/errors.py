@@ -63,7 +63,7 @@ class ImageVariationError(Exception):
 
 
 class InvalidRequestError(ImageVariationError, ValueError):
-    """Report an argument that no engine could honour; nothing was sent or made.
+    """An argument that no engine could honour; nothing was sent or made.
 
     Parameters
     ----------
@@ -79,30 +79,30 @@ class InvalidRequestError(ImageVariationError, ValueError):
 
 
 class InvalidImageError(InvalidRequestError):
-    """Report a source or mask that is missing, unreadable, too large or of an unclear shape."""
+    """A source or mask that is missing, unreadable, too large or of an unclear shape."""
 
     def __init__(self, message: str, *, field: str = "image") -> None:
         super().__init__(message, field=field)
 
 
 class ConfigurationError(ImageVariationError, ValueError):
-    """Report a setting (engine, key, address, store) that can't work as it is, in an argument or in the environment."""
+    """A setting (engine, key, address, store) that can't work as it is, in an argument or in the environment."""
 
 
 class EngineError(ImageVariationError):
-    """Report that an engine could not make what was asked."""
+    """A failure of an engine to make the pictures."""
 
 
 class ConnectionFailedError(EngineError):
-    """Report that a server could not be reached or broke off; whether it did any work is unknown."""
+    """A server that could not be reached or broke off; whether it did any work is unknown."""
 
 
 class RequestTimeoutError(ConnectionFailedError):
-    """Report that the time limit of one request or run passed."""
+    """A request or run that took longer than its time limit."""
 
 
 class APIStatusError(EngineError):
-    """Carry a server's refusal.
+    """A server's refusal.
 
     Parameters
     ----------
@@ -142,27 +142,27 @@ class APIStatusError(EngineError):
 
 
 class AuthenticationError(APIStatusError):
-    """Carry a 401 or 403: the key is missing, wrong or not allowed to do this."""
+    """A refusal of the credentials (401 or 403): the key is missing, wrong or not allowed to do this."""
 
 
 class RateLimitError(APIStatusError):
-    """Carry a 429: too many requests, or the account's quota is used up."""
+    """A refusal because of too many requests, or of a quota that is used up (429)."""
 
 
 class ServerError(APIStatusError):
-    """Carry a 5xx: the fault is the server's."""
+    """A fault of the server's own (5xx)."""
 
 
 class BadResponseError(EngineError):
-    """Report an answer that says success and can't be understood; the server may have charged for it."""
+    """An answer that says success and can't be understood; the server may have charged for it."""
 
 
 class CancelledError(ImageVariationError):
-    """Report that the caller's `cancel` event was set; `partial` has what was finished."""
+    """A run that the caller's `cancel` event ended; `partial` has the finished pictures."""
 
 
 class _Shown(reprlib.Repr):
-    """A repr of at most a line, whatever was passed in."""
+    """A repr of at most a line, also of arrays and data frames."""
 
     def __init__(self) -> None:
         super().__init__()

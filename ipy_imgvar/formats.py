@@ -1,4 +1,4 @@
-"""The one table of image formats, and what is said of files of any other.
+"""The one table of image formats, and the messages about files of any other.
 
 Some of Pillow's decoders start programs (EPS runs Ghostscript) or open files that the image names. So each image, from
 wherever it comes, is opened with the formats of this table only. Any other format is recognised by its first bytes
@@ -118,7 +118,7 @@ _HEIF_BRANDS: Final = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"m
 #: Bytes of an ISO file's first box that are searched for brands: its own length field may claim 4 GB, and files have
 #: fewer than ten brands of 4 bytes.
 _MOST_BRANDS_BYTES: Final = 256
-#: How formats that are not read begin, and what to call them.
+#: The first bytes of formats that are not read, and the names of those.
 _OTHERS: Final = (
     (b"%!PS", "PostScript"),
     (b"\xc5\xd0\xd3\xc6", "EPS (PostScript)"),
@@ -156,7 +156,7 @@ _OTHERS: Final = (
 
 
 def format_of(data: bytes) -> str | None:
-    """Return Pillow's name of an encoded image's format, by its first bytes; None for what is not read."""
+    """Return Pillow's name of an encoded image's format, by its first bytes; None for any format that is not read."""
     if data[4:8] == b"ftyp":
         return _of_brands(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
@@ -195,25 +195,25 @@ def written_extension_of(mime_type: str) -> str:
 
 
 def refusal_of(data: bytes, name: str, *, has_decoder: bool) -> str:
-    """Return what is said of bytes that can't be opened as an image.
+    """Return the message about bytes that can't be opened as an image.
 
     Parameters
     ----------
     data
         All of the file, or its beginning.
     name
-        What to call it.
+        The name that the message gives it.
     has_decoder
         Whether its format, where it is one of `READ`, can be decoded here.
     """
-    found = format_of(data)
-    if found is not None and has_decoder:
-        # Such as a TIFF of 64-bit floats; which of the two it is, Pillow does not say.
-        return f"{name} is a damaged {found} image, or of a rare kind; export it as PNG, or download it again"
-    if found == "HEIF":
+    known = format_of(data)
+    if known is not None and has_decoder:
+        # Rare is a TIFF of 64-bit floats, for example. Pillow does not say which of the two it is.
+        return f"{name} is a damaged {known} image, or of a rare kind; export it as PNG, or download it again"
+    if known == "HEIF":
         return f"{name} is a HEIC image; install pillow-heif to read it, or export it as JPEG"
-    if found is not None:
-        return f"{name} is a {found} image, which this Pillow can't read; install a newer one: pip install -U pillow"
+    if known is not None:
+        return f"{name} is a {known} image, which this Pillow can't read; install a newer one: pip install -U pillow"
     start = bytes(data[:64]).lstrip(b"\xef\xbb\xbf \t\r\n")
     kind = next((kind for signature, kind in _OTHERS if start.startswith(signature)), None)
     if kind is not None:

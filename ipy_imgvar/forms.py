@@ -49,7 +49,7 @@ def converted(pictures: Variations, form: str, *, single: bool) -> Any:
     pictures
         The result of a run.
     form
-        What each becomes.
+        As `form_of` returns it.
     single
         One picture was asked for: return its value alone, not a list of one.
     """

@@ -1,4 +1,4 @@
-"""How pictures look: HTML for notebooks, a contact sheet where only one image fits, a table for terminals.
+"""Pictures as they are shown: HTML for notebooks, a contact sheet where only one image fits, a table for terminals.
 
 Knows nothing of IPython. Every text that came from outside is escaped; no colour is set, so light and dark themes
 both work; and a notebook that is saved holds thumbnails, never originals.
@@ -40,12 +40,17 @@ _ALONE_PX: Final = 512
 _TOGETHER_PX: Final = 256
 #: Share of its width to which a picture shrinks before a row breaks: four of 256 px stand on a page of 740 px.
 _SHRUNK: Final = 0.7
+#: Pictures in a row at most: 12 of 256 px are 3160 px wide, wider than most screens.
 _MOST_COLUMNS: Final = 12
+#: Full rows above which a short last row is no longer noticed.
 _MANY_ROWS: Final = 4
-#: A narrower caption would break its words.
+#: Width of the narrowest caption, in pixels: a narrower one would break its words.
 _CAPTION_PX: Final = 160
+#: Longest side of the contact sheet, in pixels.
 _SHEET_PX: Final = 1024
+#: Between two pictures, in pixels, on the page and in the sheet.
 _GAP_PX: Final = 8
+#: Longest side of a thumbnail in the history, in pixels.
 _HISTORY_PX: Final = 64
 #: Runs that a history shows: more thumbnails would make a notebook heavy.
 _HISTORY_RUNS: Final = 20
@@ -103,7 +108,7 @@ def rows_of_like_length(count: int, tile_px: int) -> tuple[str, str]:
 
 
 def _columns_of_like_rows(count: int) -> list[int]:
-    """Return by how many columns `count` pictures make rows of like length: for 7 by 7, 4, 2 and 1.
+    """Return the numbers of columns that give `count` pictures rows of like length, such as 7, 4, 2 and 1 for seven.
 
     The last row has at least half of the others' length, or stands below so many that it does not matter.
     """
@@ -121,8 +126,8 @@ def _across(columns: int, tile_px: int) -> int:
 
 
 def prepare(picture: Variation, expected: int) -> None:
-    """Make the thumbnail that `html` will show of a picture, while there is time for it."""
-    with contextlib.suppress(ImageVariationError):  # `html` says so in its place.
+    """Make the thumbnail that `html` will show, while the engine works on the next picture."""
+    with contextlib.suppress(ImageVariationError):  # `html` shows the error.
         picture.thumbnail(_side_px(expected))
 
 
@@ -167,14 +172,14 @@ def preview_html(data: bytes, side_px: int = _ALONE_PX) -> str:
 
 
 def caption(picture: Variation) -> str:
-    """Return name and size of a picture, and what makes it alone again where a seed can, as text."""
+    """Return a picture's name and size as text, and the options that make it alone again where a seed can."""
     width, height = picture.size
     seed = "" if picture.seed is None else f" · seed {picture.seed} · --index {picture.index}"
     return f"{plain(picture.name)} · {width}x{height}{seed}"
 
 
 def run_lines(pictures: Sequence[Variation]) -> list[str]:
-    """Return what there is to say about a run: who made it and how long it took, how it ended, its warnings."""
+    """Return the lines about a run: its engine, how long it took and how it ended; then its warnings."""
     from ipy_imgvar.result import Variations
 
     if not isinstance(pictures, Variations) or pictures.engine is None:
@@ -182,9 +187,8 @@ def run_lines(pictures: Sequence[Variation]) -> list[str]:
     model = f" ({plain(pictures.model)})" if pictures.model and pictures.model != pictures.engine else ""
     seconds = f" · {pictures.elapsed:.1f} s" if pictures.elapsed else ""
     tokens = (pictures.usage or {}).get("total_tokens")
-    usage = (
-        f" · {tokens} tokens" if isinstance(tokens, int) and tokens else ""
-    )  # A server may count in any JSON.
+    # A server may count in any JSON.
+    usage = f" · {tokens} tokens" if isinstance(tokens, int) and tokens else ""
     count = f"{len(pictures)} picture{'' if len(pictures) == 1 else 's'}"
     state = "" if pictures.status == "done" else f" · {plain(pictures.status)}"
     line = f"{count} by {plain(pictures.engine)}{model}{seconds}{usage}{state}"
@@ -203,9 +207,8 @@ def contact_sheet(pictures: Sequence[Variation]) -> dict[str, bytes]:
     shown_px = _side_px(len(pictures))
     side_px = min(shown_px, _SHEET_PX // max(1, columns) - _GAP_PX)
     for each in pictures:
-        with contextlib.suppress(
-            ImageVariationError
-        ):  # Another process may make room in the store meanwhile.
+        # Another process may make room in the store meanwhile.
+        with contextlib.suppress(ImageVariationError):
             cells.append(codec.reduced(each.thumbnail(shown_px)[0], each.name, side_px))
     if not cells:
         return {}
@@ -228,7 +231,7 @@ def text(pictures: Variations, *, notes: Sequence[str] = ()) -> str:
 
 
 def _history_rows(runs: Sequence[Variations]) -> list[tuple[str, ...]]:
-    """Return a row of text for each of the newest runs: how to get it, when, by what, of what, how it ended."""
+    """Return a row of texts for each of the newest runs; `_HISTORY_HEAD` has the columns."""
     first = max(0, len(runs) - _HISTORY_RUNS)
     rows: list[tuple[str, ...]] = []
     for number, run in enumerate(runs[first:], start=first):

@@ -1,7 +1,7 @@
-"""Which runs of a store living processes are making or hold the results of, across processes.
+"""The runs of a store that living processes are making, or whose results they hold.
 
 Each process has one file in the store, which it keeps locked and appends a line to: `+run` when it begins a run,
-`-run` when it has let go of the results. A file that nobody locks is a dead process's, and is removed.
+`-run` when it has let go of the results. A file without a lock is a dead process's, and is removed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Holders:
         """Return whether another process may have written to the store since the last call."""
         seen = self._seen
         with contextlib.suppress(OSError):
-            # The file of one that has come and gone is not there any more, but the folder's time has changed.
+            # A process that has come and gone left no file, but the folder's time has changed.
             self._seen = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - twice a run
             return seen != self._seen or len(os.listdir(self._folder)) > 1  # noqa: PTH208
         return False
@@ -75,7 +75,7 @@ class Holders:
     def _note(self, line: str) -> None:
         # A store that can't be written holds nothing worth guarding, and the run itself says so.
         with self._lock, contextlib.suppress(OSError):
-            # Somebody may have removed the store, to make room; what is made from now on is guarded anew.
+            # The user may have removed the store; runs from now on are guarded anew.
             if self._file is None or self._pid != os.getpid() or not os.fstat(self._file).st_nlink:
                 self._file = self._opened()
                 self._pid = os.getpid()
@@ -89,7 +89,7 @@ class Holders:
             is_ours = True
             with contextlib.suppress(OSError):  # Without locks, its age tells whether it is in use.
                 is_ours = lock(file)
-            # Before it was locked, another process may have taken it for a dead one's.
+            # Before it was locked, another process may have removed it as a dead one's.
             if is_ours and path.exists():
                 return file
             os.close(file)

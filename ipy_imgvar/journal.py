@@ -1,4 +1,4 @@
-"""What was made: every run goes from here to the store and comes back as `Variations`.
+"""Past runs: each goes from here to the store and comes back as `Variations`.
 
 Runs of this process are remembered also when the store is off, full or unwritable; runs of others are read from it.
 """
@@ -65,7 +65,7 @@ def store() -> Store | None:
 
 
 def move_store(root: Path | None, max_bytes: int) -> None:
-    """Use another folder from now on, or none; what earlier runs wrote stays where it is."""
+    """Use another folder from now on, or none; the files of earlier runs stay where they are."""
     with _journal.lock:
         _journal.store = Store(root, max_bytes) if root is not None else None
         _journal.opened = True
@@ -73,7 +73,7 @@ def move_store(root: Path | None, max_bytes: int) -> None:
 
 
 def keep_nothing() -> None:
-    """Neither store nor remember runs from now on: whoever asked for one has its result, and nobody else."""
+    """Neither store nor remember runs from now on: only the caller of each gets its result."""
     move_store(None, 0)
     with _journal.lock:
         _journal.remembers = False
@@ -95,10 +95,10 @@ def history() -> list[Variations]:
 
     Runs of other notebooks of the same user are among them: they share the store.
     """
-    place = store()
+    disk = store()
     runs: dict[str, Variations] = {}
-    living = place.living() if place else set()
-    for folder, record in place.runs() if place else ():
+    living = disk.living() if disk else set()
+    for folder, record in disk.runs() if disk else ():
         restored = _restore(folder, record, is_living=folder.name in living)
         if restored:
             runs[folder.name] = restored
@@ -128,14 +128,14 @@ def keep_source(source: Source) -> Source:
 
     It comes back as it was where the store is off or can't be written.
     """
-    place = store()
-    if source.path is not None or place is None:
+    disk = store()
+    if source.path is not None or disk is None:
         return source
     data = source.read()
     suffix = Path(source.name).suffix[:8]
     name = source.stem + (suffix if suffix[1:].isalnum() else "")
     with contextlib.suppress(OSError):
-        return Source(source.name, path=place.keep(name, data))
+        return Source(source.name, path=disk.keep(name, data))
     return source
 
 
@@ -145,11 +145,11 @@ class Recorder:
     Parameters
     ----------
     request
-        What was asked; only `request.settings()` is written.
+        Of which only `request.settings()` is written.
     engine, model
-        What will make it.
+        The names of the engine and the model.
     warnings, usage
-        What the run may go on adding to.
+        The run's own lists, which may grow until it ends.
 
     Notes
     -----
@@ -171,15 +171,15 @@ class Recorder:
         self._began = datetime.now(UTC)
         self._clock = time.perf_counter()
         self._pictures: list[Variation] = []
-        place = store()
-        self._name = place.new_id() if place is not None else new_run_id()
+        disk = store()
+        self._name = disk.new_id() if disk is not None else new_run_id()
         self.usage = usage
         self.warnings = warnings
         self._run = self._begin()
 
     def _begin(self) -> Run | None:
-        place = store()
-        if place is None:
+        disk = store()
+        if disk is None:
             if (problem := store_problem()) and _journal.is_default:
                 self._warn(problem)
             return None
@@ -190,7 +190,7 @@ class Recorder:
                 "status": "running",
                 "request": self._request.settings(),
             }
-            return place.begin(self._name, record)
+            return disk.begin(self._name, record)
         except OSError as exc:
             self._give_up(exc)
             return None
@@ -223,13 +223,13 @@ class Recorder:
     def finish(self, status: str) -> Variations:
         """End the run as `done`, `failed` or `interrupted`, and return its pictures."""
         elapsed = time.perf_counter() - self._clock
-        place = store()
+        disk = store()
         # A failure without a picture is nothing to go back to, and makes no row in the history.
-        if self._run is not None and place is not None and self._pictures:
+        if self._run is not None and disk is not None and self._pictures:
             outcome = {"elapsed": round(elapsed, 3), "usage": self.usage or None, "warnings": self.warnings}
             try:
                 self._run.finish(status=status, **outcome)
-                place.make_room(self._run)
+                disk.make_room(self._run)
             except OSError as exc:
                 self._give_up(exc)
         result = Variations(
@@ -266,7 +266,7 @@ def _entry(picture: Variation) -> dict[str, Any]:
 
 
 def _restore(folder: Path, record: dict[str, Any], *, is_living: bool) -> Variations:
-    """Read a run back; what another version wrote in its own way is left out, and said in its warnings."""
+    """Read a run back; parts that another version wrote in its own way are left out, and a warning names them."""
     fields = Fields(record)
     try:
         request = VariationRequest.from_arguments(**(fields.mapping("request") or {}))

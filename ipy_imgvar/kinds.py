@@ -1,4 +1,4 @@
-"""What kind of object was passed as an image, told by the classes that it inherits from.
+"""The kind of an object that was passed as an image, told by the classes that it inherits from.
 
 Libraries derive classes of their own (fastai's image from Pillow's, geopandas' series from pandas'), so the class
 itself says little. Nothing is imported for it: an object of a library that is not loaded can't be there.
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["inherits", "looks_like_image", "members"]
 
-#: Whose arrays tell their number of dimensions without computing anything.
+#: Libraries whose arrays tell their number of dimensions without computing anything.
 _ARRAY_LIBRARIES: Final = frozenset({"numpy", "torch", "jaxlib", "jax", "tensorflow", "cupy", "xarray"})
 #: numpy's kinds of dtype whose elements can be paths or images: object, bytes, str, and numpy 2's strings.
 _NOT_NUMBERS: Final = frozenset("OSUT")
@@ -40,7 +40,7 @@ def inherits(value: Any, *classes: str) -> bool:
 
 
 def members(value: Any) -> Sequence[Any] | None:
-    """Return the images of a value that holds several, or None for one that is a single image, or none at all.
+    """Return the images of a value that holds several, or None for a single image and for a value that is no image.
 
     Lists, tuples and `Variations` hold several, as do pandas' series, and one-dimensional arrays of paths.
     """
@@ -57,7 +57,7 @@ def members(value: Any) -> Sequence[Any] | None:
 def looks_like_image(value: Any) -> bool:
     """Return whether `load_sources` would try a value as an image; only types are looked at, nothing is evaluated.
 
-    Texts are left out: most of them are no paths.
+    A text never counts: most texts are no paths.
     """
     kind = type(value)
     if kind in (list, tuple):

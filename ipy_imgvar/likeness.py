@@ -1,4 +1,4 @@
-"""What is sent of a source, and how far a picture went from it: both judged at the size of a thumbnail.
+"""A source as an engine is sent it, and the distance of a picture from it, both at the size of a thumbnail.
 
 References
 ----------
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["THUMBNAIL_PX", "Sample", "distance", "sample", "structural_similarity"]
 
+#: Longest side of a thumbnail, in pixels.
 THUMBNAIL_PX: Final = 256
-#: Enough for a thumbnail of what a crop leaves over, as long as it leaves half of a side.
+#: Shorter side of a sample, in pixels: a crop that leaves half of a side still fills a thumbnail.
 _SAMPLE_PX: Final = 2 * THUMBNAIL_PX
+#: Standard deviation and radius of the window, in pixels: the paper's, of 11 x 11.
 _SIGMA: Final = 1.5
-_RADIUS: Final = 5  # 11 x 11 pixels, as in the paper
+_RADIUS: Final = 5
+#: The paper's K1 and K2, times the range of levels: they keep the fractions finite where a picture is black or even.
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
@@ -40,10 +43,10 @@ class Sample:
     size: Size
 
     def fitted(self, size: Size, fit: Fit) -> Image:
-        """Return what an engine is sent for a size and a fit, with no side above `THUMBNAIL_PX`."""
+        """Return the source as an engine is sent it for a size and a fit, with no side above `THUMBNAIL_PX`."""
         scale = min(1.0, THUMBNAIL_PX / max(size))
         small = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-        # Retargeting sends all of it, in its own shape; so does padding, and adds a border.
+        # Retargeting sends the whole image in its own shape; padding does too, and adds a border.
         image = codec.fit_image(self.image, small, "pad" if fit == "retarget" else fit)
         return codec.pad_image(image, small) if fit == "pad" else image
 
@@ -63,12 +66,12 @@ def sample(source: Source) -> Sample:
 
 
 def distance(source: Sample, data: bytes, fit: Fit) -> float:
-    """Return 1 - SSIM of a picture and what was sent of its source: 0 for the same, about 1 for nothing in common.
+    """Return 1 - SSIM of a picture and its source as sent: 0 for the same, about 1 for nothing in common.
 
     Parameters
     ----------
     source
-        Of the picture's source.
+        The sample of the picture's source.
     data
         The encoded picture.
     fit
@@ -98,7 +101,7 @@ def structural_similarity(first: NDArray[np.float64], second: NDArray[np.float64
 
 
 def _blur(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Convolve with the window, along both axes; only where it fits, but on all of a picture smaller than it."""
+    """Convolve with the window, along both axes and only where it fits; the window shrinks to a smaller picture."""
     for axis in (0, 1):
         radius = min(_RADIUS, (image.shape[axis] - 1) // 2)
         weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / _SIGMA) ** 2)

@@ -1,6 +1,6 @@
-"""Locks on open files that end with their process, however it ends: what tells whether a process still lives.
+"""Locks on open files. They end with their process, however it ends, and so tell whether it still lives.
 
-A process's number can't: it is given again. A lock is the operating system's and lasts as long as the file is open.
+A process's number can't tell: the system gives it to another one later. A lock lasts as long as the file is open.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 __all__ = ["lock", "remove_if_free"]
 
-#: Windows locks bytes, and what is locked can't be read by others; nothing is ever written so far out.
+#: Offset of the byte that Windows locks: other processes can't read locked bytes, and none is written so far out.
 _FAR_BYTE: Final = 1 << 30
 #: Seconds without a write after which a file without locks counts as left behind.
 _STALE_S: Final = 86_400.0
@@ -56,9 +56,9 @@ def lock(file: int) -> bool:
 
 
 def remove_if_free(path: str) -> bool:
-    """Remove a file whose lock nobody holds, and return whether that was so; without locks, its age decides.
+    """Remove a file if no process holds its lock, and return whether that was so; without locks, its age decides.
 
-    It is removed under its lock, so that one who has just made it finds it either locked or gone.
+    It is removed under its lock, so that a process that has just made it finds it either locked or gone.
     """
     try:
         file = os.open(path, os.O_RDWR)
@@ -68,7 +68,7 @@ def remove_if_free(path: str) -> bool:
         free = lock(file)
     except OSError:
         free = time.time() - os.fstat(file).st_mtime > _STALE_S
-    if sys.platform == "win32":  # Nobody can remove a file there that is open.
+    if sys.platform == "win32":  # An open file can't be removed there.
         os.close(file)
     if free:
         with contextlib.suppress(OSError):

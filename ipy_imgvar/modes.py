@@ -1,4 +1,4 @@
-"""Pillow's images of any mode become what engines work on: upright, in sRGB, of mode L, RGB or RGBA."""
+"""Bring Pillow's images of any mode into the form that engines work on: upright, in sRGB, mode L, RGB or RGBA."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["copied", "is_sideways", "is_turned", "normalise", "resized"]
 
+#: Orientations that swap width and height (EXIF 2.32, section 4.6.4).
 _SIDEWAYS: Final = (5, 6, 7, 8)
-#: What brings a picture of each orientation upright (EXIF 2.32, section 4.6.4).
+#: The transposition that brings a picture of each orientation upright (EXIF 2.32, section 4.6.4).
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -28,7 +29,8 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-#: What `normalise` carries out or drops: Pillow would write some of it into the next file, and it would count twice.
+#: Entries of `info` that `normalise` carries out or drops: Pillow would write some of them into the next file, and they
+#: would count twice.
 _CARRIED_OUT: Final = (
     "icc_profile",
     "transparency",
@@ -37,11 +39,12 @@ _CARRIED_OUT: Final = (
     "XML:com.adobe.xmp",
     "Raw profile type exif",
 )
-#: Pixels that are worked on at a time: all at once would take several times the picture's memory.
+#: Pixels that are worked on at a time: working on all at once would take several times the picture's memory.
 _STRIP_PX: Final = 1 << 20
-#: A larger picture with transparency is resized a band at a time, which takes longer.
+#: Pixels above which a picture with transparency is resized a band at a time, which takes longer and less memory.
 _LARGE_PX: Final = 1 << 22
-_STEP_OF_16_BITS: Final = 256  # levels of 16 bits that share their eight upper bits
+#: Levels of 16 bits that share their eight upper bits.
+_STEP_OF_16_BITS: Final = 256
 #: Modes that an ICC profile's colour space goes with.
 _PROFILED: Final = {"RGB ": ("RGB", "RGBA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
 
@@ -69,7 +72,7 @@ def copied(picture: Image.Image) -> Image.Image:
 def is_sideways(image: Image.Image) -> bool:
     """Return whether width and height change places once an image's orientation is carried out.
 
-    Pillow swaps the sides of a turned TIFF by itself. See `orientation_of` for what of a PNG is decoded.
+    Pillow swaps the sides of a turned TIFF by itself. See `orientation_of` for when a PNG is decoded.
     """
     return image.format != "TIFF" and orientation_of(image) in _SIDEWAYS
 
@@ -107,7 +110,7 @@ def normalise(image: Image.Image) -> Image.Image:
 
 
 def _without_exotic_modes(image: Image.Image) -> Image.Image:
-    """Return `image` in mode L, LA, RGB, RGBA or CMYK, with its transparency, whatever noted it, in a channel."""
+    """Return `image` in mode L, LA, RGB, RGBA or CMYK, with its transparency, however the file has it, in a channel."""
     mode = image.mode
     if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
         return _eight_bits(image)
@@ -135,7 +138,7 @@ def _with_alpha(image: Image.Image) -> Image.Image:
     except (TypeError, ValueError):
         if image.info.pop("transparency", None) is None:
             raise
-        # A note for other pixels than these, left over from an earlier mode.
+        # The transparent colour was one of an earlier mode.
         return _without_exotic_modes(image)
 
 
@@ -177,7 +180,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Apply an embedded colour profile, since what we write carries none; in place where the mode stays."""
+    """Apply an embedded colour profile, since our files carry none; in place if the mode stays."""
     try:
         given, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
         space = given.profile.xcolor_space

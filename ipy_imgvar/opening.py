@@ -1,7 +1,7 @@
 """Opening an encoded image: its header is read, with the decoders of `formats.READ` and no other.
 
-Pillow warns of each oddity of a file, with a path of this machine in the warning. Here it keeps quiet: what can be read
-is read, and what can't is one error.
+Pillow warns of each oddity of a file, with a path of this machine in the warning. These warnings are suppressed: an
+image that can be read is read, and one that can't raises one error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def open_lazily(data: bytes, name: str) -> Image.Image:
     data
         The encoded image.
     name
-        What to call it in an error message.
+        The name that error messages give it.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def open_lazily(data: bytes, name: str) -> Image.Image:
     except Exception as exc:  # Damaged headers surface as any of a plugin's errors.
         raise InvalidImageError(f"{name} is damaged ({exc}); export or download it again") from exc
     if kind != "PNG":
-        # Pillow keeps what it has read, so decoding a TIFF won't read it again, and warn.
+        # Pillow keeps the orientation once it has read it, so decoding a TIFF won't read it again, and warn.
         # A PNG's may follow its pixels.
         orientation_of(image)
     return image
@@ -85,7 +85,7 @@ def _opened(data: bytes, kind: str) -> Image.Image:
 
 
 def open_stripped(data: bytes) -> Image.Image:
-    """Open a PNG whose texts or profile are larger than Pillow takes: one chunk may hold 1 MiB, all texts 64."""
+    """Open a PNG whose texts or profile are larger than Pillow takes: one chunk may hold 1 MiB, all texts 64 MiB."""
     image = Image.open(io.BytesIO(stripped(data)), formats=["PNG"])
     if (profile := profile_of(data)) is not None:
         image.info["icc_profile"] = profile
@@ -101,7 +101,7 @@ def _with_scaled_key(image: Image.Image, data: bytes) -> Image.Image:
 def orientation_of(image: Image.Image) -> Any:
     """Return how an image is turned: EXIF's 1 to 8, or anything else where that is unknown.
 
-    Of a PNG that notes none before its pixels, these are decoded.
+    A PNG that holds none before its pixels is decoded, since one may follow them.
     """
     try:
         with _quietly():
@@ -112,7 +112,7 @@ def orientation_of(image: Image.Image) -> Any:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep Pillow's warnings back, but for its guard against decompression bombs, which becomes an error."""
+    """Suppress Pillow's warnings, but raise the one of its guard against decompression bombs."""
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -120,7 +120,7 @@ def _quietly() -> Iterator[None]:
 
 
 def _has_decoder(kind: str) -> bool:
-    """Return whether Pillow can open a format here; pillow-heif is made known to it where it is installed."""
+    """Return whether Pillow can open a format here; pillow-heif is registered where it is installed."""
     if kind == "HEIF" and find_spec("pillow_heif") is not None:
         import_module("pillow_heif").register_heif_opener()
     if kind not in Image.OPEN:

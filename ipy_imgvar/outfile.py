@@ -34,10 +34,11 @@ __all__ = [
     "save_into",
 ]
 
-#: The reserved names: the picture's number, the number of pictures for each image, and the source's stem.
+#: The names that a pattern may have in braces: the picture's number, the number of pictures for each image, and the
+#: source's stem.
 FIELDS: Final = ("i", "n", "stem")
 
-#: What Windows' file systems refuse in a name, and "%", which an address in a page would decode.
+#: Characters that Windows' file systems refuse in a name, and "%", which a browser decodes in a picture's address.
 _RESERVED: Final = frozenset('<>:"/\\|?*%')
 #: Bytes of a stem: names may have 255 bytes on most file systems, and a number, a digest and an extension follow.
 _MAX_STEM_BYTES: Final = 120
@@ -48,8 +49,8 @@ _FIELD: Final = re.compile(r"\{(" + "|".join(FIELDS) + r")(?::([^{}]*))?\}")
 def file_stem(name: str) -> str:
     r"""Return the stem that every file system, terminal and page takes, for files that are named after an image.
 
-    What would act instead of being shown (controls, bidirectional overrides) is dropped, reserved punctuation becomes
-    "-", and a long stem is cut. Letters, marks, joiners and emoji of all scripts stay.
+    Controls and bidirectional overrides are dropped, since a terminal or page would obey them; reserved punctuation
+    becomes "-", and a long stem is cut. Letters, marks, joiners and emoji of all scripts stay.
 
     Parameters
     ----------
@@ -61,14 +62,14 @@ def file_stem(name: str) -> str:
     >>> file_stem("a: b\x1b[2J"), file_stem("\n")
     ('a- b[2J', 'image')
     """
-    kept = "".join("-" if char in _RESERVED else char for char in name if plain(char) == char)
-    return kept.encode()[:_MAX_STEM_BYTES].decode("utf-8", "ignore").strip(" .") or "image"
+    safe = "".join("-" if char in _RESERVED else char for char in name if plain(char) == char)
+    return safe.encode()[:_MAX_STEM_BYTES].decode("utf-8", "ignore").strip(" .") or "image"
 
 
 def checked_files(pattern: Any, stems: Sequence[str]) -> list[Path]:
     """Return one path for each picture of a run that is about to begin, all of which can be written.
 
-    Whoever is given the place of files before a run asks this first: afterwards the pictures are made, and paid for.
+    Call it before the run: after it, the pictures are made, and paid for.
 
     Parameters
     ----------
@@ -112,9 +113,9 @@ def refuse_unwritable(path: Path, *, name: str = "", field: str = "out_file") ->
     path
         The file; one that exists can be replaced.
     name
-        What the message calls it, else the path itself.
+        The name that the message gives it; "" takes the path itself.
     field
-        The argument that the message speaks of.
+        The name of the argument, for the message.
     """
     wrong = ""
     try:
@@ -139,7 +140,7 @@ def refuse_unwritable(path: Path, *, name: str = "", field: str = "out_file") ->
 
 
 def _as_given(folder: Path, path: Path) -> Path:
-    """Return a folder above a path as the path has it: relative where that is."""
+    """Return a folder above a path: relative if the path is."""
     return folder if path.is_absolute() else Path(os.path.relpath(folder))
 
 
@@ -183,7 +184,7 @@ def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequen
 
 
 def _target(text: str, extensions: Sequence[str]) -> Path:
-    """Return the path that a pattern is, its fields still in it, or raise what is wrong with it."""
+    """Return a pattern as a path, its fields still in it; raise `InvalidRequestError` if it can't name a file."""
     if not text.strip() or "\0" in text:
         received = f"{shown(text)} holds a null character" if text.strip() else "the path to save to is empty"
         raise InvalidRequestError(
@@ -218,7 +219,7 @@ def _with_number(path: Path) -> Path:
 
 
 def save_as(pictures: Variations, paths: Sequence[Path]) -> list[Path]:
-    """Write each picture to the path at its place, replacing what is there, and return the paths.
+    """Write each picture to its path, replacing any file there, and return the paths.
 
     Raises
     ------

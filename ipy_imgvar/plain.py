@@ -1,6 +1,6 @@
 """Text from outside (a server, a file's name, an image's metadata) as it may be shown: the one place that decides.
 
-HTML escaping comes after it and is `html.escape`'s; hiding keys comes before it and is the engine's.
+`markup.escaped` adds the escapes of HTML; the hosted engine hides keys before it comes here.
 """
 
 from __future__ import annotations

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["colour_key", "may_be_turned", "notes_of", "png_size", "profile_of", "stripped"]
 
 _SIGNATURE: Final = PNG.signatures[0]
-_LEAST_BYTES: Final = 57  # signature, IHDR, an empty IDAT, IEND
-#: Where a PNG may note an orientation.
+#: Bytes of the shortest PNG: signature, IHDR, an empty IDAT, IEND.
+_LEAST_BYTES: Final = 57
+#: Chunks that may hold an orientation.
 _NOTES: Final = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")
-#: What Pillow refuses a PNG for where it is large.
+#: Chunks that make Pillow refuse a PNG where they are large.
 _LARGE: Final = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-#: A profile with tables for four colours in 16 bits takes up to 4 MB.
+#: Bytes of an unpacked profile; one with tables for four colours in 16 bits takes up to 4 MB.
 _MOST_PROFILE_BYTES: Final = 16 << 20
 _GREY, _RGB, _RGB_CHANNELS = 0, 2, 3  # colour types of the IHDR chunk
 
@@ -42,12 +43,12 @@ def png_size(data: bytes, most_pixels: int) -> Size | None:
 
 
 def may_be_turned(data: bytes) -> bool:
-    """Return whether a PNG may note an orientation: in EXIF or XMP, or in a text that holds EXIF."""
+    """Return whether a PNG may hold an orientation: in EXIF or XMP, or in a text that holds EXIF."""
     return any(word in data for word in (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"))
 
 
 def notes_of(data: bytes) -> bytes:
-    """Return a PNG of one pixel with all that another notes in texts and EXIF, to be read without decoding that."""
+    """Return a PNG of one pixel with the texts and EXIF of another, which can be read without decoding that one."""
     notes = [data[start:end] for kind, start, end in _chunks(data) if kind in _NOTES]
     head = _chunk(b"IHDR", b"\0\0\0\1\0\0\0\1" + bytes([8, _GREY, 0, 0, 0]))
     return b"".join([_SIGNATURE, head, *notes, _chunk(b"IDAT", zlib.compress(b"\0\0")), _chunk(b"IEND", b"")])
@@ -59,7 +60,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def stripped(data: bytes) -> bytes:
-    """Return a PNG without its texts and colour profile; what follows a broken chunk stays as it is."""
+    """Return a PNG without its texts and colour profile; the bytes after a broken chunk stay."""
     pieces = [data[: len(_SIGNATURE)]]
     at = len(_SIGNATURE)
     for kind, start, end in _chunks(data):
@@ -85,7 +86,7 @@ def profile_of(data: bytes) -> bytes | None:
 
 
 def colour_key(data: bytes, key: Any) -> Any:
-    """Return what a PNG notes as transparent, scaled as its pixels are once Pillow has decoded them.
+    """Return the colour that a PNG has as transparent, scaled as its pixels are once Pillow has decoded them.
 
     Pillow spreads greys of 2 and 4 bits over 0..255 and halves RGB of 16 bits, but leaves the key as it is in the file.
     """

@@ -1,6 +1,6 @@
-"""Records that were read back from disk, field by field and by type: another version, or a hand, may have written them.
+"""Records that were read back from disk, field by field and by type: another version, or a user, may have written them.
 
-What does not fit reads as absent and is remembered, so that whoever shows the record can say so.
+A value of another type reads as absent. Its name is remembered, so that a caller can say which parts are missing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ipy_imgvar.usage import json_safe
 
 __all__ = ["Fields", "is_file_name"]
 
+#: Longest side of a picture that is believed, in pixels: far above any that an engine makes.
 _MOST_SIDE_PX: Final = 1 << 20
 _T = TypeVar("_T")
 
@@ -38,7 +39,7 @@ class Fields:
     Parameters
     ----------
     record
-        What the JSON was; anything but an object has no fields.
+        The parsed JSON; anything but an object has no fields.
     """
 
     def __init__(self, record: object) -> None:
@@ -88,16 +89,16 @@ class Fields:
         """Return the texts of a list."""
         value = self._record.get(name)
         entries: list[Any] = self._read(name, value if isinstance(value, list) else None) or []
-        found = [each for each in entries if isinstance(each, str)]
-        if len(found) < len(entries):
+        texts = [each for each in entries if isinstance(each, str)]
+        if len(texts) < len(entries):
             self.misfits.append(name)
-        return found
+        return texts
 
     def mapping(self, name: str) -> dict[str, Any] | None:
-        """Return an object without what JSON has no form for, or None."""
+        """Return an object as `usage.json_safe` does, or None."""
         value = self._record.get(name)
-        found: dict[str, Any] | None = json_safe(value) if isinstance(value, Mapping) else None
-        return self._read(name, found)
+        fields: dict[str, Any] | None = json_safe(value) if isinstance(value, Mapping) else None
+        return self._read(name, fields)
 
     def records(self, name: str) -> list[Fields]:
         """Return the objects of a list."""
@@ -109,7 +110,7 @@ class Fields:
         """Return a date and time with its zone, or None."""
         text = self.text(name)
         try:
-            found = datetime.fromisoformat(text) if text is not None else None
+            moment = datetime.fromisoformat(text) if text is not None else None
         except ValueError:
-            found = None
-        return self._read(name, found if found is not None and found.tzinfo is not None else None)
+            moment = None
+        return self._read(name, moment if moment is not None and moment.tzinfo is not None else None)

@@ -1,4 +1,4 @@
-"""What a server says when it refuses, both directions: any shape is read, OpenAI's is written.
+"""The refusals of servers, both directions: any shape is read, OpenAI's is written.
 
 References
 ----------
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ErrorBody", "one_line", "read_error", "write_error"]
 
+#: Characters of a message: an error is one line that a person reads.
 _MAX_MESSAGE: Final = 400
+#: Bytes of a text or HTML page that are searched for its message, which stands at its beginning.
 _MAX_TEXT_BYTES: Final = 20_000
 
 
@@ -38,7 +40,7 @@ def read_error(body: bytes, content_type: str = "", clean: Callable[[str], str] 
     Parameters
     ----------
     body
-        What was sent; may be empty.
+        May be empty.
     content_type
         The header of that name.
     clean
@@ -59,10 +61,10 @@ def read_error(body: bytes, content_type: str = "", clean: Callable[[str], str] 
 
 
 def _message(parsed: Mapping[str, Any]) -> str:
-    """Return what the first field that says anything says."""
+    """Return the text of the first field that has one."""
     error = parsed.get("error")
     inner = error if isinstance(error, dict) else {}
-    found = (
+    texts = (
         _said(inner.get("message")),
         _said(inner.get("detail")),
         # `"error": true` and a status beside a message say nothing that the status does not.
@@ -73,7 +75,7 @@ def _message(parsed: Mapping[str, Any]) -> str:
         _said(inner.get("title")) or _said(parsed.get("title")),
         _said(error) if isinstance(error, list) else "",
     )
-    return next(filter(None, found), "")
+    return next(filter(None, texts), "")
 
 
 def _said(value: Any) -> str:
@@ -86,8 +88,8 @@ def _said(value: Any) -> str:
 def _entry(entry: Any) -> str:
     if not isinstance(entry, dict):
         return entry.strip() if isinstance(entry, str) else ""
-    place = entry.get("loc") or entry.get("location")
-    parts = place if isinstance(place, list) else [place]
+    location = entry.get("loc") or entry.get("location")
+    parts = location if isinstance(location, list) else [location]
     where = ".".join(str(part) for part in parts if _is_word(part))
     messages = (entry.get("msg"), entry.get("message"), entry.get("error"))
     return ": ".join(filter(None, [where, *[each for each in messages if isinstance(each, str)][:1]]))

@@ -1,4 +1,4 @@
-"""How a result shows itself as the value of a cell: the methods that IPython looks for."""
+"""A result as the value of a cell: the methods that IPython looks for."""
 
 from __future__ import annotations
 

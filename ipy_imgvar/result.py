@@ -1,4 +1,4 @@
-"""What a run gives back: `Variation`, one picture, and `Variations`, a sequence of them.
+"""The result of a run: `Variation`, one picture, and `Variations`, a sequence of them.
 
 A picture is held as the bytes that were received, in memory or in a file of the store; every other form is made when
 it is asked for: `representations` shows them in a notebook, `forms` makes the values that a caller wants.
@@ -49,16 +49,16 @@ class Variation(Represented):
     index
         Its number among the variations of its source, from 1.
     seed
-        What the engine drew its random numbers from, or None.
+        The seed of the engine's random numbers, or None.
     parameters
-        All that repeats it; JSON-safe, without paths, user, headers or address.
+        Everything that is needed to make it again; JSON-safe, without paths, user, headers or address.
     remote_url
-        Where a server offers it, or None.
+        Its address on a server, or None.
     path
         Its original in the store, or None.
     reduce_to
         The (width, height) asked for, where the server could only make a larger picture: the original stays as it
-        is, and what is given out is reduced to fit.
+        is, and `bytes` are reduced to fit.
     """
 
     __slots__ = (
@@ -107,7 +107,7 @@ class Variation(Represented):
 
     def kept_at(self, path: Path, lease: object) -> Variation:
         """Return the same picture, read from `path` when asked for; `lease` is held as long as the picture is."""
-        kept = Variation(
+        stored = Variation(
             None,
             source=self.source,
             mime_type=self.mime_type,
@@ -119,8 +119,8 @@ class Variation(Represented):
             path=path,
             reduce_to=self.reduce_to,
         )
-        kept._lease = lease
-        return kept
+        stored._lease = lease
+        return stored
 
     @property
     def name(self) -> str:
@@ -167,7 +167,7 @@ class Variation(Represented):
 
     @property
     def url(self) -> str:
-        """Where a server offers it, else a data: URL."""
+        """Its address on a server, else a data: URL."""
         return self.remote_url or f"data:{self.mime_type};base64,{self.base64}"
 
     @property
@@ -234,15 +234,15 @@ class Variations(Represented, Sequence[Variation]):
     pictures
         In the order of their sources.
     engine, model
-        What made them, or None.
+        The names of the engine and the model, or None.
     request
-        What was asked, without an image; None for a sequence that was put together by hand.
+        Without an image; None for a sequence that was put together by hand.
     elapsed
         Seconds that the run took.
     usage
-        What a server counted, as it sent it.
+        A server's counts, as it sent them.
     warnings
-        What the caller should know, a line each.
+        Lines that the caller should know.
     status
         `done`, `failed`, `interrupted` or `running`.
     started
@@ -306,7 +306,7 @@ class Variations(Represented, Sequence[Variation]):
 
     @property
     def urls(self) -> list[str]:
-        """Where a server offers each, else data: URLs."""
+        """The addresses on a server, else data: URLs."""
         return [each.url for each in self]
 
     @property
@@ -366,7 +366,7 @@ class Variations(Represented, Sequence[Variation]):
         return self.save_as(outfile.expand_pattern(str(target), stems, tuple(WRITTEN)))
 
     def save_as(self, paths: Sequence[Path]) -> list[Path]:
-        """Write each picture to the path at its place, and return the paths; see `save`."""
+        """Write each picture to its path, and return the paths; see `save`."""
         return outfile.save_as(self, paths)
 
     def save_into(self, folder: Path, numbers: Iterable[int] | None = None) -> list[Path]:

@@ -1,7 +1,7 @@
 """Any kind of image input becomes a `Source`: a name, and the image when it is asked for.
 
-Files and addresses are read when needed, never before. What can change under our hands (arrays, PIL images, open
-files) is copied at once. Decoding is `codec`'s, fetching is `fetch`'s.
+Files and addresses are read when needed, never before. Arrays, PIL images and open files may change later, so they are
+copied at once. `codec` decodes, and `fetch` fetches.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ __all__ = [
     "missing_file",
 ]
 
-#: What is taken as an image, for messages.
+#: The kinds of value that are taken as an image, as messages list them.
 IMAGE_KINDS = (
     "a path, an http(s) or data: URL, bytes, a binary file object, a PIL image, a numpy array (or anything with "
     "__array__), a matplotlib figure, an IPython Image, a Variation, or a list of these"
 )
 
-#: ASCII's and spaces only: letters, marks and joiners of all scripts, and emoji, are part of a name.
+#: Only ASCII's punctuation, and spaces: letters, marks and joiners of all scripts, and emoji, are part of a name.
 _PUNCTUATION = re.compile(r"[^\S\n]|[!-,./:-@\[-^`{-~]")
 
 
@@ -51,7 +51,7 @@ class Source:
     Parameters
     ----------
     name
-        What to call it: a file's name, or a description such as "array of shape (8, 8, 3)".
+        A file's name, or a description such as "array of shape (8, 8, 3)".
     path
         Where to read it, or None.
     data
@@ -105,7 +105,7 @@ class Source:
         return self._digest
 
     def read(self) -> bytes:
-        """Return the encoded bytes as they came; of a decoded image, a PNG.
+        """Return the encoded bytes as they came, or a decoded image as a PNG.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class Source:
         raise InvalidImageError(f"{self.name}: the source was in memory and is gone; pass it again")
 
     def fetch(self, *, timeout_s: float = 0, check: Callable[[], None] | None = None) -> None:
-        """Fetch now what lies at an address, once; nothing happens for any other source.
+        """Fetch the image now if the source is an address that was not fetched yet; do nothing for any other source.
 
         Parameters
         ----------
@@ -188,16 +188,16 @@ class Source:
 
 
 def load_sources(value: Any, *, field: str = "image", name: str | None = None) -> list[Source]:
-    """Turn whatever was passed as an image into sources; of what holds several (see `kinds.members`), each of them.
+    """Turn any kind of image into sources: one, or one for each image of a value that holds several.
 
     Parameters
     ----------
     value
-        Any kind of image that `Client.variations` takes.
+        Any kind of image that `Client.variations` takes; `kinds.members` tells which hold several.
     field
-        The argument that error messages speak of.
+        The name of the argument, for error messages.
     name
-        What to call an image that has no file name of its own, such as the variable that held it.
+        A name for an image without a file name, such as the variable that held it.
 
     Raises
     ------
@@ -304,11 +304,11 @@ def _from_path(path: Path) -> Source:
 
 
 def missing_file(path: Path) -> InvalidImageError:
-    """Return the error for a path that leads nowhere; it names up to three near names in the same folder."""
+    """Return the error for a path without a file; it names up to three near names in the same folder."""
     try:
         # A wrong case or extension of a short name is near too, which difflib's ratio alone doesn't see.
-        found = {each.name.lower(): each.name for each in path.parent.iterdir()}
-        near = [found[name] for name in difflib.get_close_matches(path.name.lower(), found, n=3)]
+        names = {each.name.lower(): each.name for each in path.parent.iterdir()}
+        near = [names[name] for name in difflib.get_close_matches(path.name.lower(), names, n=3)]
     except OSError:
         return InvalidImageError(f"there is no file {path}: its folder {path.parent} does not exist")
     hint = f"; near names there: {', '.join(near)}" if near else f"; looked in {path.parent.absolute()}"
@@ -325,8 +325,8 @@ def _from_ipython(value: Any, name: str) -> Source:
     """Take the bytes of an `IPython.display.Image`, or the file or URL that it names and did not embed."""
     if isinstance(value.data, bytes):
         return Source(name, data=value.data)
-    if place := value.filename or value.url:
-        return _from_text(str(place))
+    if location := value.filename or value.url:
+        return _from_text(str(location))
     raise InvalidImageError("the IPython Image is empty; make it with data=, filename= or url=")
 
 
@@ -337,9 +337,9 @@ def _from_file(file: Any, name: str) -> Source:
         raise InvalidImageError(
             f"the file object can't be read ({exc}); open it in binary mode: open(path, 'rb')"
         ) from exc
-    if not data and (place := _place_in(file)):
+    if not data and (position := _position_in(file)):
         raise InvalidImageError(
-            f"the file object is at its end (byte {place:,}), so there is nothing to read; call its seek(0) first"
+            f"the file object is at its end (byte {position:,}), so there is nothing to read; call its seek(0) first"
         )
     if not isinstance(data, (bytes, bytearray)):
         raise InvalidImageError(
@@ -349,7 +349,7 @@ def _from_file(file: Any, name: str) -> Source:
     return Source(Path(own_name).name if isinstance(own_name, str) else name, data=bytes(data))
 
 
-def _place_in(file: Any) -> int:
+def _position_in(file: Any) -> int:
     """Return how many bytes of a file were read before, 0 where it can't say."""
     try:
         return int(file.tell())
@@ -364,8 +364,8 @@ def _from_arraylike(value: Any, name: str | None) -> Source:
 
     kind = "array" if isinstance(value, np.ndarray) else type(value).__name__
     try:
-        # `asarray` would drop a masked array's mask in silence.
+        # `asarray` would drop a masked array's mask without a word.
         array = value if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
-    except Exception as exc:  # Whatever a foreign __array__ raises, such as torch for a tensor on a GPU.
+    except Exception as exc:  # A foreign __array__ may raise anything, as torch's does for a tensor on a GPU.
         raise InvalidImageError(f"the {kind} can't become an array ({exc})") from exc
     return Source(name or kind, picture=codec.from_array(array, name or f"the {kind}"))

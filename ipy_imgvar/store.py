@@ -1,8 +1,8 @@
 """Files that are whole or absent, and the store: every finished picture, as received, until room is needed.
 
 A run is a folder `runs/<id>` with its pictures and one `run.jsonl` that grows by a line with each of them, so a killed
-process or a full disk leaves a readable run with what was finished. Ids sort by the order in which runs began. What a
-run means is the journal's business.
+process or a full disk leaves a readable run with what was finished. Ids sort by the order in which runs began. The
+content of a record is the journal's.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ __all__ = ["HALF_SUFFIX", "Run", "Store", "new_run_id", "read_record", "write_at
 
 _RECORD: Final = "run.jsonl"
 _EARLIER_RECORD: Final = "run.json"
+#: The UTC time that a run's name begins with, and its length.
 _CLOCK: Final = "%Y%m%dT%H%M%S%f"
 _CLOCK_CHARS: Final = 21
-#: The newest runs, which others may still be making, are counted anew each time.
+#: How many of the newest runs are measured anew each time: other processes may still be making them.
 _GROWING: Final = 32
 #: The end of the names of files that are not whole yet; no other program's files are called so.
 HALF_SUFFIX: Final = ".imgvar.tmp"
@@ -149,15 +150,15 @@ class Run:
     folder
         Made when the first picture or the end of the run is written.
     record
-        What the first line of `run.jsonl` says, JSON-safe; `add` and `finish` append to it.
+        The first line of `run.jsonl`, JSON-safe; `add` and `finish` append to it.
     """
 
     def __init__(self, folder: Path, record: dict[str, Any]) -> None:
         self.folder = folder
         self.record: dict[str, Any] = {**record, "id": folder.name, "pictures": []}
         self.bytes = 0
-        # A text: joining paths takes longer than writing a record.
-        self._place = str(folder)
+        # A text, since joining paths takes longer than writing a record.
+        self._path = str(folder)
         self._head = record
         self._end = 0
 
@@ -167,7 +168,7 @@ class Run:
         name = f"{len(pictures) + 1}{extension}"
         if not pictures:
             self._make_folder()
-        _write_whole(f"{self._place}/{name}", data)
+        _write_whole(f"{self._path}/{name}", data)
         self.bytes += len(data)
         described = {**entry, "file": name}
         self._append({"picture": described})
@@ -183,7 +184,7 @@ class Run:
 
     def _make_folder(self) -> None:
         try:
-            os.mkdir(self._place)  # noqa: PTH102
+            os.mkdir(self._path)  # noqa: PTH102
         except OSError:  # The folder above is not there yet, or this one is.
             self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -197,9 +198,9 @@ class Run:
         if not self._end:
             text = _json({**self._head, "id": self.folder.name}) + "\n" + text
         data = text.encode()
-        # Made with the first line only: a record that somebody removed must not come back as a fragment.
+        # Made with the first line only: a record that was removed must not come back as a fragment.
         flags = os.O_WRONLY | _BINARY | (0 if self._end else os.O_CREAT | os.O_EXCL)
-        descriptor = os.open(f"{self._place}/{_RECORD}", flags, 0o644)
+        descriptor = os.open(f"{self._path}/{_RECORD}", flags, 0o644)
         try:
             os.lseek(descriptor, self._end, os.SEEK_SET)
             _write_all(descriptor, data)
@@ -214,25 +215,25 @@ class Run:
 
 
 def read_record(data: bytes) -> dict[str, Any] | None:
-    """Return what a run's record says, its lines put together, or None where no line can be read.
+    """Return a run's record, put together from its lines, or None where no line can be read.
 
     A line that broke off, or that is not ours, is passed over.
     """
     record: dict[str, Any] | None = None
     for line in data.splitlines():
         try:
-            found = json.loads(line)
+            entry = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if not isinstance(found, dict):
+        if not isinstance(entry, dict):
             continue
-        if "picture" in found:  # The first line may be damaged; the pictures are as good as ever.
+        if "picture" in entry:  # The first line may be damaged; the pictures are as good as ever.
             record = {"pictures": []} if record is None else record
-            record["pictures"].append(found["picture"])
+            record["pictures"].append(entry["picture"])
         elif record is None:
-            record = {**found, "pictures": []}
+            record = {**entry, "pictures": []}
         else:
-            record |= {name: value for name, value in found.items() if name != "pictures"}
+            record |= {name: value for name, value in entry.items() if name != "pictures"}
     return record
 
 
@@ -240,7 +241,7 @@ def _record_in(folder: Path) -> dict[str, Any] | None:
     with contextlib.suppress(OSError):
         return read_record((folder / _RECORD).read_bytes())
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        # As it was before it became lines; its pictures are as good as ever.
+        # Earlier versions wrote one JSON object; its pictures are as good as ever.
         whole = json.loads((folder / _EARLIER_RECORD).read_bytes())
         return whole if isinstance(whole, dict) else None
     return None
@@ -250,7 +251,7 @@ def _json(value: Any) -> str:
     # ASCII only: a file name that is not UTF-8 holds lone surrogates, which can't be encoded otherwise.
     try:
         return json.dumps(value, default=str)
-    except (TypeError, ValueError, RecursionError):  # What an engine says of its picture may be anything.
+    except (TypeError, ValueError, RecursionError):  # An engine may put anything into its parameters.
         return json.dumps(json_safe(value))
 
 
@@ -285,7 +286,7 @@ class Store:
             return self._newest
 
     def begin(self, name: str, record: dict[str, Any]) -> Run:
-        """Open a run called `name`, from `new_id`; of its own only the mark that it is being made is written yet."""
+        """Open a run called `name`, from `new_id`; only the mark that it is being made is written yet."""
         if not os.path.isdir(self.root):  # noqa: PTH112 - half the time of a path's
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         run = Run(self.root / "runs" / name, record)
@@ -314,13 +315,13 @@ class Store:
                 yield folder, record
 
     def living(self) -> set[str]:
-        """Return the names of the runs that a living process is making or holds the results of."""
+        """Return the names of the runs that a living process is making, or whose results it holds."""
         return self._holders.held()
 
     def make_room(self, newest: Run) -> None:
         """Remove the oldest runs until the rest fits into `max_bytes`; call it when a run has ended."""
         with self._lock:
-            # Counting is slow in a full store, so while nobody else writes to it, what is made here is added up.
+            # Counting is slow in a full store, so the size is added up here as long as no other process writes to it.
             if not self._others_wrote() and self._bytes is not None:
                 self._bytes += newest.bytes
                 if self._bytes <= self.max_bytes:
@@ -331,13 +332,13 @@ class Store:
             known = {name: self._sizes[name] for name in names[:-_GROWING] if name in self._sizes}
             self._sizes = {name: known[name] if name in known else self._size(name) for name in names}
             self._bytes = sum(self._sizes.values())
-            # Asked after the runs were listed: one that begins from now on is not among them.
+            # Read after the runs were listed: one that begins from now on is not among them.
             held = self._holders.held()
             if self._bytes > self.max_bytes:
                 self._remove_oldest(names, held | {newest.folder.name})
 
     def _others_wrote(self) -> bool:
-        """Return whether others may have written to the store; then what is known of its size holds no longer."""
+        """Return whether other processes may have written to the store; then forget its size."""
         if wrote := self._holders.others_wrote():
             self._bytes = None
         return wrote

@@ -1,7 +1,7 @@
-"""Standard output and standard error of a command: what is written there can't break it.
+"""Standard output and standard error of a command: writing to them can't break it.
 
-What the output can't encode is escaped. A reader that is gone, or a stream that was closed, ends the output and not
-the command.
+Characters that the output can't encode are escaped. A reader that is gone, or a stream that was closed, ends the
+output and not the command.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def announce(text: str) -> None:
 
 
 def encodable(text: str, stream: TextIO | None = None) -> str:
-    """Return a text with what a stream can't encode, standard output if none is named, in escapes."""
+    """Return a text with escapes for the characters that a stream, by default standard output, can't encode."""
     encoding = _encoding(stream or sys.stdout)
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
@@ -84,7 +84,7 @@ def takes(text: str) -> bool:
 
 
 def progress(*, quiet: bool) -> Callable[[float, str], None] | None:
-    """Return what shows the progress of a run, or None where no terminal is there to show it."""
+    """Return a function that shows the progress of a run, or None where standard error is no terminal."""
     if quiet or not sys.stderr.isatty():
         return None
     return lambda fraction, text: _write(sys.stderr, f"\r\x1b[K{fraction:4.0%} {plain(text)}")
@@ -97,7 +97,7 @@ def wipe(*, quiet: bool) -> None:
 
 
 def flush() -> None:
-    """Write out what is still held back, such as argparse's help: at the end of the process it is too late to ask."""
+    """Write out the streams' buffers: an error at the end of the process could not be handled any more."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(ImageVariationError), _guarded(stream):
             stream.flush()
@@ -134,7 +134,7 @@ def _encoding(stream: TextIO) -> str:
 def _guarded(stream: TextIO) -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError:  # The reader has what it wanted, as `head -1` has.
+    except BrokenPipeError:  # The reader wants no more, as `head -1` does.
         _silence(stream)
     except OSError as exc:
         _silence(stream)
@@ -145,7 +145,7 @@ def _guarded(stream: TextIO) -> Iterator[None]:
 
 
 def _silence(stream: TextIO) -> None:
-    """Send the rest of a stream nowhere: what its buffer holds would fail again at the end of the process."""
+    """Send the rest of a stream nowhere: writing its buffer would fail again at the end of the process."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:

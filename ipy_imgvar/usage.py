@@ -1,4 +1,4 @@
-"""What servers count, added up: the one implementation for a run, an item of a bulk run, and a bulk run."""
+"""The token counts of servers, added up: the one implementation for a run, an item of a bulk run, and a bulk run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 __all__ = ["add_usage", "json_safe"]
 
-#: Deeper than any server's usage; what is deeper is left out.
+#: Levels of nesting, more than any server's usage has; deeper parts are left out.
 _MOST_LEVELS = 8
 #: Every count is below it; larger whole numbers can't be added to a float, nor, at some length, be written as text.
 _LARGEST = 2**63
 
 
 def add_usage(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
-    """Add what was counted for one request to a sum, in place.
+    """Add the counts of one request to a sum, in place.
 
     Numbers add up, also those in mappings below, such as `input_tokens_details`; of anything else the newest stays.
     NaN and infinity, which JSON has no form for, are left out.
@@ -52,24 +52,23 @@ def _is_number(value: object) -> bool:
 
 
 def json_safe(value: Any, clean: Callable[[str], str] = str, levels: int = _MOST_LEVELS) -> Any:
-    """Return a value from a server's JSON without what can't be added up and written again.
+    """Return a value from a server's JSON without the parts that can't be added up and written again.
 
-    That is NaN, infinity, whole numbers of more than 64 bits, and nests that are too deep.
-    In their place stands None, or nothing where they were in a mapping or a list. `clean` is called with every text,
-    names included.
+    These are NaN, infinity, whole numbers of more than 64 bits, and nests that are too deep. They become None, and in
+    a mapping or a list they are left out. `clean` is called with every text, names included.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        kept = (
+        fields = (
             {clean(str(name)): json_safe(each, clean, levels - 1) for name, each in value.items()}
             if levels
             else {}
         )
-        return {name: each for name, each in kept.items() if each is not None}
+        return {name: each for name, each in fields.items() if each is not None}
     if isinstance(value, (list, tuple)):
-        kept_list = [json_safe(each, clean, levels - 1) for each in value] if levels else []
-        return [each for each in kept_list if each is not None]
+        entries = [json_safe(each, clean, levels - 1) for each in value] if levels else []
+        return [each for each in entries if each is not None]
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, int):

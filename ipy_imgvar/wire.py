@@ -48,11 +48,11 @@ __all__ = [
 _B64_KEY: Final = b'"b64_json"'
 #: Stands for a picture that was cut out; its number follows. No base64 holds a colon.
 _CUT: Final = "cut:"
-#: Fields and entries of an answer; read, each may take a hundred times its bytes, and no answer has a thousand.
+#: Fields and entries of an answer: parsed, each may take a hundred times its bytes, and no answer has a thousand.
 _MOST_PARTS: Final = 100_000
-#: So much of an event that can't be read is looked at for its message, in bytes.
+#: Bytes of an event that can't be read that are searched for its message.
 _READ_OF_NOISE: Final = 4000
-#: A text of this length is tried as base64, whatever is in it.
+#: Bytes of a text from which it is decoded as base64 without a look at whether it is blank.
 _LONGEST_BLANK: Final = 1000
 #: Decodes base64 and refuses everything else, with `binascii.Error`.
 _strict_b64decode: Final[Callable[[Any], bytes]] = (
@@ -103,7 +103,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server sent back for one request."""
+    """A server's answer to one request."""
 
     items: list[Item]
     usage: dict[str, Any] | None = None
@@ -148,7 +148,7 @@ def read_answer(body: bytes | bytearray) -> Answer:
 
 def salvage(body: bytes | bytearray) -> list[Item]:
     """Return the pictures that are whole in an answer that broke off."""
-    _, spans = _separated(body)  # Joined, the rest would be a second copy of what may be 70 MB.
+    _, spans = _separated(body)  # Joined, the rest would be a second copy of up to 70 MB.
     return [Item(encoded=span) for span in spans if not _is_blank(span)]
 
 
@@ -196,9 +196,8 @@ def _item(entry: Any, spans: list[bytes | memoryview]) -> Item:
     text = entry.get("b64_json")
     encoded = None
     if isinstance(text, str) and text.startswith(_CUT) and text[len(_CUT) :].isdecimal():
-        with suppress(
-            ValueError, IndexError
-        ):  # A server may write the same into a text that was not cut out.
+        # A server may write the same into a text that was not cut out.
+        with suppress(ValueError, IndexError):
             encoded = spans[int(text[len(_CUT) :])]
     if encoded is not None and not _is_blank(encoded):
         return Item(encoded=encoded)
@@ -292,7 +291,7 @@ def _event(name: bytes, body: bytes, clean: Callable[[str], str]) -> Event | Non
     return Event([_item(each, spans) for each in entries], is_partial="partial" in kind, usage=usage)
 
 
-#: What an engine that counts no tokens has used; the API's schema wants the fields.
+#: The usage of an engine that counts no tokens; the API's schema wants the fields.
 NO_USAGE: Final[Mapping[str, Any]] = {
     "total_tokens": 0,
     "input_tokens": 0,
@@ -346,7 +345,7 @@ def write_event(kind: str, item: Item, facts: Mapping[str, Any]) -> bytes:
 
 
 def write_error_event(error: bytes) -> bytes:
-    """Return what `write_error` made as the last event of a stream that can't go on."""
+    """Return a body of `refusals.write_error` as the last event of a stream that can't go on."""
     return b"event: error\ndata: " + error + b"\n\n"
 
 
@@ -356,5 +355,5 @@ def write_models(names: Iterable[str], *, created: int) -> bytes:
 
 
 def model_fields(name: str, created: int) -> dict[str, Any]:
-    """Return what the API says of one model."""
+    """Return the API's fields of one model."""
     return {"id": name, "object": "model", "created": created, "owned_by": "imgvar"}

@@ -4,7 +4,7 @@ The method is that of Granot et al., "Drop the GAN: In Defense of Patches Neares
 Models" (CVPR 2022): from coarse to fine, every patch of the output is replaced by its nearest neighbour among the
 source's patches, and overlaps are averaged. Departures, and why:
 
-- Objects on a ground, or else the most salient part, are kept whole and placed first (`subjects`,
+- Objects on a ground, or else the most salient part, stay whole and are placed first (`subjects`,
   `composition.placement`), since plain matching scrambles faces. They move against the ground and, where they are
   many, against each other; the ground's horizon may sink or rise. This, not the noise, is what makes an arrangement
   new.
@@ -58,9 +58,9 @@ _TINY: Final = 9
 _CROP_PARTS: Final = 6
 #: Channels of a picture with transparency.
 _RGBA: Final = 4
-#: Patches up to which a level is matched everywhere, and above which only along its seams. Chosen by time and by eye.
+#: Patches up to which a level is matched everywhere, and above which only along its seams. Chosen by timing and by eye.
 _DENSE_PATCHES: Final = 130 * 200
-#: Share of a picture's time, 0..1, that its arrangement takes, for progress. Measured roughly.
+#: Share of a picture's time, 0..1, that its arrangement takes, for progress. An estimate.
 _ARRANGEMENT_SHARE: Final = 0.3
 
 

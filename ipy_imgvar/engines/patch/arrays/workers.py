@@ -75,6 +75,7 @@ class _Work(Generic[Chunk]):
 
     def __init__(self, function: Callable[[Chunk], object], chunks: Iterable[Chunk]) -> None:
         self._function = function
+        # Threads share it without a lock: a deque's popleft and clear are atomic.
         self._todo = deque(chunks)
         self._error: BaseException | None = None
         self.count = len(self._todo)

@@ -1,6 +1,6 @@
 """Choose an arrangement for each picture: draw layouts, try them at the smallest levels, take the best.
 
-What all pictures of a call share (the source's levels, its subjects) is made once, here.
+The pictures of a call share the source's levels and its subjects, so these are computed once, here.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Composer", "Composition"]
 
-#: Strength from which anything may be mirrored. This and the next six were chosen by eye.
+#: Strength from which anything may be mirrored. This and the next seven were chosen by eye.
 _FLIP_FROM: Final = 0.3
-#: Every how many pictures the source is shown smaller, below which strength, and in which range of scales.
+#: One picture in so many shows the source smaller, in a full canvas.
 _REFRAME_EVERY: Final = 3
+#: Strength below which pictures do.
 _REFRAME_BELOW: Final = 0.4
+#: Range of the scales of such a source; 1 is the source's own.
 _REFRAME_ZOOM: Final = (0.82, 0.95)
-#: Strength from which some candidates show the source smaller, if there is ground to extend, and every how many do.
+#: Strength from which some candidates show the source smaller, if there is ground to extend.
 _SHRINK_FROM: Final = 0.6
+#: One candidate in so many does.
 _SHRINK_EVERY: Final = 4
 #: What a smaller scale costs a candidate, in usual costs: ground has to be found for what it leaves free.
 _SHRINK_COST: Final = 0.4
@@ -167,7 +170,7 @@ class Composer:
         return [1.0] * count
 
     def _levels(self, zoom: float) -> list[Level]:
-        """Return the levels of the source at a scale, made once."""
+        """Return the levels of the source at a scale (1 is its own); cached, since candidates share them."""
         if zoom not in self._pyramids:
             source = self._source
             if zoom < 1:

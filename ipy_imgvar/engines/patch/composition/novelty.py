@@ -45,6 +45,7 @@ def new_share(image: NDArray[np.float32], reference: NDArray[np.float32]) -> flo
     float
         0 where the image is the reference moved; 1 where nothing is left of it.
     """
+    # Alpha does not count.
     grey, reference_grey = image[..., :3].mean(axis=2), reference[..., :3].mean(axis=2)
     rows, cols = (max(1, round(_INNER * size)) for size in reference_grey.shape)
     top, left = (reference_grey.shape[0] - rows) // 2, (reference_grey.shape[1] - cols) // 2

@@ -29,9 +29,10 @@ _CUT: Final = 0.03
 _OVERHANG_ROWS: Final = 0.3
 #: Least share of the overhang that a subject may use; how much of it is drawn.
 _LEAST_OVERHANG: Final = 0.5
-#: How far a subject may move from where all would go together, as a share of the side, up and down or aside: ground
-#: recedes upward, so less up and down.
+#: How far a subject may move up and down from where all would go together, in heights: little, since ground recedes
+#: upward.
 _ROWS_APART: Final = 0.12
+#: The same aside, in widths.
 _COLS_APART: Final = 0.5
 #: Positions tried for each subject until it covers no other; each try comes nearer to where all would go together.
 _TRIES: Final = 12

@@ -22,7 +22,7 @@ __all__ = ["paste", "paste_field"]
 
 
 def paste(image: NDArray[np.float32], level: Level, overlay: NDArray[np.int32]) -> None:
-    """Put the subjects' source pixels into an image of shape (*level.output, C), in place."""
+    """Overwrite an image of shape (*level.output, C), float32, with the subjects' source pixels."""
     covered = overlay >= 0
     image[covered] = level.atlas_pixels[overlay[covered]]
 

@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["COARSEST_PX", "EXACT_PAIRS", "Level", "pyramid"]
 
-#: Short side of the coarsest level where nothing else is asked for, in pixels: about 2.5 patches.
+#: Default short side of the coarsest level, in pixels: about 2.5 patches.
 COARSEST_PX: Final = 18
 #: Up to how many comparisons a level is searched exactly: 2,500 patches on each side, at 25 MB of distances.
 EXACT_PAIRS: Final = 2_500**2
-#: Above this short side, in pixels, a level is half of the next: such steps only add detail. Below, three quarters
-#: (Granot et al. 2022 use 0.75 throughout), since the arrangement is found there. Chosen by time and by eye.
+#: Short side, in pixels, up to which steps are small, since the arrangement settles there. Chosen by timing and by eye.
 _SMALL_STEPS_BELOW_PX: Final = 90
+#: Scale of a level beside the next larger one, above that size: there a step only adds detail.
 _LARGE_STEP: Final = 0.5
+#: The same below that size; Granot et al. 2022 use it throughout.
 _SMALL_STEP: Final = 0.75
-#: Sharpness of the keys that match an image enlarged from the level below: the size, as a share, that they go through.
+#: Scale to which keys are reduced, and enlarged again, to match an image enlarged from the level before.
 _KEY_BLUR: Final = _SMALL_STEP
 #: Share of a pixel or patch from which it counts as a subject's.
 _HALF: Final = 0.5

@@ -24,16 +24,18 @@ __all__ = ["dense", "fine"]
 
 #: Rounds of PatchMatch at a dense level; the field is inherited, so few change much. Chosen by eye.
 _ROUNDS: Final = 2
-#: Random positions tried for each patch in a round: at a dense level, at a fine one, and at a fine one that is large,
-#: where the tries cost more than they mend.
+#: Random positions tried for each patch in a round at a dense level. This and the next three were chosen by eye and by
+#: time.
 _DENSE_TRIES: Final = 4
+#: The same at a fine level.
 _FINE_TRIES: Final = 2
+#: The same at a large fine level, where tries cost more than they mend.
 _LARGE_TRIES: Final = 0
 #: Pixels above which a fine level is large.
 _LARGE_PIXELS: Final = 300 * 400
 #: Each try's radius as a share of the one before it; Barnes et al. 2009, section 3.2, use 0.5.
 _RADIUS_STEP: Final = 0.35
-#: How far from a seam patches are matched again at a fine level, in patches. Chosen by eye and by time.
+#: How far from a seam patches are matched again at a fine level, in patches. Chosen by eye and by timing.
 _SEAM_REACH: Final = 1
 #: Short side, in pixels, for which a seam is feathered by one more pixel to either side. Chosen by eye at 512 and 1024.
 _FEATHER_EVERY_PX: Final = 400
@@ -88,7 +90,7 @@ def fine(
 ) -> tuple[NearestNeighborField, NDArray[np.uint64]]:
     """Inherit a field at a large level, mend it along its seams, and show it.
 
-    Features are computed where they are asked for: seams are a small part of a large picture.
+    Features are computed for the patches compared only: seams are a small part of a large picture.
 
     Parameters
     ----------

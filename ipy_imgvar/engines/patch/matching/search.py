@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["Match", "nearest_complete", "patch_match"]
 
 #: The completeness constant of Granot et al. 2022, equation 3, in mean squared differences of values of 0..1. Smaller
-#: shows more of the source, larger repeats what matches best. Chosen by eye on photographs between .005 and .03.
+#: shows more of the source, larger repeats what matches best. Chosen by eye, after 0.005, 0.012 and 0.03.
 ALPHA: Final = 0.007
 #: Queries that one chunk compares with every key.
 _CHUNK_QUERIES: Final = 512
-#: A key found at random must lie below this share of the distance so far, since each leap is a new seam. Chosen by eye.
+#: A random key is taken only below this share of the distance so far, since each leap is a new seam. Chosen by eye.
 _LEAP: Final = 0.7
 
 

@@ -74,6 +74,7 @@ def vote(source: NDArray[np.uint64], field: NearestNeighborField, channels: int)
     rows, cols = field.rows.shape
     stride = field.source[1]
     first = _first_pixels(field)
+    # One pass for each pixel of a patch: all patches vote at once, and no two of them on the same output pixel.
     total = np.zeros((height, width), np.uint64)
     for down in range(PATCH):
         for across in range(PATCH):

@@ -53,6 +53,7 @@ def barrier_distance(image: NDArray[np.float32]) -> NDArray[np.float32]:
         The channels' differences of highest and lowest value on the path, summed: 0..C.
     """
     height, width, _ = image.shape
+    # One map for each side: top, bottom, left, right. The highest and lowest values are those on the best path so far.
     high = np.repeat(image[None], 4, axis=0)
     low = high.copy()
     distance = np.full((4, height, width), _UNREACHED, np.float32)

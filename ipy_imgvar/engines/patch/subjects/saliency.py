@@ -38,9 +38,10 @@ _MAP_RADIUS: Final = 4
 _LEAST_RANGE: Final = 1e-4
 #: Quantile of the map from which patches count for how unique the picture's most salient part is.
 _TOP: Final = 0.75
-#: Distance of those patches to their nearest others, over their contrast: up to the first they recur elsewhere (a
-#: brick wall), from the second they are unlike all else (a face).
+#: Squared distance of those patches to their nearest others, over their contrast, up to which they recur elsewhere (a
+#: brick wall).
 _RECURS: Final = 0.1
+#: The same from which they are unlike all else (a face).
 _UNIQUE: Final = 0.36
 #: The least contrast, summed over patches, that is divided by.
 _LEAST_CONTRAST: Final = 1e-6
@@ -56,8 +57,9 @@ _REACH: Final = 0.7
 _OWN_RANK: Final = 0.4
 #: Radius, in pixels at 40 px, of the gaps in an outline that are closed.
 _GAP_RADIUS: Final = 3
-#: Share of `cover` below which the outline is no longer made smaller, and the factor of each step.
+#: Share of `cover` below which the outline is not reduced further.
 _LEAST_COVER: Final = 0.25
+#: Factor on the share of the picture above the threshold, for each step by which the outline is reduced.
 _COVER_STEP: Final = 0.8
 #: Rows at the lower border that take the marks of the row above them.
 _NEAR_BORDER: Final = 2
@@ -110,7 +112,7 @@ def most_salient(source: NDArray[np.float32], cover: float) -> NDArray[np.bool_]
 
 
 def _extend_to_bottom(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Carry on to the lower border what ends next to it, so that a coat is known to be cut off there."""
+    """Carry on to the lower border what ends next to it, so that a coat counts as cut off there."""
     mask = mask.copy()
     mask[-_NEAR_BORDER:] |= mask[-_NEAR_BORDER - 1]
     return mask

@@ -16,7 +16,7 @@ def test_a_moved_or_mirrored_copy_is_not_new(photograph):
 
 
 def test_another_picture_is_new(photograph):
-    """Two pictures of different things share little."""
+    """Two pictures of different subjects share little."""
     assert new_share(photograph("coffee", 40), photograph("astronaut", 40)) > 0.4
 
 

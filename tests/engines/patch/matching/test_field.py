@@ -11,7 +11,7 @@ sizes = st.integers(8, 24)
 @given(st.integers(0, 2**32 - 1), sizes, sizes, st.floats(0.4, 2.5))
 @settings(max_examples=30, deadline=None)
 def test_a_rescaled_field_stays_inside_the_source(seed, height, width, factor):
-    """Whatever the two levels' sizes, every patch of the rescaled field lies inside the source."""
+    """For any sizes of the two levels, every patch of the rescaled field lies inside the source."""
     rng = np.random.default_rng(seed)
     shape = (height, width)
     rows, cols = grid(shape)

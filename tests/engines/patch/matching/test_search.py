@@ -41,7 +41,7 @@ def test_threads_do_not_change_the_result(threads, photograph):
 
 
 def test_own_patches_are_found(photograph):
-    """A picture asked for its own patches gets each one back in its place."""
+    """A picture asked for its own patches gets each one back in its position."""
     patches = vectors(photograph("astronaut", 20))
     match = nearest_complete(patches, patches, 147, Workers(1, None))
     np.testing.assert_array_equal(match.index, np.arange(len(patches)))

@@ -19,7 +19,7 @@ def test_a_tower_is_an_object_on_the_ground(photograph):
 
 
 def test_thin_legs_belong_to_what_stands_on_them(photograph):
-    """The camera's tripod, thinner than a pixel where subjects are found, is one subject with the man."""
+    """The camera's tripod, thinner than a pixel of the small copy, is one subject with the man."""
     largest = segment(photograph("camera", 256)).masks[0]
     height, width = largest.shape
     for row, col in ((0.3, 0.4), (0.7, 0.58), (0.9, 0.53)):
@@ -42,8 +42,8 @@ def test_the_head_belongs_to_the_subject(photograph):
     assert max(one[face].mean() for one in masks) > 0.95
 
 
-def test_a_texture_has_little_to_keep(photograph):
-    """Where everything recurs, at most a quarter is kept."""
+def test_a_texture_has_small_subjects(photograph):
+    """Where everything recurs, little more than a quarter is a subject."""
     assert sum(one.mean() for one in segment(photograph("brick", 200), 0.45).masks) < 0.3
 
 

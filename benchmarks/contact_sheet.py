@@ -38,10 +38,12 @@ def row(source: np.ndarray, n: int, strength: float, seed: int, *, plain: bool) 
     from ipy_imgvar.engines.patch.synthesis import synthesise
 
     free = not plain
-    made = synthesise(source, shape=source.shape[:2], n=n, strength=strength, seed=seed, tone=free, flip=free)
+    pictures = synthesise(
+        source, shape=source.shape[:2], n=n, strength=strength, seed=seed, tone=free, flip=free
+    )
     gap = np.full((source.shape[0], GAP_PX, 3), 255, np.uint8)
     parts = [np.rint(source * 255).astype(np.uint8)]
-    for picture in made:
+    for picture in pictures:
         parts += [gap, picture]
     return np.concatenate(parts, axis=1)
 

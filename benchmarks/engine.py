@@ -143,7 +143,7 @@ def grey(image: np.ndarray) -> np.ndarray:
     return np.asarray(scaled[..., :3], np.float64) @ GREY
 
 
-def patch_swd(source: np.ndarray, made: np.ndarray) -> float:
+def patch_swd(source: np.ndarray, picture: np.ndarray) -> float:
     """Return 1000 times the sliced Wasserstein distance of 7x7 RGB patches, meaned over a pyramid.
 
     128 fixed random unit projections, the mean absolute difference of sorted projections, halving until the
@@ -152,7 +152,7 @@ def patch_swd(source: np.ndarray, made: np.ndarray) -> float:
     rng = np.random.default_rng(0)
     directions = rng.normal(size=(147, 128)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=0)
-    pair = [np.asarray(source, np.float32), made.astype(np.float32) / 255]
+    pair = [np.asarray(source, np.float32), picture.astype(np.float32) / 255]
     distances = []
     while True:
         left, right = (
@@ -165,7 +165,7 @@ def patch_swd(source: np.ndarray, made: np.ndarray) -> float:
         pair = [(one[::2, ::2] + one[1::2, ::2] + one[::2, 1::2] + one[1::2, 1::2]) / 4 for one in pair]
 
 
-def new_share(source: np.ndarray, made: np.ndarray) -> float:
+def new_share(source: np.ndarray, picture: np.ndarray) -> float:
     """Return 1 minus the best correlation of the source's inner 80 % with a picture, at 64 px.
 
     All shifts, five zooms from 0.8 to 1, and mirroring are tried: 0 is the source moved.
@@ -173,8 +173,8 @@ def new_share(source: np.ndarray, made: np.ndarray) -> float:
     from skimage.feature import match_template
     from skimage.transform import resize
 
-    known, image = (resize(grey(one), (64, 64), anti_aliasing=True) for one in (source, made))
-    inner = known[6:58, 6:58]
+    reference, image = (resize(grey(one), (64, 64), anti_aliasing=True) for one in (source, picture))
+    inner = reference[6:58, 6:58]
     best = -1.0
     for zoom in (0.8, 0.85, 0.9, 0.95, 1.0):
         side = round(52 * zoom)
@@ -193,19 +193,19 @@ def figures(source: np.ndarray, strength: float) -> dict[str, float | list[float
     """Return the figures of four pictures of a source, tone off; without mirroring unless a name says so."""
     from skimage.metrics import structural_similarity
 
-    made = make(source, 4, strength, tone=False, flip=False)
+    pictures = make(source, 4, strength, tone=False, flip=False)
     turned = make(source, 4, strength, tone=False, flip=True)
-    pairs = [(left, right) for place, left in enumerate(turned) for right in turned[:place]]
+    pairs = [(left, right) for number, left in enumerate(turned) for right in turned[:number]]
     return {
-        "swd": statistics.mean(patch_swd(source, one) for one in made),
-        "diversity": spread(source, made),
+        "swd": statistics.mean(patch_swd(source, one) for one in pictures),
+        "diversity": spread(source, pictures),
         "1-ssim": 1
         - statistics.mean(
             structural_similarity(grey(source), grey(one), gaussian_weights=True, sigma=1.5, data_range=1)
-            for one in made
+            for one in pictures
         ),
-        "sharpness": statistics.mean(gradient(one) / gradient(source) for one in made),
-        "share-": [new_share(source, one) for one in made],
+        "sharpness": statistics.mean(gradient(one) / gradient(source) for one in pictures),
+        "share-": [new_share(source, one) for one in pictures],
         "share": [new_share(source, one) for one in turned],
         "apart": min(float(np.abs(left.astype(float) - right).mean()) for left, right in pairs),
         "siblings": min(new_share(left / np.float32(255), right) for left, right in pairs),
@@ -223,15 +223,15 @@ def report_quality() -> None:
     for strength in STRENGTHS:
         shares: dict[str, list[float]] = {"share": [], "share-": []}
         for name in PHOTOGRAPHS:
-            found = figures(photograph(name, QUALITY_PX), strength)
+            result = figures(photograph(name, QUALITY_PX), strength)
             for kind, values in shares.items():
-                values.extend(found[kind])  # type: ignore[arg-type]
+                values.extend(result[kind])  # type: ignore[arg-type]
             print(
-                f"{strength:8} {name:18} {found['swd']:8.1f} {found['diversity']:6.2f} "
-                f"{found['1-ssim']:6.2f} "
-                f"{found['sharpness']:5.2f} {statistics.median(found['share-']):7.2f} "
-                f"{statistics.median(found['share']):6.2f} {min(found['share']):8.2f} {found['apart']:6.1f} "
-                f"{found['siblings']:8.2f}",
+                f"{strength:8} {name:18} {result['swd']:8.1f} {result['diversity']:6.2f} "
+                f"{result['1-ssim']:6.2f} "
+                f"{result['sharpness']:5.2f} {statistics.median(result['share-']):7.2f} "
+                f"{statistics.median(result['share']):6.2f} {min(result['share']):8.2f} {result['apart']:6.1f} "
+                f"{result['siblings']:8.2f}",
                 flush=True,
             )
         medians = ", ".join(f"{kind} {statistics.median(values):.3f}" for kind, values in shares.items())
@@ -246,11 +246,11 @@ def report_speed() -> None:
     for side_px in SIZES:
         for n in (1, 4):
             for strength in (0.5, 0.85):
-                found = timed("astronaut", side_px, n, strength)
-                walls[side_px, n, strength] = found["wall"]
+                result = timed("astronaut", side_px, n, strength)
+                walls[side_px, n, strength] = result["wall"]
                 print(
-                    f"{side_px:5} {n:2} {strength:8} {found['cpu']:6.2f} {found['wall']:6.2f} "
-                    f"{found['peak']:5.0f} {found['import']:7.3f}",
+                    f"{side_px:5} {n:2} {strength:8} {result['cpu']:6.2f} {result['wall']:6.2f} "
+                    f"{result['peak']:5.0f} {result['import']:7.3f}",
                     flush=True,
                 )
     speeds = machine()
@@ -276,7 +276,7 @@ def peer_pictures(source: np.ndarray, n: int) -> list[np.ndarray]:
 
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
-    made = []
+    pictures = []
     for seed in range(n):
         torch.manual_seed(seed)
         image = generate(
@@ -286,15 +286,15 @@ def peer_pictures(source: np.ndarray, n: int) -> list[np.ndarray]:
             keys_blur_factor=0.75,
             additive_noise_sigma=0.75,
         )[0]
-        made.append(
+        pictures.append(
             np.rint(np.clip((np.moveaxis(image.numpy(), 0, -1) + 1) / 2, 0, 1) * 255).astype(np.uint8)
         )
-    return made
+    return pictures
 
 
-def spread(source: np.ndarray, made: list[np.ndarray]) -> float:
+def spread(source: np.ndarray, pictures: list[np.ndarray]) -> float:
     """Return the pictures' diversity: the standard deviation over them of each pixel, over the source's."""
-    return float(np.stack([grey(one) for one in made]).std(axis=0).mean() / grey(source).std())
+    return float(np.stack([grey(one) for one in pictures]).std(axis=0).mean() / grey(source).std())
 
 
 def report_peer(folder: Path) -> None:

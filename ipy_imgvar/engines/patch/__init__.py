@@ -1,1 +1,22 @@
-"""The offline engine: patch nearest neighbours, one image in, no weights, no GPU, no key."""
+"""The offline engine: patch nearest neighbours, one image in, no weights, no GPU, no key.
+
+The rooms, and which one imports which (a module imports its own room and those below it):
+
+    engine                     a request to pixels and back
+      |
+    synthesis                  the pictures of one call -> tone
+      |
+    composition                where things go, and which arrangement is taken -> strength
+      |
+    subjects                   what must stay whole
+      |
+    matching                   patches, their nearest neighbours, every scale
+      |
+    arrays                     sizes, masks, threads: no patches
+
+`strength` and `tone` import no other room. All but `engine` are functions of arrays and random generators, and have
+no state between calls.
+
+Where a constant's comment says that it was chosen by eye, that was on photographs of scikit-image, together with the
+figures of `benchmarks/engine.py`.
+"""

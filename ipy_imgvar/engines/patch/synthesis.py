@@ -1,30 +1,34 @@
 """New pictures from the patches of one.
 
-The method is that of Granot et al., "Drop the GAN" (CVPR 2022): from coarse to fine, every patch of the
-output is replaced by its nearest neighbour among the source's patches, and overlaps are averaged.
-Departures, and why:
+The method is that of Granot et al., "Drop the GAN: In Defense of Patches Nearest Neighbors as Single Image Generative
+Models" (CVPR 2022): from coarse to fine, every patch of the output is replaced by its nearest neighbour among the
+source's patches, and overlaps are averaged. Departures, and why:
 
-- Things on a ground, or else the most unusual part, are kept whole and placed first (`keep`, `placing`), since
-  plain matching scrambles faces. They move against the ground and, where they are many, against each other; the
-  ground's horizon may sink or rise. This, not the noise, is what makes an arrangement new.
+- Objects on a ground, or else the most salient part, stay whole and are placed first (`subjects`,
+  `composition.placement`), since plain matching scrambles faces. They move against the ground and, where they are
+  many, against each other; the ground's horizon may sink or rise. This, not the noise, is what makes an arrangement
+  new.
 - Above strength 0.3 the search begins at about 30 px instead of 15, where a patch sees half the picture and
-  puts everything back in its old place. What that size loses (masts, wires) is matched as one more channel.
+  puts everything back in its old position. What that size loses (masts, wires) is matched as one more channel.
 - Ground away from a subject may not use what lies at a subject's outline, so that no half head is left
   behind.
 - Several layouts are tried at the smallest levels. One that is a moved copy of the source or of a sibling is
-  not chosen (`novelty`).
-- Exact matching only where the levels are tiny; above, the field is inherited and mended along its seams,
-  since everything else is a copy already. There a pixel shows the one patch centred on it, without a vote;
-  only the last level's seams are feathered, by a few pixels where the picture is large.
+  not chosen (`composition.novelty`).
+- Exact matching only where the levels are tiny; above, the field is inherited and mended along its seams by
+  PatchMatch (Barnes et al., SIGGRAPH 2009), since everything else is a copy already. There a pixel shows the one
+  patch centred on it, without a vote; only the last level's seams are feathered, by a few pixels where the picture is
+  large.
 - A smaller source in a full canvas (re-framing) for every third picture below strength 0.4, and as some of
   the candidates from 0.6 where there is a ground to extend.
 
-It cannot invent content, pose or style. Reading requests and writing files is `engine`'s job.
+Arrangements are judged by how coherent and how complete they are (Simakov et al., "Summarizing Visual Data Using
+Bidirectional Similarity", CVPR 2008). The method cannot invent content, pose or style. Reading requests and writing
+files is `engine`'s job.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -44,11 +48,20 @@ if TYPE_CHECKING:
 
 __all__ = ["is_flat", "synthesise"]
 
-_FLAT = 1.5 / 255
-_SPARSE = 16
-_TINY = 9
-_RGBA = 4
-_DENSE_PATCHES = 130 * 200
+#: Range of the values (0..1) of a picture of one colour: a step and a half of 8 bits, which rounding may leave.
+_FLAT: Final = 1.5 / 255
+#: Every how many rows and columns `is_flat` looks first.
+_SPARSE: Final = 16
+#: Short side, in pixels, below which there are too few patches to rearrange.
+_TINY: Final = 9
+#: A picture without patches loses one row or column in so many, so that its crops differ.
+_CROP_PARTS: Final = 6
+#: Channels of a picture with transparency.
+_RGBA: Final = 4
+#: Patches up to which a level is matched everywhere, and above which only along its seams. Chosen by timing and by eye.
+_DENSE_PATCHES: Final = 130 * 200
+#: Share of a picture's time, 0..1, that its arrangement takes, for progress. An estimate.
+_ARRANGEMENT_SHARE: Final = 0.3
 
 
 def is_flat(source: NDArray[np.float32]) -> bool:
@@ -88,8 +101,7 @@ def synthesise(
     source : ndarray of shape (H, W, C), float32, 0..1
         C is 1 (grey), 3 (RGB) or 4 (RGBA, premultiplied).
     shape : tuple of int
-        Rows and columns of the pictures. Another shape than the source's gives a new arrangement at the same
-        scale.
+        Rows and columns of the pictures; another shape than the source's is a new arrangement at the same scale.
     n : int
         How many pictures. Picture i depends on `seed` and i, not on `n`.
     strength : float
@@ -97,15 +109,12 @@ def synthesise(
     seed : int
         The same seed and source give the same bytes, for any `threads`.
     only : int or None
-        Yield this picture alone, counted from 0 and with the bytes it has in a longer call; `n` then has no effect.
-        The arrangements before it are found too, since each keeps away from them.
+        Yield this picture alone, counted from 0, with the bytes it has in a longer call; `n` then has no effect.
     keep : ndarray of shape (H, W), bool, or None
         True keeps a pixel in place and equal to the source's; needs `shape` to be the source's. None chooses
-        what stays whole, which may then move.
-    flip : bool
-        Whether pictures may be mirrored (which would mirror text).
-    tone : bool
-        Whether light and colour may vary. Never applied where the caller keeps pixels.
+        subjects that stay whole, but may move.
+    flip, tone : bool
+        Whether pictures may be mirrored (text too), and whether light and colour may vary (never with `keep`).
     threads : int
         Threads for the large steps.
     progress : callable or None
@@ -117,22 +126,14 @@ def synthesise(
     ------
     ndarray of shape (*shape, C), uint8
         C = 4 is straight RGBA.
-
-    References
-    ----------
-    Granot et al., "Drop the GAN: In Defense of Patches Nearest Neighbors as Single Image Generative Models",
-    CVPR 2022. Barnes et al., "PatchMatch", SIGGRAPH 2009. Simakov et al., "Summarizing Visual Data Using
-    Bidirectional Similarity", CVPR 2008.
     """
+    numbers = range(n) if only is None else range(only, only + 1)
     with single_threaded_blas():
-        numbers = range(n) if only is None else range(only, only + 1)
+        workers = Workers(threads, check)
         run = _Run(
-            source, shape=shape, numbers=numbers, seed=seed, keep=keep, workers=Workers(threads, check)
+            source, shape=shape, numbers=numbers, seed=seed, keep=keep, workers=workers, progress=progress
         )
-        run.progress = progress
-        if not run.rigid:
-            run.composer = Composer(source, shape=shape, strength=strength, keep=keep, flip=flip)
-        run.look_at_earlier()
+        run.compose(strength, flip=flip)
         for done, number in enumerate(numbers, start=1):
             yield run.picture(number, strength if tone and keep is None else None)
             run.report(number, 1, f"{done} of {len(numbers)}")
@@ -142,7 +143,6 @@ class _Run:
     """One call, with what its pictures share."""
 
     composer: Composer
-    progress: Callable[[float, str], None] | None = None
 
     def __init__(
         self,
@@ -153,15 +153,17 @@ class _Run:
         seed: int,
         keep: NDArray[np.bool_] | None,
         workers: Workers,
+        progress: Callable[[float, str], None] | None,
     ) -> None:
         self.source, self.shape, self.numbers, self.seed = source, shape, numbers, seed
-        self.keep, self.workers = keep, workers
-        self.rigid = is_flat(source) or min(*source.shape[:2], *shape) < _TINY
+        self.keep, self.workers, self.progress = keep, workers, progress
+        self.has_patches = not is_flat(source) and min(*source.shape[:2], *shape) >= _TINY
 
-    def look_at_earlier(self) -> None:
-        """Find the arrangements of the pictures before the first one, which it has to keep away from."""
-        if self.rigid:
+    def compose(self, strength: float, *, flip: bool) -> None:
+        """Find the subjects, and the arrangements before the first picture's, which it has to keep away from."""
+        if not self.has_patches:
             return
+        self.composer = Composer(self.source, shape=self.shape, strength=strength, keep=self.keep, flip=flip)
         for number in range(self.numbers.start):
             self.report(self.numbers.start, 0, "earlier arrangements")
             self.composer.choose(self._random(number), number, self.workers)
@@ -169,8 +171,8 @@ class _Run:
     def picture(self, number: int, tone: float | None) -> NDArray[np.uint8]:
         """Make picture `number`; `tone` is the strength of its change of light, None for no change."""
         self.workers.check()
-        image = self._crop(number) if self.rigid else self._synthesised(number)
-        result = self._finished(image)
+        image = self._synthesise(number) if self.has_patches else self._crop(number)
+        result = self._to_uint8(image)
         return result if tone is None else draw_tone(self._random(number), tone).apply(result)
 
     def report(self, number: int, part: float, text: str) -> None:
@@ -190,31 +192,33 @@ class _Run:
             return np.tile(colour, (*self.shape, 1))
         rng = self._random(number)
         height, width = self.source.shape[:2]
-        rows, cols = max(1, height - height // 6), max(1, width - width // 6)
+        rows, cols = max(1, height - height // _CROP_PARTS), max(1, width - width // _CROP_PARTS)
         top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - cols + 1)
         part = self.source[top : top + rows, left : left + cols]
         return np.clip(resize(part, self.shape), 0, 1)
 
-    def _synthesised(self, number: int) -> NDArray[np.float32]:
+    def _synthesise(self, number: int) -> NDArray[np.float32]:
+        """Return picture `number`, shape (*shape, C), float32, about 0..1, premultiplied where C is 4."""
         self.report(number, 0, "arrangement")
         composition = self.composer.compose(self._random(number), number, self.workers)
-        field, rng, levels = composition.found.field, composition.rng, composition.levels
+        field, rng, levels = composition.arrangement.field, composition.rng, composition.levels
         channels = self.source.shape[2]
-        image = composition.found.image[..., :channels]
-        for place, level in enumerate(levels):
-            self.report(number, 0.3 + 0.7 * place / len(levels), "details")
-            asked = grid(level.output)
-            if asked[0] * asked[1] <= _DENSE_PATCHES:
-                forced = composition.layout.forced(level)
-                field, image = dense(field, forced, level, rng, self.workers)
+        # Without the channel of fine detail that the coarse levels have.
+        image = composition.arrangement.image[..., :channels]
+        for done, level in enumerate(levels):
+            self.report(number, _ARRANGEMENT_SHARE + (1 - _ARRANGEMENT_SHARE) * done / len(levels), "details")
+            rows, cols = grid(level.output)
+            if rows * cols <= _DENSE_PATCHES:
+                field, image = dense(field, composition.layout.overlay(level), level, rng, self.workers)
             else:
-                last = place + 1 == len(levels)
+                last = done + 1 == len(levels)
                 field, words = fine(field, level, rng, self.workers, last=last)
                 if last:
                     image = unpack(words, channels)
         return image
 
-    def _finished(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def _to_uint8(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Put the kept pixels back, divide by alpha, and round to 8 bits."""
         if self.keep is not None:
             image = np.where(self.keep[..., None], self.source, image)
         if image.shape[2] == _RGBA:

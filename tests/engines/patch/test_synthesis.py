@@ -43,12 +43,12 @@ def random_source(rng, height, width, channels):
 )
 @settings(max_examples=25, deadline=None)
 def test_any_small_picture_works(content, size, channels, strength, seed):
-    """Whatever the size, channels, strength and seed, the pictures have the asked shape and type."""
+    """At any size, channels, strength and seed, the pictures have the source's shape and 8 bits."""
     source = random_source(np.random.default_rng(content), *size, channels)
     before = source.copy()
-    made = pictures(source, n=2, strength=strength, seed=seed)
-    assert len(made) == 2
-    for picture in made:
+    results = pictures(source, n=2, strength=strength, seed=seed)
+    assert len(results) == 2
+    for picture in results:
         assert picture.shape == source.shape
         assert picture.dtype == np.uint8
         assert picture.flags.c_contiguous
@@ -222,9 +222,9 @@ def test_cancel_propagates_and_leaves_no_thread(photograph, after):
 
 def test_close_leaves_no_thread(photograph):
     """A generator that is closed early ends its threads."""
-    made = synthesise(photograph("rocket", 128), shape=(128, 128), n=4, strength=0.5, seed=0)
-    next(made)
-    made.close()
+    generator = synthesise(photograph("rocket", 128), shape=(128, 128), n=4, strength=0.5, seed=0)
+    next(generator)
+    generator.close()
     assert engine_threads() == []
 
 
@@ -264,7 +264,7 @@ def test_an_interrupt_leaves_no_thread(photograph):
 
 
 def test_a_subject_that_moves_stays_whole(photograph):
-    """What is unlike all the rest is found again in the picture, elsewhere or mirrored, at any strength."""
+    """What is unlike all the rest is in the picture again, elsewhere or mirrored, at any strength."""
     source = photograph("rocket", 128)
     subject = source[40:116, 56:74].mean(axis=2)
     for strength in (0.5, 0.85):
@@ -284,16 +284,18 @@ def test_statistics_on_a_photograph(photograph):
     sharpness = np.abs(np.diff(grey, axis=1)).mean()
     apart = {}
     for strength in (0.1, 0.6):
-        made = [picture / np.float32(255) for picture in pictures(source, n=3, strength=strength, tone=False)]
-        for picture in made:
+        results = [
+            picture / np.float32(255) for picture in pictures(source, n=3, strength=strength, tone=False)
+        ]
+        for picture in results:
             ratio = np.abs(np.diff(picture.mean(axis=2), axis=1)).mean() / sharpness
             assert 0.85 < ratio < 1.15
             quantiles = np.linspace(0.05, 0.95, 19)
             assert np.abs(np.quantile(picture, quantiles) - np.quantile(source, quantiles)).mean() < 0.08
         pairs = [(0, 1), (0, 2), (1, 2)]
-        assert min(np.abs(made[left] - made[right]).mean() for left, right in pairs) > 4 / 255
+        assert min(np.abs(results[left] - results[right]).mean() for left, right in pairs) > 4 / 255
         apart[strength] = np.mean(
-            [new_share(resize(picture, (32, 32)), resize(source, (32, 32))) for picture in made]
+            [new_share(resize(picture, (32, 32)), resize(source, (32, 32))) for picture in results]
         )
     assert apart[0.1] < 0.1 < apart[0.6]
 
@@ -304,8 +306,8 @@ def test_arrangements_are_new(photograph, strength, median, least):
     shares = []
     for name in ("astronaut", "coffee", "coins", "chelsea", "rocket"):
         source = photograph(name, 128)
-        made = pictures(source, n=3, strength=strength, tone=False)
-        small = [resize(picture / np.float32(255), (40, 40)) for picture in made]
+        results = pictures(source, n=3, strength=strength, tone=False)
+        small = [resize(picture / np.float32(255), (40, 40)) for picture in results]
         shares += [new_share(picture, resize(source, (40, 40))) for picture in small]
     assert np.median(shares) > median
     assert min(shares) > least
@@ -315,12 +317,12 @@ def test_arrangements_are_new(photograph, strength, median, least):
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "coins"])
 def test_siblings_differ(photograph, name, strength):
     """No two pictures of a call are nearly the same."""
-    made = [
+    results = [
         picture.astype(float)
         for picture in pictures(photograph(name, 128), n=3, strength=strength, tone=False)
     ]
     for left, right in ((0, 1), (0, 2), (1, 2)):
-        assert np.abs(made[left] - made[right]).mean() > 6
+        assert np.abs(results[left] - results[right]).mean() > 6
 
 
 def test_a_tripod_keeps_its_legs(photograph):
@@ -333,7 +335,7 @@ def test_a_tripod_keeps_its_legs(photograph):
 
 
 def test_retargeting_shows_the_subject_once_more_or_less(photograph):
-    """A wider canvas has the source's height of things: its rows keep their mean brightness."""
+    """A wider canvas shows the source's full height: its rows keep their mean brightness."""
     source = photograph("rocket", 96)
     wide = pictures(source, shape=(96, 160), tone=False)[0] / 255
     assert np.abs(wide.mean(axis=(1, 2)) - source.mean(axis=(1, 2))).mean() < 0.06

@@ -1,1 +1,1 @@
-"""Arrays, without a notion of patches: sizes, small maps and masks, and the threads that work on them."""
+"""Arrays, without a notion of patches: their sizes, small maps and masks, and the threads that work on them."""

@@ -1,8 +1,8 @@
 """Hold BLAS to one thread while any run of the engine is at work.
 
-A limit set through `threadpoolctl` is the whole process's, and whoever sets it restores what was there
+A limit set through `threadpoolctl` is the whole process's, and the code that sets it restores what was there
 before. Two runs that overlap in time would restore in the wrong order and could leave the process limited
-for good, so one set of running users is kept here: the first one in sets the limit, the last one out lifts
+for good, so this module holds one set of running users: the first one in sets the limit, the last one out lifts
 it.
 
 Since 3.8, `threadpoolctl` gives OpenBLAS to the thread that sets a limit and ignores all others while that

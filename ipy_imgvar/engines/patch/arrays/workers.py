@@ -1,8 +1,8 @@
-"""Chunks on a few threads, with a caller that can stop them.
+"""Run chunks of array work on a few threads, with a caller that can stop them.
 
 Helper threads live only as long as one call of `each`, in which the calling thread works too. Between two
-calls, and so between two pictures, there is no thread to leave behind, whatever happens to the generator
-that yields them.
+calls, and so between two pictures, there is no thread to leave behind, even if the generator that yields them
+is dropped.
 
 No random number is drawn and no result is combined out of order here, so the number of threads never changes
 a byte.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,12 +21,12 @@ __all__ = ["Workers"]
 
 Chunk = TypeVar("Chunk")
 
-_WORTH = 2
-"""Chunks for which a thread is worth starting: with fewer, waking it up takes longer than they do."""
+#: Chunks for each thread: with fewer, starting the thread takes longer than the chunks do.
+_CHUNKS_PER_THREAD: Final = 2
 
 
 class Workers:
-    """Run chunks on `threads` threads, asking `check` before each of the calling thread's.
+    """Runs chunks on `threads` threads and calls `check` before each chunk of the calling thread.
 
     Parameters
     ----------
@@ -41,19 +41,19 @@ class Workers:
         self._check = check
 
     def check(self) -> None:
-        """Raise what the caller's `check` raises, if it asks to stop."""
+        """Call the caller's `check`, which raises to cancel."""
         if self._check is not None:
             self._check()
 
     def each(self, function: Callable[[Chunk], object], chunks: Iterable[Chunk]) -> None:
-        """Call `function` on every chunk; chunks must write to separate places.
+        """Call `function` on every chunk; chunks must write to separate elements.
 
         The first exception of a chunk, or of `check`, is raised after the running chunks have ended.
         """
         work = _Work(function, chunks)
         helpers = [
             threading.Thread(target=work.help, name="imgvar-patch", daemon=True)
-            for _ in range(min(self._threads, work.count // _WORTH) - 1)
+            for _ in range(min(self._threads, work.count // _CHUNKS_PER_THREAD) - 1)
         ]
         try:
             for helper in helpers:
@@ -71,10 +71,11 @@ class Workers:
 
 
 class _Work(Generic[Chunk]):
-    """The chunks of one call that nobody has begun, and what went wrong."""
+    """The chunks of one call that no thread has begun, and the first exception of a helper."""
 
     def __init__(self, function: Callable[[Chunk], object], chunks: Iterable[Chunk]) -> None:
         self._function = function
+        # Threads share it without a lock: a deque's popleft and clear are atomic.
         self._todo = deque(chunks)
         self._error: BaseException | None = None
         self.count = len(self._todo)

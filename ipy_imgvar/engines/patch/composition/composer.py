@@ -1,24 +1,24 @@
 """Choose an arrangement for each picture: draw layouts, try them at the smallest levels, take the best.
 
-What all pictures of a call share (the source's levels, its subjects) is made once, here.
+The pictures of a call share the source's levels and its subjects, so these are computed once, here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ipy_imgvar.engines.patch.arrays.resize import resize
-from ipy_imgvar.engines.patch.composition.arrangement import Arrangement, descend, initial
-from ipy_imgvar.engines.patch.composition.layout import Layout, draw
-from ipy_imgvar.engines.patch.composition.novelty import best
-from ipy_imgvar.engines.patch.composition.placement import Place, can_shrink
+from ipy_imgvar.engines.patch.composition.arrangement import Arrangement, descend, initial_arrangement
+from ipy_imgvar.engines.patch.composition.layout import Layout, draw_layout
+from ipy_imgvar.engines.patch.composition.novelty import best_candidate
+from ipy_imgvar.engines.patch.composition.placement import Placement, can_shrink
 from ipy_imgvar.engines.patch.matching.patches import PATCH
-from ipy_imgvar.engines.patch.matching.pyramid import EXACT_PAIRS, Level, pyramid
-from ipy_imgvar.engines.patch.strength import Knobs, knobs
-from ipy_imgvar.engines.patch.subjects.segmentation import Subjects, lost_detail, subjects
+from ipy_imgvar.engines.patch.matching.pyramid import COARSEST_PX, EXACT_PAIRS, Level, pyramid
+from ipy_imgvar.engines.patch.strength import Tuning, tune
+from ipy_imgvar.engines.patch.subjects.segmentation import Subjects, find_subjects, fine_detail
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,16 +27,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Composer", "Composition"]
 
-_FLIP_FROM = 0.3
-_REFRAME_EVERY = 3
-_REFRAME_BELOW = 0.4
-_ZOOM = (0.82, 0.95)
-_SHRUNK_FROM = 0.6
-_SHRUNK_EVERY = 4
-_SHRUNK = 0.4
-"""What a smaller scale costs a candidate: ground has to be found for what it leaves free."""
-
-_CANDIDATE_PAIRS = 800**2
+#: Strength from which anything may be mirrored. This and the next seven were chosen by eye.
+_FLIP_FROM: Final = 0.3
+#: One picture in so many shows the source smaller, in a full canvas.
+_REFRAME_EVERY: Final = 3
+#: Strength below which pictures do.
+_REFRAME_BELOW: Final = 0.4
+#: Range of the scales of such a source; 1 is the source's own.
+_REFRAME_ZOOM: Final = (0.82, 0.95)
+#: Strength from which some candidates show the source smaller, if there is ground to extend.
+_SHRINK_FROM: Final = 0.6
+#: One candidate in so many does.
+_SHRINK_EVERY: Final = 4
+#: What a smaller scale costs a candidate, in usual costs: ground has to be found for what it leaves free.
+_SHRINK_COST: Final = 0.4
+#: The least usual cost that is divided by: a source matched without a difference costs nothing.
+_LEAST_COST: Final = 1e-6
+#: Up to how many comparisons a level is small enough for every candidate: 800 patches on each side, a few milliseconds.
+_CANDIDATE_PAIRS: Final = 800**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ class Composition:
 
     Attributes
     ----------
-    found : Arrangement
+    arrangement : Arrangement
         At the last level that was searched exactly.
     layout : Layout
     levels : list of Level
@@ -54,14 +62,14 @@ class Composition:
         The picture's own, after what was drawn for the arrangement.
     """
 
-    found: Arrangement
+    arrangement: Arrangement
     layout: Layout
     levels: list[Level]
     rng: np.random.Generator
 
 
 class Composer:
-    """Compose the pictures of one call, one after another: each is to differ from those before.
+    """Composes the pictures of one call, one after another: each is to differ from those before.
 
     Parameters
     ----------
@@ -69,8 +77,9 @@ class Composer:
     shape : tuple of int
         Rows and columns of the pictures.
     strength : float
+        0..1.
     keep : ndarray of shape (H, W), bool, or None
-        What stays in its place; None chooses subjects, which may move.
+        True for pixels that stay in place; None chooses subjects, which may move.
     flip : bool
         Whether anything may be mirrored.
     """
@@ -85,32 +94,33 @@ class Composer:
         flip: bool,
     ) -> None:
         self._source, self._shape, self._strength = source, shape, strength
-        self._knobs = _knobs(strength, same_shape=shape == source.shape[:2])
+        self._tuning = _tune(strength, same_shape=shape == source.shape[:2])
         self._fixed = keep is not None
-        self._lost = lost_detail(source)
+        self._detail = fine_detail(source)
         if keep is None:
-            found = subjects(source, self._lost, self._knobs.cover)
+            subjects = find_subjects(source, self._detail, self._tuning.cover)
         else:
-            found = Subjects((keep.astype(np.float32),), on_ground=False)
-        self._subjects = found.masks
-        if not found.on_ground:
-            self._knobs = replace(self._knobs, part=self._knobs.part_filling)
+            subjects = Subjects((keep.astype(np.float32),), on_ground=False)
+        self._subjects = subjects.masks
+        if not subjects.on_ground:
+            self._tuning = replace(self._tuning, separation=self._tuning.separation_without_ground)
         self._views = 2 if flip and keep is None and strength >= _FLIP_FROM else 1
-        self._reframed = keep is None and shape == source.shape[:2]
-        roomy = found.on_ground and can_shrink(found.masks)
-        self._shrunk = self._reframed and roomy and strength >= _SHRUNK_FROM
+        self._can_reframe = keep is None and shape == source.shape[:2]
+        has_room = subjects.on_ground and can_shrink(subjects.masks)
+        self._shrinks = self._can_reframe and has_room and strength >= _SHRINK_FROM
         self._pyramids: dict[float, list[Level]] = {}
         self._siblings: list[NDArray[np.float32]] = []
 
     def compose(self, rng: np.random.Generator, number: int, workers: Workers) -> Composition:
-        """Settle the arrangement of picture `number`; numbers are asked for in order, here or of `choose`."""
-        found, layout, levels = self.choose(rng, number, workers)
+        """Settle the arrangement of picture `number`; callers go through the numbers in order, here or in `choose`."""
+        arrangement, layout, levels = self.choose(rng, number, workers)
         exact = _exact(levels)
         if not exact:
-            return Composition(found, layout, levels, rng)
-        if len(exact) > _smallest(levels):
-            found = descend(found.image, layout, exact[_smallest(levels) :], self._knobs, workers)
-        return Composition(found, layout, levels[len(exact) :], rng)
+            return Composition(arrangement, layout, levels, rng)
+        smallest = _smallest(levels)
+        if len(exact) > smallest:
+            arrangement = descend(arrangement.image, layout, exact[smallest:], self._tuning, workers)
+        return Composition(arrangement, layout, levels[len(exact) :], rng)
 
     def choose(
         self, rng: np.random.Generator, number: int, workers: Workers
@@ -118,18 +128,19 @@ class Composer:
         """Return the arrangement of picture `number` at the smallest levels, and remember it for those after it."""
         zooms = self._zooms(rng, number)
         pyramids = [self._levels(zoom) for zoom in zooms]
+        # Two candidates move to one side, the next two to the other; the next picture begins on the other side.
         layouts = [
             self._layout(rng, levels[0], 1 if (number + trial // 2) % 2 else -1, number)
             for trial, levels in enumerate(pyramids)
         ]
         if not _exact(pyramids[0]):
-            return initial(layouts[0], pyramids[0][0]), layouts[0], pyramids[0]
+            return initial_arrangement(layouts[0], pyramids[0][0]), layouts[0], pyramids[0]
         candidates = []
         for layout, levels in zip(layouts, pyramids, strict=True):
             start, smallest = layout.start(levels[0]), levels[: _smallest(levels)]
-            candidates.append(descend(start, layout, smallest, self._knobs, workers))
-        chosen = self._best(candidates, zooms)
-        return candidates[chosen], layouts[chosen], pyramids[chosen]
+            candidates.append(descend(start, layout, smallest, self._tuning, workers))
+        best = self._best(candidates, zooms)
+        return candidates[best], layouts[best], pyramids[best]
 
     def _best(self, candidates: list[Arrangement], zooms: list[float]) -> int:
         """Return which candidate to carry on, and remember what it looks like."""
@@ -138,27 +149,28 @@ class Composer:
         level = levels[_smallest(levels) - 1]
         # The levels of a smaller source have other sizes.
         images = [resize(candidate.image[..., :colours], level.output) for candidate in candidates]
-        usual = float(np.median([candidate.cost for candidate in candidates])) + 1e-6
+        usual = float(np.median([candidate.cost for candidate in candidates])) + _LEAST_COST
         costs = [
-            candidate.cost / usual + _SHRUNK * (zoom < 1)
+            candidate.cost / usual + _SHRINK_COST * (zoom < 1)
             for candidate, zoom in zip(candidates, zooms, strict=True)
         ]
-        chosen = best(images, costs, level.image[..., :colours], self._siblings, self._knobs)
-        self._siblings.append(images[chosen])
-        return chosen
+        best = best_candidate(images, costs, level.image[..., :colours], self._siblings, self._tuning)
+        self._siblings.append(images[best])
+        return best
 
     def _zooms(self, rng: np.random.Generator, number: int) -> list[float]:
         """Return the scale of the source for each candidate of a picture."""
-        count = self._knobs.candidates
-        if self._shrunk:
-            return [self._knobs.zoom if trial % _SHRUNK_EVERY == 0 else 1.0 for trial in range(1, count + 1)]
+        count = self._tuning.candidates
+        if self._shrinks:
+            zoom = self._tuning.zoom
+            return [zoom if trial % _SHRINK_EVERY == 0 else 1.0 for trial in range(1, count + 1)]
         last = number % _REFRAME_EVERY == _REFRAME_EVERY - 1
-        if self._reframed and self._strength < _REFRAME_BELOW and last:
-            return [rng.uniform(*_ZOOM)] * count
+        if self._can_reframe and self._strength < _REFRAME_BELOW and last:
+            return [rng.uniform(*_REFRAME_ZOOM)] * count
         return [1.0] * count
 
     def _levels(self, zoom: float) -> list[Level]:
-        """Return the levels of the source at a scale, made once."""
+        """Return the levels of the source at a scale (1 is its own); cached, since candidates share them."""
         if zoom not in self._pyramids:
             source = self._source
             if zoom < 1:
@@ -169,20 +181,23 @@ class Composer:
                 source,
                 self._shape,
                 self._subjects,
-                coarsest=self._knobs.coarsest,
+                coarsest_px=self._tuning.coarsest_px,
                 views=self._views,
-                lost=self._lost,
+                detail=self._detail,
             )
         return self._pyramids[zoom]
 
     def _layout(self, rng: np.random.Generator, level: Level, sign: int, number: int) -> Layout:
-        fixed = (Place(0.0, 0.0),) if self._fixed else None
-        return draw(rng, self._knobs, level, sign=sign, number=number, fixed=fixed)
+        fixed = (Placement(0.0, 0.0),) if self._fixed else None
+        return draw_layout(rng, self._tuning, level, sign=sign, number=number, fixed=fixed)
 
 
-def _knobs(strength: float, *, same_shape: bool) -> Knobs:
-    found = knobs(strength)
-    return found if same_shape else replace(found, part=0.0, part_filling=0.0, coarsest=18)
+def _tune(strength: float, *, same_shape: bool) -> Tuning:
+    """Return the numbers for a strength; in another shape than the source's, all moves as one arrangement."""
+    tuning = tune(strength)
+    if same_shape:
+        return tuning
+    return replace(tuning, separation=0.0, separation_without_ground=0.0, coarsest_px=COARSEST_PX)
 
 
 def _exact(levels: list[Level]) -> list[Level]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -12,18 +12,22 @@ from ipy_imgvar.engines.patch.arrays.resize import resize
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ipy_imgvar.engines.patch.strength import Knobs
+    from ipy_imgvar.engines.patch.strength import Tuning
 
-__all__ = ["best", "new_share"]
+__all__ = ["best_candidate", "new_share"]
 
-_INNER = 0.8
-_ZOOMS = (1.0, 0.9, 0.8, 0.7)
-_AGAINST_SIBLINGS = 0.6
-_SIBLINGS_APART = 0.06
-"""How far two siblings should be apart, as a mean absolute difference."""
-
-_COPY = 0.06
-"""The new share below which an arrangement is the source moved, whatever is aimed at."""
+#: Share of the reference's sides that is looked for: what a move pushes out of the picture is not missed.
+_INNER: Final = 0.8
+#: Scales of the reference that count as a copy of it.
+_ZOOMS: Final = (1.0, 0.9, 0.8, 0.7)
+#: The least product of norms that a correlation is divided by: a flat picture correlates with nothing.
+_LEAST_NORM: Final = 1e-6
+#: What nearness to a sibling counts beside nearness to the source. This and the next two were chosen by eye.
+_SIBLING_WEIGHT: Final = 0.6
+#: How far apart two siblings should be, as a mean absolute difference of values of 0..1.
+_SIBLINGS_APART: Final = 0.06
+#: The new share, 0..1, below which an arrangement is the source moved, at any aim.
+_COPY: Final = 0.06
 
 
 def new_share(image: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
@@ -41,37 +45,39 @@ def new_share(image: NDArray[np.float32], reference: NDArray[np.float32]) -> flo
     float
         0 where the image is the reference moved; 1 where nothing is left of it.
     """
-    grey, known = image[..., :3].mean(axis=2), reference[..., :3].mean(axis=2)
-    rows, cols = (max(1, round(_INNER * size)) for size in known.shape)
-    top, left = (known.shape[0] - rows) // 2, (known.shape[1] - cols) // 2
-    inner = known[top : top + rows, left : left + cols]
-    return 1 - max(_best(grey, _zoomed(inner, grey.shape, zoom)) for zoom in _ZOOMS)
+    # Alpha does not count.
+    grey, reference_grey = image[..., :3].mean(axis=2), reference[..., :3].mean(axis=2)
+    rows, cols = (max(1, round(_INNER * size)) for size in reference_grey.shape)
+    top, left = (reference_grey.shape[0] - rows) // 2, (reference_grey.shape[1] - cols) // 2
+    inner = reference_grey[top : top + rows, left : left + cols]
+    return 1 - max(_best_correlation(grey, _zoom(inner, grey.shape, zoom)) for zoom in _ZOOMS)
 
 
-def _zoomed(inner: NDArray[np.float32], limit: tuple[int, int], zoom: float) -> NDArray[np.float32]:
+def _zoom(inner: NDArray[np.float32], limit: tuple[int, int], zoom: float) -> NDArray[np.float32]:
+    """Return a grey image at a scale, but no larger than `limit`."""
     rows, cols = (
         max(1, min(round(zoom * size), most)) for size, most in zip(inner.shape, limit, strict=True)
     )
     return resize(inner[..., None], (rows, cols))[..., 0]
 
 
-def _best(image: NDArray[np.float32], template: NDArray[np.float32]) -> float:
-    """Return the best correlation of a template, or its mirror image, over all its places in the image."""
+def _best_correlation(image: NDArray[np.float32], template: NDArray[np.float32]) -> float:
+    """Return the best correlation, -1..1, of a template or its mirror image with any window of the image."""
     windows = sliding_window_view(image, template.shape).reshape(-1, template.size)
     windows = windows - windows.mean(axis=1, keepdims=True)
     norms = np.sqrt(np.einsum("wp,wp->w", windows, windows))
     both = np.stack([template.reshape(-1), template[:, ::-1].reshape(-1)])
     both -= both.mean(axis=1, keepdims=True)
     scale = norms[:, None] * np.sqrt(np.einsum("tp,tp->t", both, both))
-    return float((windows @ both.T / np.maximum(scale, 1e-6)).max())
+    return float((windows @ both.T / np.maximum(scale, _LEAST_NORM)).max())
 
 
-def best(
+def best_candidate(
     images: list[NDArray[np.float32]],
     costs: list[float],
     source: NDArray[np.float32],
     siblings: list[NDArray[np.float32]],
-    knobs: Knobs,
+    tuning: Tuning,
 ) -> int:
     """Return the index of the candidate to carry on.
 
@@ -80,28 +86,29 @@ def best(
 
     Parameters
     ----------
-    images : list of ndarray of shape (h, w, C), float32
+    images : list of ndarray of shape (h, w, C), float32, 0..1
         The candidates, all at the scale of `source`.
     costs : list of float
         What each candidate costs, 1 being usual.
-    source : ndarray of shape (H, W, C), float32
+    source : ndarray of shape (H, W, C), float32, 0..1
         A small copy (about 30 px).
-    siblings : list of ndarray of shape (h, w, C), float32
-        What was chosen for the pictures before, at the same scale.
-    knobs : Knobs
+    siblings : list of ndarray of shape (h, w, C), float32, 0..1
+        The candidates that earlier pictures took, at the same scale.
+    tuning : Tuning
         The new share to aim at (0: a moved copy will do), and how much missing it counts.
     """
     scores = []
     for image, cost in zip(images, costs, strict=True):
-        lacking = _AGAINST_SIBLINGS * max((_near(image, one, knobs.share) for one in siblings), default=0.0)
-        if knobs.share:
+        nearness = [_nearness(image, sibling, tuning.new_share) for sibling in siblings]
+        penalty = _SIBLING_WEIGHT * max(nearness, default=0.0)
+        if tuning.new_share:
             share = new_share(image, source)
-            lacking += max(0.0, 1 - share / knobs.share) + max(0.0, 1 - share / _COPY)
-        scores.append(cost + knobs.novelty * lacking)
+            penalty += max(0.0, 1 - share / tuning.new_share) + max(0.0, 1 - share / _COPY)
+        scores.append(cost + tuning.novelty_weight * penalty)
     return int(np.argmin(scores))
 
 
-def _near(image: NDArray[np.float32], sibling: NDArray[np.float32], aim: float) -> float:
-    """Return how much two siblings lack: 0 where they are far enough apart, in place and as arrangements."""
+def _nearness(image: NDArray[np.float32], sibling: NDArray[np.float32], aim: float) -> float:
+    """Return how near two siblings are: 0 (far enough, pixel by pixel and as arrangements) to 1 (equal)."""
     apart = float(np.abs(image - sibling).mean()) / _SIBLINGS_APART
     return max(0.0, 1 - (min(apart, new_share(image, sibling) / aim) if aim else apart))

@@ -1,13 +1,13 @@
 """Where a subject may go: on its ground, in the picture, and never so that a cut shows.
 
-Places are moves of the source against the output, both centred, in heights and widths of the source. The
+Placements are moves of the source against the output, both centred, in heights and widths of the source. The
 source may be smaller than the output; `ratio` is the output's size over the source's.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -15,27 +15,34 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ipy_imgvar.engines.patch.matching.pyramid import Level
-    from ipy_imgvar.engines.patch.strength import Knobs
+    from ipy_imgvar.engines.patch.strength import Tuning
 
-__all__ = ["Place", "can_shrink", "landed", "placed", "sunk"]
+__all__ = ["Placement", "can_shrink", "place_subjects", "source_height", "visible_pixels"]
 
+#: Rows and columns of some pixels, each of shape (N,).
 Pixels: TypeAlias = "tuple[NDArray[np.intp], NDArray[np.intp]]"
 
-_CUT = 0.03
-"""How far a subject that the source's border cuts off may move away from it, as a share of the side."""
-
-_OUT_ABOVE = 0.3
-"""How far a subject may leave the picture above and below, compared with the sides: heads are above."""
-
-_DOWN, _ASIDE = 0.12, 0.5
-"""How far a subject may move from where all would go together: ground recedes upward, so less up and down."""
-
-_TRIES = 12
+#: How far a subject that the source's border cuts off may move away from it, as a share of the side: less than shows.
+#: This and the next four were chosen by eye.
+_CUT: Final = 0.03
+#: Overhang above and below, as a share of that at the sides: heads are above.
+_OVERHANG_ROWS: Final = 0.3
+#: Least share of the overhang that a subject may use; how much of it is drawn.
+_LEAST_OVERHANG: Final = 0.5
+#: How far a subject may move up and down from where all would go together, in heights: little, since ground recedes
+#: upward.
+_ROWS_APART: Final = 0.12
+#: The same aside, in widths.
+_COLS_APART: Final = 0.5
+#: Positions tried for each subject until it covers no other; each try comes nearer to where all would go together.
+_TRIES: Final = 12
+#: Sinking, in heights, below which there is no equation to solve.
+_NO_SINK: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where something goes.
+class Placement:
+    """A subject's or the ground's move.
 
     Attributes
     ----------
@@ -69,16 +76,16 @@ class _Extent:
         """Whether both borders cut it off."""
         return self.low == 0 and self.high == 1
 
-    def within(self, move: float, ratio: float, out: float) -> float:
+    def limit(self, move: float, ratio: float, overhang: float) -> float:
         """Limit a move so that it neither leaves the picture nor shows where a border cut the subject off.
 
-        Where a border did, it may go `out` that far.
+        Over the border that cut it off, it may go by `overhang`.
         """
         spare = (ratio - 1) / 2
         if self.spans:
             return float(min(max(move, -spare - _CUT), spare + _CUT))
-        least = -spare - self.low - (out if self.low == 0 else 0)
-        most = spare + 1 - self.high + (out if self.high == 1 else 0)
+        least = -spare - self.low - (overhang if self.low == 0 else 0)
+        most = spare + 1 - self.high + (overhang if self.high == 1 else 0)
         if self.low == 0:
             most = min(most, -spare + _CUT)
         if self.high == 1:
@@ -91,88 +98,99 @@ def can_shrink(subjects: tuple[NDArray[np.float32], ...]) -> bool:
     return bool(subjects) and not any(_Extent.of(mask, axis).spans for mask in subjects for axis in (0, 1))
 
 
-def sunk(down: NDArray[np.float32], amount: float) -> NDArray[np.float32]:
-    """Return the source's height for heights of the output, 0..1, where the middle has sunk by `amount`.
+def source_height(heights: NDArray[np.float32], sink: float) -> NDArray[np.float32]:
+    """Return the source's heights for heights of the output, 0..1, where the middle has sunk by `sink`.
 
-    Top and bottom stay, so that what is between is stretched on one side and pressed together on the other,
-    and nothing has to be repeated at a border. Below 0.25 it does not fold.
+    Top and bottom stay, so the ground between is stretched on one side and compressed on the other, and
+    nothing has to be repeated at a border. Below 0.25 it does not fold.
     """
-    return down - np.float32(4 * amount) * down * (1 - down)
+    # The slope at the ends is 1 -+ 4 * sink, which must not change its sign.
+    return heights - np.float32(4 * sink) * heights * (1 - heights)
 
 
-def _sunk_to(height: float, amount: float) -> float:
-    """Return where a height of the source goes, 0..1: the inverse of `sunk`."""
-    if abs(amount) < 1e-6:  # noqa: PLR2004 - nothing to solve
+def _output_height(height: float, sink: float) -> float:
+    """Return where a height of the source goes, 0..1: the inverse of `source_height`."""
+    if abs(sink) < _NO_SINK:
         return height
-    middle = 1 - 4 * amount
-    return float((np.sqrt(middle**2 + 16 * amount * height) - middle) / (8 * amount))
+    middle = 1 - 4 * sink
+    return float((np.sqrt(middle**2 + 16 * sink * height) - middle) / (8 * sink))
 
 
-def placed(rng: np.random.Generator, knobs: Knobs, level: Level, whole: Place) -> list[Place]:
+def place_subjects(
+    rng: np.random.Generator, tuning: Tuning, level: Level, whole: Placement
+) -> list[Placement]:
     """Place the subjects one by one, largest first, where they cover each other least.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-    knobs : Knobs
+    tuning : Tuning
     level : Level
         The coarsest.
-    whole : Place
+    whole : Placement
         Where all would go together; `rows` is how far the ground's middle sinks.
     """
     ratio = level.output[0] / level.size[0], level.output[1] / level.size[1]
-    places: list[Place] = []
-    taken = np.zeros((0, 0), bool)
+    placements: list[Placement] = []
+    occupied = np.zeros((0, 0), bool)
     for mask in level.subjects:
-        seen = mask[:, ::-1] if whole.view else mask
+        view = mask[:, ::-1] if whole.view else mask
         least = np.inf
         for trial in range(_TRIES):
-            reach = knobs.part * (1 - trial / _TRIES) if places else 0.0
-            aside = Place(
-                rng.uniform(-_DOWN, _DOWN) * reach, whole.cols + rng.uniform(-_ASIDE, _ASIDE) * reach
+            reach = tuning.separation * (1 - trial / _TRIES) if placements else 0.0
+            aside = Placement(
+                rng.uniform(-_ROWS_APART, _ROWS_APART) * reach,
+                whole.cols + rng.uniform(-_COLS_APART, _COLS_APART) * reach,
             )
-            found = _on_ground(seen, whole, aside, ratio, knobs.out * rng.uniform(0.5, 1))
-            shown = _footprint(seen, found, ratio)
-            covered = int((shown & taken).sum()) if taken.size else 0
+            overhang = tuning.overhang * rng.uniform(_LEAST_OVERHANG, 1)
+            candidate = _on_ground(view, whole, aside, ratio, overhang)
+            candidate_footprint = _footprint(view, candidate, ratio)
+            covered = int((candidate_footprint & occupied).sum()) if occupied.size else 0
             if covered < least:
-                least, place, footprint = covered, found, shown
+                least, placement, footprint = covered, candidate, candidate_footprint
             if not covered:
                 break
-        taken = footprint | taken if taken.size else footprint
-        places.append(place)
-    return places
+        occupied = footprint | occupied if occupied.size else footprint
+        placements.append(placement)
+    return placements
 
 
 def _on_ground(
-    mask: NDArray[np.float32], whole: Place, aside: Place, ratio: tuple[float, float], out: float
-) -> Place:
+    mask: NDArray[np.float32], whole: Placement, aside: Placement, ratio: tuple[float, float], overhang: float
+) -> Placement:
     """Put a subject's lowest row where the ground there goes, and its middle column aside."""
     down, across = _Extent.of(mask, 0), _Extent.of(mask, 1)
-    base = _sunk_to(down.high, whole.rows) + aside.rows
+    base = _output_height(down.high, whole.rows) + aside.rows
     centre = (across.low + across.high) / 2
     rows = base * ratio[0] - (ratio[0] - 1) / 2 - down.high
     cols = (centre + aside.cols) * ratio[1] - (ratio[1] - 1) / 2 - centre
-    return Place(
-        down.within(rows, ratio[0], out * _OUT_ABOVE), across.within(cols, ratio[1], out), whole.view
+    return Placement(
+        down.limit(rows, ratio[0], overhang * _OVERHANG_ROWS),
+        across.limit(cols, ratio[1], overhang),
+        whole.view,
     )
 
 
-def _footprint(mask: NDArray[np.float32], place: Place, ratio: tuple[float, float]) -> NDArray[np.bool_]:
-    """Mark what a subject covers of the output when it is in its place."""
+def _footprint(
+    mask: NDArray[np.float32], placement: Placement, ratio: tuple[float, float]
+) -> NDArray[np.bool_]:
+    """Mark the output's pixels that a subject covers, at the resolution of its mask."""
     shown = np.zeros((round(mask.shape[0] * ratio[0]), round(mask.shape[1] * ratio[1])), bool)
-    _, there = landed(mask, place, (shown.shape[0], shown.shape[1]))
-    shown[there] = True
+    _, inside = visible_pixels(mask, placement, (shown.shape[0], shown.shape[1]))
+    shown[inside] = True
     return shown
 
 
-def landed(mask: NDArray[Any], place: Place, output: tuple[int, int]) -> tuple[Pixels, Pixels]:
+def visible_pixels(
+    mask: NDArray[Any], placement: Placement, output: tuple[int, int]
+) -> tuple[Pixels, Pixels]:
     """Return the marked pixels that the output shows, and where it shows them.
 
     Parameters
     ----------
     mask : ndarray of shape (H, W)
-        A subject, seen as its place shows it: already mirrored where that does.
-    place : Place
+        A subject, as the view that its placement names shows it: mirrored in view 1.
+    placement : Placement
     output : tuple of int
         Rows and columns of the output.
 
@@ -185,7 +203,7 @@ def landed(mask: NDArray[Any], place: Place, output: tuple[int, int]) -> tuple[P
     """
     height, width = mask.shape
     row, col = np.nonzero(mask)
-    new_row = row + round(place.rows * height + (output[0] - height) / 2)
-    new_col = col + round(place.cols * width + (output[1] - width) / 2)
+    new_row = row + round(placement.rows * height + (output[0] - height) / 2)
+    new_col = col + round(placement.cols * width + (output[1] - width) / 2)
     inside = (new_row >= 0) & (new_row < output[0]) & (new_col >= 0) & (new_col < output[1])
     return (row[inside], col[inside]), (new_row[inside], new_col[inside])

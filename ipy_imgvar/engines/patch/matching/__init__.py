@@ -1,1 +1,1 @@
-"""Patches, their nearest neighbours in the source, and pictures made of those, at every scale."""
+"""Patches, their nearest neighbours in the source, and the pictures made of those, at every scale."""

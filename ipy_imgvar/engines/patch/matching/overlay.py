@@ -1,4 +1,8 @@
-"""Put the subjects' own pixels over an image, and their displacements into its field."""
+"""Put the subjects' own pixels over an image, and their displacements into its field.
+
+An overlay says which source pixel a subject puts at each output pixel: an ndarray of the output's shape, int32, of
+flat pixels of the atlas (`pyramid.Level`), and -1 where no subject lies. `Layout.overlay` makes it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ipy_imgvar.engines.patch.matching.field import Field
+from ipy_imgvar.engines.patch.matching.field import NearestNeighborField
 from ipy_imgvar.engines.patch.matching.patches import RADIUS
 
 if TYPE_CHECKING:
@@ -14,23 +18,23 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.engines.patch.matching.pyramid import Level
 
-__all__ = ["force", "force_field"]
+__all__ = ["paste", "paste_field"]
 
 
-def force(image: NDArray[np.float32], level: Level, forced: NDArray[np.int32]) -> None:
-    """Put the pieces' source pixels into the image, in place."""
-    kept = forced >= 0
-    image[kept] = level.pixels[forced[kept]]
+def paste(image: NDArray[np.float32], level: Level, overlay: NDArray[np.int32]) -> None:
+    """Overwrite an image of shape (*level.output, C), float32, with the subjects' source pixels."""
+    covered = overlay >= 0
+    image[covered] = level.atlas_pixels[overlay[covered]]
 
 
-def force_field(field: Field, forced: NDArray[np.int32]) -> Field:
-    """Return the field with the patches centred on a piece moved as the piece is."""
+def paste_field(field: NearestNeighborField, overlay: NDArray[np.int32]) -> NearestNeighborField:
+    """Return the field in which the patches centred on a subject move as the subject does."""
     rows, cols = field.rows.shape
-    centre = forced[RADIUS : RADIUS + rows, RADIUS : RADIUS + cols]
-    kept = centre >= 0
+    centre = overlay[RADIUS : RADIUS + rows, RADIUS : RADIUS + cols]
+    covered = centre >= 0
     row, col = np.divmod(centre, field.source[1])
     down = np.arange(rows)[:, None]
     across = np.arange(cols)
-    new_rows = np.where(kept, row - RADIUS, field.rows + down)
-    new_cols = np.where(kept, col - RADIUS, field.cols + across)
-    return Field.from_positions(new_rows, new_cols, field.output, field.source)
+    new_rows = np.where(covered, row - RADIUS, field.rows + down)
+    new_cols = np.where(covered, col - RADIUS, field.cols + across)
+    return NearestNeighborField.from_positions(new_rows, new_cols, field.output, field.source)

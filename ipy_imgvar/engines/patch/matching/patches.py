@@ -5,7 +5,7 @@ A patch is named by its top-left pixel. An image of H rows and W columns has (H 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["PATCH", "RADIUS", "basis", "grid", "project", "vectors"]
 
-PATCH = 7
-RADIUS = PATCH // 2
-_SAMPLES = 2_000
-_FEATURES = 16
-_CHUNK_BYTES = 4_000_000
+#: Side of a patch in pixels, as in Granot et al. 2022.
+PATCH: Final = 7
+#: Pixels on each side of a patch's centre.
+RADIUS: Final = PATCH // 2
+#: How many patches `basis` looks at: many times their dimensions (147 for RGB), and still a few milliseconds' work.
+_SAMPLES: Final = 2_000
+#: Dimensions that features have; more make distances truer and comparisons dearer. Chosen by eye.
+_FEATURES: Final = 16
+#: Bytes of patch vectors that are made at once in `project`, so that a chunk about fits a core's cache.
+_CHUNK_BYTES: Final = 4_000_000
 
 
 def grid(shape: tuple[int, int]) -> tuple[int, int]:
@@ -47,8 +52,8 @@ def vectors(image: NDArray[np.float32]) -> NDArray[np.float32]:
 def basis(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Return the principal directions of an image's patches, the strongest first.
 
-    Distances between patches are judged in these few dimensions where there are too many patches for all of
-    them (a projection never makes a distance larger, so near patches stay near).
+    Where there are too many patches to compare all their values, these few dimensions judge distances. A projection
+    never makes a distance larger, so near patches stay near.
 
     Parameters
     ----------
@@ -59,6 +64,7 @@ def basis(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.fl
     Returns
     -------
     ndarray of shape (49 * C, 16), float32
+        Columns of length 1.
     """
     windows = sliding_window_view(image, (PATCH, PATCH), axis=(0, 1))
     rows, cols = windows.shape[:2]
@@ -78,6 +84,7 @@ def project(
     ----------
     image : ndarray of shape (H, W, C), float32
     directions : ndarray of shape (49 * C, F), float32
+        What `basis` returns.
     workers : Workers
 
     Returns
@@ -87,7 +94,7 @@ def project(
     windows = sliding_window_view(image, (PATCH, PATCH), axis=(0, 1))
     rows, cols = windows.shape[:2]
     features = np.empty((rows, cols, directions.shape[1]), np.float32)
-    size = max(1, _CHUNK_BYTES // (cols * directions.shape[0] * 4))
+    size = max(1, _CHUNK_BYTES // (cols * directions.shape[0] * directions.itemsize))
 
     def run(top: int) -> None:
         part = features[top : top + size].reshape(-1, directions.shape[1])

@@ -1,37 +1,39 @@
-"""Tell things from the ground they lie on, where the picture has such a ground.
+"""Tell objects from the ground they lie on, where the picture has such a ground.
 
 The barrier distance of a pixel is the least that colours must vary along a path to it from a side of the
 picture (Zhang et al., "Minimum Barrier Salient Object Detection at 80 FPS", ICCV 2015). Grass, sky and water
-reach several sides without a barrier; a cow, a coin and a tower do not. A thing may be cut off by two sides,
-so the third nearest side decides.
+reach several sides without a barrier; a cow, a coin and a tower do not. Two sides may cut off an object, so the
+third nearest side decides.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ipy_imgvar.engines.patch.arrays.regions import otsu
+from ipy_imgvar.engines.patch.arrays.regions import threshold_otsu
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["barrier_distance", "things"]
+__all__ = ["barrier_distance", "salient_objects"]
 
-_PASSES = 2
-_DECIDING_SIDE = 2
-_CLEAR = 0.45
-"""How near ground may be, as a share of what things are away. This and the next were chosen by eye on sixteen
-photographs: coins, cows and a tripod pass, a cat's face and a plate do not."""
-
-_CLEARER = 0.6
-"""The same between what is far and what is farther, where a sky that brightens towards the ground is far too."""
-
-_LARGEST = 0.55
-"""The share of the picture above which what was found is not on a ground but all there is."""
-
-_UNREACHED = np.float32(1e3)
+#: How often all rows and columns are swept to and fro; Zhang et al. use three raster scans.
+_PASSES: Final = 2
+#: Which side decides, counted from the nearest, which is 0.
+_DECIDING_SIDE: Final = 2
+#: How near ground may be, as a share of the distance of objects, 0..1. This and the next were chosen by eye on sixteen
+#: photographs: coins, cows and a tripod pass, a cat's face and a plate do not.
+_CLEAR: Final = 0.45
+#: The same between what is far and what is farther, where a sky that brightens towards the ground is far too.
+_CLEARER: Final = 0.6
+#: The share of the picture above which the marked part is not on a ground but all there is. Chosen by eye.
+_LARGEST: Final = 0.55
+#: The distance of pixels that no sweep has reached, above any sum of differences of colours of 0..1.
+_UNREACHED: Final = np.float32(1e3)
+#: The least mean distance that is divided by: a flat picture has none.
+_LEAST_DISTANCE: Final = 1e-6
 
 
 def barrier_distance(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -42,14 +44,16 @@ def barrier_distance(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Parameters
     ----------
-    image : ndarray of shape (H, W, C), float32
+    image : ndarray of shape (H, W, C), float32, 0..1
         A small picture (about 64 px).
 
     Returns
     -------
     ndarray of shape (H, W), float32
+        The channels' differences of highest and lowest value on the path, summed: 0..C.
     """
     height, width, _ = image.shape
+    # One map for each side: top, bottom, left, right. The highest and lowest values are those on the best path so far.
     high = np.repeat(image[None], 4, axis=0)
     low = high.copy()
     distance = np.full((4, height, width), _UNREACHED, np.float32)
@@ -70,44 +74,47 @@ def barrier_distance(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _relax(fronts: list[NDArray[np.float32]], colours: NDArray[np.float32], line: int, before: int) -> None:
-    """Go on from one line to the next where that is a lower barrier than what is known."""
+    """Go on from the line `before` to the next where that path's barrier is lower than the lowest so far."""
     high, low, distance = fronts
     top = np.maximum(high[before], colours)
     bottom = np.minimum(low[before], colours)
     # Lines not reached yet hold their own colour as highest and lowest, so their distance says it.
-    found = np.where(distance[before] < _UNREACHED, (top - bottom).sum(axis=-1), _UNREACHED)
-    nearer = found < distance[line]
-    np.copyto(distance[line], found, where=nearer)
+    barrier = np.where(distance[before] < _UNREACHED, (top - bottom).sum(axis=-1), _UNREACHED)
+    nearer = barrier < distance[line]
+    np.copyto(distance[line], barrier, where=nearer)
     np.copyto(high[line], top, where=nearer[..., None])
     np.copyto(low[line], bottom, where=nearer[..., None])
 
 
-def things(image: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-    """Mark the things that lie on a ground.
+def salient_objects(image: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    """Mark the objects that lie on a ground.
 
     Parameters
     ----------
-    image : ndarray of shape (H, W, C), float32
+    image : ndarray of shape (H, W, C), float32, 0..1
         A small picture (about 64 px).
 
     Returns
     -------
     ndarray of shape (H, W), bool, or None
-        None where things and ground do not differ clearly, or where things are most of the picture.
+        None where objects and ground do not differ clearly, or where objects are most of the picture.
     """
     distance = barrier_distance(image)
-    threshold = otsu(distance)
+    threshold = threshold_otsu(distance)
     if _contrast(distance, threshold) > _CLEAR:
         return None
+    # A second class inside the upper one: the ground's own gradient against the objects on it.
     upper = distance[distance >= threshold]
-    higher = otsu(upper)
+    higher = threshold_otsu(upper)
     if _contrast(upper, higher) < _CLEARER or len(upper) > _LARGEST * distance.size:
         threshold = float(np.sqrt(threshold * higher))
-    marked = distance >= threshold
-    return marked if marked.mean() < _LARGEST else None
+    marks = distance >= threshold
+    return marks if marks.mean() < _LARGEST else None
 
 
 def _contrast(values: NDArray[np.float32], threshold: float) -> float:
     """Return the mean below a threshold over the mean above it: near 0 where the two differ clearly."""
     above = values >= threshold
-    return float(values[~above].mean() / max(values[above].mean(), 1e-6)) if not above.all() else 1.0
+    return (
+        float(values[~above].mean() / max(values[above].mean(), _LEAST_DISTANCE)) if not above.all() else 1.0
+    )

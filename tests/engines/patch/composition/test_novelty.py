@@ -1,8 +1,8 @@
 import numpy as np
 
 from ipy_imgvar.engines.patch.arrays.resize import resize
-from ipy_imgvar.engines.patch.composition.novelty import best, new_share
-from ipy_imgvar.engines.patch.strength import knobs
+from ipy_imgvar.engines.patch.composition.novelty import best_candidate, new_share
+from ipy_imgvar.engines.patch.strength import tune
 
 
 def test_a_moved_or_mirrored_copy_is_not_new(photograph):
@@ -16,7 +16,7 @@ def test_a_moved_or_mirrored_copy_is_not_new(photograph):
 
 
 def test_another_picture_is_new(photograph):
-    """Two pictures of different things share little."""
+    """Two pictures of different subjects share little."""
     assert new_share(photograph("coffee", 40), photograph("astronaut", 40)) > 0.4
 
 
@@ -31,15 +31,15 @@ def test_a_moved_copy_is_not_taken_for_being_cheap(photograph):
     source = photograph("coffee", 36)
     other = photograph("chelsea", 36)
     images = [np.roll(source, 2, axis=1), other]
-    assert best(images, [0.1, 1], source, [], knobs(0.5)) == 1
-    assert best(images, [0.1, 1], source, [], knobs(0.1)) == 0
+    assert best_candidate(images, [0.1, 1], source, [], tune(0.5)) == 1
+    assert best_candidate(images, [0.1, 1], source, [], tune(0.1)) == 0
 
 
 def test_a_copy_of_a_sibling_is_not_taken(photograph):
     """Of two that cost the same, the one that no sibling shows yet is carried on."""
     source, shown, other = (photograph(name, 36) for name in ("coffee", "chelsea", "astronaut"))
-    assert best([shown, other], [1, 1], source, [shown], knobs(0.5)) == 1
-    assert best([shown, other], [1, 1], source, [other], knobs(0.5)) == 0
+    assert best_candidate([shown, other], [1, 1], source, [shown], tune(0.5)) == 1
+    assert best_candidate([shown, other], [1, 1], source, [other], tune(0.5)) == 0
 
 
 def test_a_smaller_copy_is_not_new(photograph):

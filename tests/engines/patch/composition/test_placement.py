@@ -2,9 +2,16 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipy_imgvar.engines.patch.composition.placement import _CUT, Place, _sunk_to, can_shrink, placed, sunk
+from ipy_imgvar.engines.patch.composition.placement import (
+    _CUT,
+    Placement,
+    _output_height,
+    can_shrink,
+    place_subjects,
+    source_height,
+)
 from ipy_imgvar.engines.patch.matching.pyramid import Level
-from ipy_imgvar.engines.patch.strength import knobs
+from ipy_imgvar.engines.patch.strength import tune
 
 
 def level(masks, size=40, output=40):
@@ -19,12 +26,12 @@ def box(top, bottom, left, right, size=40):
     return mask
 
 
-def shown(place, edges, ratio=1.0):
+def shown(move, edges, ratio=1.0):
     """Return where an extent of the source (top, bottom) lies in the output, as shares of it."""
-    return [(edge + place + (ratio - 1) / 2) / ratio for edge in edges]
+    return [(edge + move + (ratio - 1) / 2) / ratio for edge in edges]
 
 
-wholes = st.builds(Place, st.floats(-0.2, 0.2), st.floats(-0.5, 0.5), st.just(0))
+wholes = st.builds(Placement, st.floats(-0.2, 0.2), st.floats(-0.5, 0.5), st.just(0))
 
 
 @given(wholes, st.integers(0, 999), st.floats(0.3, 1), st.sampled_from([40, 50]))
@@ -32,8 +39,10 @@ wholes = st.builds(Place, st.floats(-0.2, 0.2), st.floats(-0.5, 0.5), st.just(0)
 def test_a_subject_inside_stays_inside(whole, seed, strength, output):
     """What no border cuts off does not leave the picture."""
     mask = box(10, 25, 12, 20)
-    (place,) = placed(np.random.default_rng(seed), knobs(strength), level([mask], output=output), whole)
-    for move, edges in ((place.rows, (10 / 40, 25 / 40)), (place.cols, (12 / 40, 20 / 40))):
+    (placement,) = place_subjects(
+        np.random.default_rng(seed), tune(strength), level([mask], output=output), whole
+    )
+    for move, edges in ((placement.rows, (10 / 40, 25 / 40)), (placement.cols, (12 / 40, 20 / 40))):
         low, high = shown(move, edges, output / 40)
         assert low >= -1e-6
         assert high <= 1 + 1e-6
@@ -42,35 +51,37 @@ def test_a_subject_inside_stays_inside(whole, seed, strength, output):
 @given(wholes, st.integers(0, 999), st.floats(0.3, 1), st.sampled_from([40, 50]))
 @settings(max_examples=60, deadline=None)
 def test_what_the_border_cuts_off_stays_at_it(whole, seed, strength, output):
-    """The lower edge of somebody cut off at the waist never comes up into the picture by more than a little."""
+    """The lower edge of a person cut off at the waist never comes up into the picture by more than a little."""
     mask = box(15, 40, 12, 20)
-    (place,) = placed(np.random.default_rng(seed), knobs(strength), level([mask], output=output), whole)
-    assert shown(place.rows, (1.0,), output / 40)[0] >= 1 - _CUT - 1e-6
+    (placement,) = place_subjects(
+        np.random.default_rng(seed), tune(strength), level([mask], output=output), whole
+    )
+    assert shown(placement.rows, (1.0,), output / 40)[0] >= 1 - _CUT - 1e-6
 
 
 @given(st.integers(0, 999))
 @settings(max_examples=20, deadline=None)
-def test_few_things_do_not_cover_each_other(seed):
+def test_few_subjects_do_not_cover_each_other(seed):
     """Where there is room, no subject lies on another."""
     masks = [box(5, 11, 5, 11), box(20, 26, 25, 31), box(30, 35, 8, 13)]
     here = level(masks)
-    places = placed(np.random.default_rng(seed), knobs(0.85), here, Place(0.05, 0.1))
+    placements = place_subjects(np.random.default_rng(seed), tune(0.85), here, Placement(0.05, 0.1))
     covered = np.zeros((40, 40), int)
-    for mask, place in zip(masks, places, strict=True):
+    for mask, placement in zip(masks, placements, strict=True):
         row, col = np.nonzero(mask)
-        np.add.at(covered, (row + round(place.rows * 40), col + round(place.cols * 40)), 1)
+        np.add.at(covered, (row + round(placement.rows * 40), col + round(placement.cols * 40)), 1)
     assert covered.max() == 1
 
 
 @given(st.floats(-0.2, 0.2))
 def test_sinking_keeps_top_bottom_and_order(amount):
     """The ground is stretched and pressed, never folded, and its borders stay."""
-    heights = sunk(np.linspace(0, 1, 50, dtype=np.float32), amount)
+    heights = source_height(np.linspace(0, 1, 50, dtype=np.float32), amount)
     assert abs(heights[0]) < 1e-6
     assert abs(heights[-1] - 1) < 1e-6
     assert (np.diff(heights) > 0).all()
     for height in (0.0, 0.3, 0.8, 1.0):
-        back = sunk(np.array([_sunk_to(height, amount)], np.float32), amount)
+        back = source_height(np.array([_output_height(height, amount)], np.float32), amount)
         np.testing.assert_allclose(back, height, atol=1e-5)
 
 

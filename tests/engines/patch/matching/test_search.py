@@ -4,13 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipy_imgvar.engines.patch.arrays.workers import Workers
-from ipy_imgvar.engines.patch.matching.field import Field
+from ipy_imgvar.engines.patch.matching.field import NearestNeighborField
 from ipy_imgvar.engines.patch.matching.patches import grid, vectors
 from ipy_imgvar.engines.patch.matching.search import ALPHA, nearest_complete, patch_match
 
 
-def brute_force(asked, known, scale):
-    distances = np.array([[((q - k) ** 2).sum() / scale for k in known] for q in asked], np.float64)
+def brute_force(queries, keys, scale):
+    distances = np.array([[((q - k) ** 2).sum() / scale for k in keys] for q in queries], np.float64)
     return distances, (distances / (ALPHA + distances.min(axis=0))).argmin(axis=1)
 
 
@@ -19,14 +19,14 @@ def brute_force(asked, known, scale):
 def test_exact_search_is_the_brute_force_one(seed, height, width, channels):
     """The matrix product finds what comparing every pair finds."""
     rng = np.random.default_rng(seed)
-    asked = vectors(rng.random((height, width, channels), np.float32))
-    known = vectors(rng.random((width, height, channels), np.float32))
+    queries = vectors(rng.random((height, width, channels), np.float32))
+    keys = vectors(rng.random((width, height, channels), np.float32))
     scale = 49 * channels
-    distances, best = brute_force(asked, known, scale)
-    match = nearest_complete(asked, known, scale, Workers(1, None))
+    distances, best = brute_force(queries, keys, scale)
+    match = nearest_complete(queries, keys, scale, Workers(1, None))
     np.testing.assert_array_equal(match.index, best)
-    np.testing.assert_allclose(match.distance, distances[np.arange(len(asked)), best], atol=1e-5)
-    np.testing.assert_allclose(match.missing, distances.min(axis=0), atol=1e-5)
+    np.testing.assert_allclose(match.distance, distances[np.arange(len(queries)), best], atol=1e-5)
+    np.testing.assert_allclose(match.key_distance, distances.min(axis=0), atol=1e-5)
 
 
 @pytest.mark.parametrize("threads", [2, 4])
@@ -37,11 +37,11 @@ def test_threads_do_not_change_the_result(threads, photograph):
     alone = nearest_complete(shuffled, patches, 147, Workers(1, None))
     shared = nearest_complete(shuffled, patches, 147, Workers(threads, None))
     np.testing.assert_array_equal(alone.index, shared.index)
-    np.testing.assert_array_equal(alone.missing, shared.missing)
+    np.testing.assert_array_equal(alone.key_distance, shared.key_distance)
 
 
 def test_own_patches_are_found(photograph):
-    """A picture asked for its own patches gets each one back in its place."""
+    """A picture asked for its own patches gets each one back in its position."""
     patches = vectors(photograph("astronaut", 20))
     match = nearest_complete(patches, patches, 147, Workers(1, None))
     np.testing.assert_array_equal(match.index, np.arange(len(patches)))
@@ -49,7 +49,7 @@ def test_own_patches_are_found(photograph):
 
 def random_field(rng, shape):
     rows, cols = grid(shape)
-    return Field.from_flat(rng.integers(0, rows * cols, rows * cols), shape, shape)
+    return NearestNeighborField.from_flat(rng.integers(0, rows * cols, rows * cols), shape, shape)
 
 
 def mean_distance(field, features):

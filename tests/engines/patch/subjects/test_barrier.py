@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipy_imgvar.engines.patch.subjects.barrier import barrier_distance, things
+from ipy_imgvar.engines.patch.subjects.barrier import barrier_distance, salient_objects
 
 
 def brute_distance(image):
@@ -38,21 +38,21 @@ def test_the_distance_is_never_too_small(seed, height, width):
     assert (swept >= brute_distance(image) - 1e-6).all()
 
 
-def test_the_distance_is_exact_for_a_thing_on_a_plain_ground():
+def test_the_distance_is_exact_for_an_object_on_a_plain_ground():
     """Ground is at no distance; a square is at the difference of its colour."""
     image = np.full((20, 20), 0.2, np.float32)
     image[6:12, 8:14] = 0.9
     np.testing.assert_allclose(barrier_distance(image[..., None]), brute_distance(image), atol=1e-6)
 
 
-def test_a_thing_that_two_sides_cut_off_is_a_thing():
-    """What stands in a corner is found, since ground reaches three sides and it reaches two."""
+def test_what_two_sides_cut_off_is_an_object():
+    """What stands in a corner is an object, since ground reaches three sides and it reaches two."""
     image = np.full((40, 40, 3), 0.7, np.float32)
     image[20:, :15] = 0.1
-    marked = things(image)
+    marked = salient_objects(image)
     np.testing.assert_array_equal(marked, image[..., 0] < 0.5)
 
 
-def test_noise_has_no_things():
+def test_noise_has_no_objects():
     """Where nothing is apart from the rest, no ground is claimed."""
-    assert things(np.random.default_rng(0).random((64, 64, 3), np.float32)) is None
+    assert salient_objects(np.random.default_rng(0).random((64, 64, 3), np.float32)) is None

@@ -6,6 +6,7 @@ picture could not be made, 2 for a wrong line, 130 when interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar import streams
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError, shown
-from ipy_imgvar.options import OPTIONS, Option, Token, help_text, named_values, usage
+from ipy_imgvar.help import engine_help, help_text, usage
+from ipy_imgvar.options import OPTIONS, Option, Token, named_values
 from ipy_imgvar.parser import parse
 from ipy_imgvar.plain import plain
+from ipy_imgvar.settings import connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,7 +131,7 @@ def _options() -> list[Option]:
 def _create(words: list[str]) -> int:
     found = parse([Token(word, parts=(word,)) for word in words], [*_options(), *_refused()])
     if "help" in found:
-        streams.write(help_text("imgvar create", _EXAMPLES, _options()))
+        streams.write(help_text("imgvar create", _EXAMPLES, _options()) + _engine_help(found))
         return _OK
     for dest, advice in _NOTEBOOK_ONLY.items():
         if dest in found:
@@ -145,6 +148,14 @@ def _create(words: list[str]) -> int:
     return _run(images, values, quiet="quiet" in found, as_json="json" in found)
 
 
+def _engine_help(found: Mapping[str, list[Token]]) -> str:
+    named, base = found.get("engine"), found.get("api_base")
+    with contextlib.suppress(ConfigurationError):
+        asked = connection(api_base=base[-1].text if base else None)
+        return engine_help(named[-1].text if named else None, asked)
+    return ""
+
+
 def _bulk(words: list[str]) -> int:
     options = [
         option
@@ -155,7 +166,7 @@ def _bulk(words: list[str]) -> int:
     found = parse([Token(word, parts=(word,)) for word in words], options)
     if "help" in found:
         text = help_text("imgvar bulk", _BULK_EXAMPLES, options)
-        streams.write(text.replace(usage("imgvar bulk"), _BULK_USAGE))
+        streams.write(text.replace(usage("imgvar bulk"), _BULK_USAGE) + _engine_help(found))
         return _OK
     flags = {"dry_run", "again", "scheduler"} & set(found)
     scheduler = found["scheduler"][-1].text if "scheduler" in found else None

@@ -51,7 +51,7 @@ CORE = {
     "usage",
     "wire",
 }
-APPLICATION = {"bulk", "client", "journal", "options", "parser", "run", "streams"}
+APPLICATION = {"bulk", "client", "help", "journal", "options", "parser", "run", "streams"}
 INTERFACES = {"cli", "magic", "panel", "server"}
 RINGS = {
     **dict.fromkeys(CORE, 0),

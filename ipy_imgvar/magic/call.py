@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipy_imgvar.errors import InvalidRequestError, shown
+from ipy_imgvar.help import usage
 from ipy_imgvar.magic.grammar import split, whole_line
 from ipy_imgvar.magic.values import Names, anything_of, images_of, value_of
-from ipy_imgvar.options import MAGIC_OPTIONS, Option, Token, bindable, named_values, usage
+from ipy_imgvar.options import MAGIC_OPTIONS, Option, Token, bindable, named_values
 from ipy_imgvar.parser import parse
 from ipy_imgvar.request import whole_number
 
@@ -43,7 +44,7 @@ class Call:
     Parameters
     ----------
     action
-        What the line asks for; help and history need none of the rest, the panel needs no image.
+        What the line asks for; history needs none of the rest, help engine and connection, the panel no image.
     images
         In the order of the line, or of the body's lines.
     arguments
@@ -110,7 +111,9 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
     tokens, silenced = _without_semicolon(split(line))
     found = parse(tokens)
     if "help" in found:
-        return Call(action="help", images=[], arguments={})
+        named = found["engine"][-1].text if found.get("engine") else defaults.get("engine")
+        asked = {"api_base": found["api_base"][-1].text} if found.get("api_base") else {}
+        return Call(action="help", images=[], arguments={}, engine=named, connection=asked)
     values = {dest: value for dest, value in defaults.items() if value is not None} | _values(found, names)
     display = Display(
         quiet=silenced or "quiet" in found or bool(values.pop("quiet", False)),

@@ -6,6 +6,7 @@ picture could not be made, 2 for a wrong line, 130 when interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 from ipy_imgvar import streams
 from ipy_imgvar.arguments import arguments_of
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError, shown
-from ipy_imgvar.options import OPTIONS, Option, Token, help_text, usage
+from ipy_imgvar.help import engine_help, help_text, usage
+from ipy_imgvar.options import OPTIONS, Option, Token
 from ipy_imgvar.parser import parse
 from ipy_imgvar.plain import plain
+from ipy_imgvar.settings import connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,7 +133,7 @@ def _options() -> list[Option]:
 def _create(words: list[str]) -> int:
     found = parse([Token(word, parts=(word,)) for word in words], [*_options(), *_refused()])
     if "help" in found:
-        streams.write(help_text("imgvar create", _EXAMPLES, _options()))
+        streams.write(help_text("imgvar create", _EXAMPLES, _options()) + _engine_help(found))
         return _OK
     for dest, advice in _NOTEBOOK_ONLY.items():
         if dest in found:
@@ -146,6 +149,14 @@ def _create(words: list[str]) -> int:
     return _run(arguments, quiet="quiet" in found, as_json="json" in found)
 
 
+def _engine_help(found: Mapping[str, list[Token]]) -> str:
+    named, base = found.get("engine"), found.get("api_base")
+    with contextlib.suppress(ConfigurationError):
+        asked = connection(api_base=base[-1].text if base else None)
+        return engine_help(named[-1].text if named else None, asked)
+    return ""
+
+
 def _bulk(words: list[str]) -> int:
     options = [
         option
@@ -156,7 +167,7 @@ def _bulk(words: list[str]) -> int:
     found = parse([Token(word, parts=(word,)) for word in words], options)
     if "help" in found:
         text = help_text("imgvar bulk", _BULK_EXAMPLES, options)
-        streams.write(text.replace(usage("imgvar bulk"), _BULK_USAGE))
+        streams.write(text.replace(usage("imgvar bulk"), _BULK_USAGE) + _engine_help(found))
         return _OK
     if not found["image"] or "out_dir" not in found:
         raise InvalidRequestError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import builtins
 import keyword
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -24,11 +23,9 @@ __all__ = [
     "Option",
     "Token",
     "bindable",
-    "help_text",
     "named_values",
     "quote",
     "table",
-    "usage",
 ]
 
 Kind = Literal["flag", "value", "choice", "name", "image", "path", "key", "mapping"]
@@ -144,7 +141,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "engine", ("--engine",), "choice", "NAME", _MAKE,
-        "patch (offline) or openai; left out: openai if a key or base is set", choices=("patch", "openai"),
+        "patch (offline) or openai; left out: openai if a key or base is set",
     ),
     Option("model", ("--model",), "value", "NAME", _MAKE, "the engine's model; left out: its default"),
     Option(
@@ -234,41 +231,6 @@ OPTIONS: Final[tuple[Option, ...]] = (
 _IPYTHON: Final = ("In", "Out", "get_ipython")
 #: The options of the magic.
 MAGIC_OPTIONS: Final = tuple(option for option in OPTIONS if "magic" in option.places)
-
-_HELP_COLUMNS: Final = 100
-_FLAG_COLUMNS: Final = 28
-
-
-def usage(program: str) -> str:
-    """Return the one-line usage."""
-    return f"{program} IMAGE... [-n N] [-s SIZE] [-f FORM] [--out-file PATH] [more options: --help]"
-
-
-def _shortened(option: Option) -> str:
-    """Return the spellings and the value of an option, or the first spelling where all are too long for a column."""
-    written = f"{', '.join(option.flags)} {option.metavar}".strip()
-    while len(written) > _FLAG_COLUMNS and ", " in written:
-        written = f"{written.rpartition(', ')[0]} {option.metavar}".strip()
-    return written
-
-
-def help_text(program: str, examples: Sequence[str], options: Sequence[Option] = MAGIC_OPTIONS) -> str:
-    """Return the help: usage, options by group, and examples."""
-    lines = [
-        usage(program),
-        "",
-        "IMAGE is a path, pattern, URL, variable, $name or {expression}; several are allowed.",
-    ]
-    written = [_shortened(option) for option in options]
-    width = max(map(len, written)) + 2
-    group = ""
-    for option, flags in zip(options, written, strict=True):
-        if option.group != group:
-            group = option.group
-            lines += ["", f"{group}:"]
-        first, *others = textwrap.wrap(option.help, _HELP_COLUMNS - width - 2)
-        lines += [f"  {flags:<{width}}{first}", *(f"  {'':<{width}}{more}" for more in others)]
-    return "\n".join([*lines, "", "Examples:", *(f"  {line}" for line in examples)])
 
 
 def table(options: Sequence[Option] = OPTIONS) -> str:

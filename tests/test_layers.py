@@ -54,7 +54,7 @@ CORE = {
     "usage",
     "wire",
 }
-APPLICATION = {"arguments", "bulk", "client", "journal", "options", "parser", "run", "streams"}
+APPLICATION = {"arguments", "bulk", "client", "help", "journal", "options", "parser", "run", "streams"}
 INTERFACES = {"cli", "magic", "panel", "server"}
 RINGS = {
     **dict.fromkeys(CORE, 0),

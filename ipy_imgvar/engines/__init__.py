@@ -115,13 +115,18 @@ def capabilities_of(name: str, connection: Connection, model: str | None = None)
     Raises
     ------
     ConfigurationError
-        See `make_engine`.
+        See `make_engine`; also if the engine can't say.
     """
     if name in _OURS:
         found: Capabilities = _loaded(_OURS[name][1])(connection, model)
         return found
-    with closing(make_engine(name, connection)) as engine:
-        return engine.capabilities(model)
+    try:
+        with closing(make_engine(name, connection)) as engine:
+            return engine.capabilities(model)
+    except ImageVariationError:
+        raise
+    except Exception as exc:  # As on import.
+        raise ConfigurationError(f"engine {name} can't be described ({type(exc).__name__}: {exc})") from exc
 
 
 def _loaded(place: str) -> Any:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipy_imgvar.arguments import Arguments, arguments_of
 from ipy_imgvar.errors import InvalidRequestError, shown
+from ipy_imgvar.help import usage
 from ipy_imgvar.magic.grammar import split, whole_line
 from ipy_imgvar.magic.values import NotebookReader, images_of
-from ipy_imgvar.options import usage
 from ipy_imgvar.parser import parse
 from ipy_imgvar.request import whole_number
 
@@ -44,7 +44,7 @@ class Call:
     Parameters
     ----------
     action
-        What the line asks for; help and history need none of the rest, the panel needs no image.
+        What the line asks for; history needs none of the rest, help engine and connection, the panel no image.
     arguments
         What is asked of the client.
     display
@@ -91,7 +91,9 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
     tokens, silenced = _without_semicolon(split(line))
     words = parse(tokens)
     if "help" in words:
-        return Call("help", Arguments(images=[], request={}))
+        named = words["engine"][-1].text if words.get("engine") else defaults.get("engine")
+        asked = {"api_base": words["api_base"][-1].text} if words.get("api_base") else {}
+        return Call("help", Arguments(images=[], request={}, engine=named, connection=asked))
     if "history" in words:
         _refuse_beside_history(words, cell)
         quiet = silenced or "quiet" in words or bool(defaults.get("quiet"))

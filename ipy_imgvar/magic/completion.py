@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.engines import capabilities_of, default_engine, engine_names
+from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError
 from ipy_imgvar.formats import SEARCHED
 from ipy_imgvar.magic.grammar import split
 from ipy_imgvar.magic.values import Names
 from ipy_imgvar.options import MAGIC_OPTIONS, Option
 from ipy_imgvar.parser import parse, spelling
+from ipy_imgvar.protocol import Capabilities
+from ipy_imgvar.settings import Connection, connection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import InteractiveShell
@@ -34,12 +39,21 @@ _SIZES: Final = ("256", "512", "1024")
 
 
 class Completion:
-    """The matcher that is registered with a shell's completer."""
+    """The matcher that is registered with a shell's completer.
 
-    def __init__(self, shell: InteractiveShell) -> None:
+    Parameters
+    ----------
+    shell
+        Where it is registered, and whose variables it offers.
+    engine
+        Returns the name of the engine that is configured, or "".
+    """
+
+    def __init__(self, shell: InteractiveShell, engine: Callable[[], str] = str) -> None:
         from IPython.core.completer import context_matcher
 
         self._shell = shell
+        self._engine = engine
 
         # The decorator sets attributes, which a bound method does not take.
         @context_matcher(identifier="ipy_imgvar")  # type: ignore[untyped-decorator]
@@ -62,7 +76,7 @@ class Completion:
         before = _before_cursor(context)
         found = None
         if before is not None:
-            found = candidates(before[0], names, in_body=before[1])
+            found = candidates(before[0], names, in_body=before[1], engine=self._engine())
         if found is None:
             return {"completions": [], "suppress": False}
         word, texts = found
@@ -108,7 +122,9 @@ def _names_image(line: str) -> bool:
         return False
 
 
-def candidates(before: str, names: Names, *, in_body: bool = False) -> tuple[str, list[str]] | None:
+def candidates(
+    before: str, names: Names, *, in_body: bool = False, engine: str = ""
+) -> tuple[str, list[str]] | None:
     """Return the word that is being written, and what it may become.
 
     Parameters
@@ -119,6 +135,8 @@ def candidates(before: str, names: Names, *, in_body: bool = False) -> tuple[str
         The variables that can be seen.
     in_body
         A whole line is one image there, unquoted.
+    engine
+        The engine that answers a line that names none; "" for what the settings call for.
 
     Returns
     -------
@@ -138,9 +156,9 @@ def candidates(before: str, names: Names, *, in_body: bool = False) -> tuple[str
     if word[:1] == "-" and "=" in word and (option is None or option.kind == "flag"):
         written, _, word = word.partition("=")
         option = spelling(written)
-        return (word, list(_values(option, word, names))) if option else None
+        return (word, _values(option, word, names, _Line(words, names, engine))) if option else None
     if option is not None and option.kind != "flag":
-        found = list(_values(option, word, names))
+        found = _values(option, word, names, _Line(words, names, engine))
     elif word[:1] == "-":
         found = _flags(word, words)
     else:
@@ -175,15 +193,61 @@ def _flags(word: str, words: list[str]) -> list[str]:
     return [flag for option in free for flag in option.flags if flag.startswith(word)]
 
 
-def _values(option: Option, word: str, names: Names) -> Iterator[str]:
-    if option.choices:
-        yield from (choice for choice in option.choices if choice.startswith(word))
-    elif option.dest == "size":
-        yield from (size for size in _SIZES if size.startswith(word))
-    elif option.kind == "image":
-        yield from _images(word, names)
-    elif option.kind == "path":
-        yield from _files(word, suffixes=())
+class _Line:
+    """What the words before the cursor say of the engine; nothing is looked up before it is asked for."""
+
+    def __init__(self, words: list[str], names: Names, engine: str) -> None:
+        self._words = words
+        self._names = names
+        self._configured = engine
+
+    def given(self, dest: str) -> str:
+        """Return the text of an option's value, or ""."""
+        for word, after in zip(self._words, [*self._words[1:], ""], strict=True):
+            written, equals, value = word.partition("=")
+            option = spelling(written) if word[:1] == "-" else None
+            if option is not None and option.dest == dest:
+                return (value if equals else after).strip("'\"")
+        return ""
+
+    def capabilities(self) -> Capabilities:
+        """Return what the engine of the line takes; nothing of one that can't be described."""
+        found = Connection()
+        with suppress(ConfigurationError):
+            found = connection(api_base=self.given("api_base") or None, namespace=self._names.mapping())
+        if self.given("api_key"):
+            found = replace(found, chosen=True)
+        engine = self.given("engine") or self._configured or default_engine(found)
+        with suppress(ImageVariationError):
+            return capabilities_of(engine, found, self.given("model") or None)
+        return Capabilities()
+
+
+def _values(option: Option, word: str, names: Names, line: _Line) -> list[str]:
+    if option.kind == "image":
+        return list(_images(word, names))
+    if option.kind == "path":
+        return list(_files(word, suffixes=()))
+    choices: Iterable[str] = option.choices
+    if option.dest == "size":
+        choices = _SIZES
+    elif option.dest == "engine":
+        choices = engine_names()
+    elif option.dest == "model":
+        choices = line.capabilities().models
+    elif option.dest == "options":
+        choices = _option_values(word, line.capabilities())
+    return [choice for choice in choices if choice.startswith(word)]
+
+
+def _option_values(word: str, found: Capabilities) -> Iterator[str]:
+    """Yield NAME= for each of the engine's options; once a name is written, NAME=VALUE for its choices."""
+    for option in found.options:
+        if "=" not in word:
+            yield f"{option.name}="
+        elif word.startswith(f"{option.name}="):
+            values = ("true", "false") if option.type is bool else option.choices
+            yield from (f"{option.name}={value}" for value in values)
 
 
 def _images(word: str, names: Names, *, whole_line: bool = False) -> Iterator[str]:

@@ -15,12 +15,12 @@ from ipy_imgvar import settings
 from ipy_imgvar.engines import engine_names
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError
 from ipy_imgvar.forms import converted, form_of
+from ipy_imgvar.help import engine_help, help_text
 from ipy_imgvar.journal import history, move_store
 from ipy_imgvar.magic.call import Call, read_call
 from ipy_imgvar.magic.completion import Completion
 from ipy_imgvar.magic.display import Echo, RunDisplay, show_history, spoken_log
 from ipy_imgvar.magic.values import Names
-from ipy_imgvar.options import help_text
 from ipy_imgvar.request import RESPONSE_FORMATS, VariationRequest, whole_number
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class ImageVariationMagics(Magics):
         super().__init__(shell=shell)
         self._shell = shell
         self._echo = Echo(shell)
-        self._completion = Completion(shell)
+        self._completion = Completion(shell, lambda: self.engine)
         # Known before one is set: a refused value gives way to the earlier one, and to 0 or "" if there is none yet.
         with suppress(ConfigurationError):
             _ = (self.store, self.store_bytes)
@@ -153,7 +153,7 @@ class ImageVariationMagics(Magics):
 
     def _do(self, call: Call) -> Any:
         if call.action == "help":
-            print(help_text("%imagevariation", EXAMPLES))  # noqa: T201 - help is printed text
+            print(help_text("%imagevariation", EXAMPLES) + self._engine_help(call))  # noqa: T201 - help is printed text
             return None
         if call.action == "history":
             runs = history()
@@ -163,6 +163,14 @@ class ImageVariationMagics(Magics):
             return self._open_panel(call)
         with spoken_log() if call.display.verbose else nullcontext():
             return self._run_bulk(call) if call.arguments.bulk else self._run(call)
+
+    def _engine_help(self, call: Call) -> str:
+        with suppress(ConfigurationError):
+            return engine_help(
+                call.arguments.engine,
+                settings.connection(**call.arguments.connection, namespace=self._shell.user_ns),
+            )
+        return ""
 
     def _open_panel(self, call: Call) -> Any:
         from IPython.display import display

@@ -60,6 +60,10 @@ class Names:
     def __getitem__(self, name: str) -> Any:
         return self._variables[name]
 
+    def mapping(self) -> Mapping[str, Any]:
+        """Return all of them."""
+        return self._variables
+
     def holding_images(self) -> list[str]:
         """Return the names of the variables that hold images, without evaluating anything."""
         return sorted(
@@ -147,7 +151,7 @@ def value_of(token: Token, option: Option, names: Names) -> Any:
 
 def _is_choice(text: str, option: Option) -> bool:
     """Return whether a word is one of an option's choices, which win over a variable of that name."""
-    # Installed engines are looked up here only: finding them takes as long as loading the extension.
+    # Only where a variable has the word's name: finding installed engines takes as long as loading the extension.
     return text.lower() in option.choices or (option.dest == "engine" and text in engine_names())
 
 

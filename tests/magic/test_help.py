@@ -20,9 +20,33 @@ def test_help_fits_a_screen_and_a_half(shell, line):
 
 
 def test_the_docstring_is_the_help(shell):
-    """%imagevariation? shows the same text."""
+    """%imagevariation? shows the same text, but for what an engine decides."""
     doc = shell.shell.find_line_magic("imagevariation").__doc__
-    assert doc == shell.run("%imagevariation -h").out.rstrip("\n")
+    printed = shell.run("%imagevariation -h").out
+    assert printed.startswith(f"{doc}\n")
+    assert printed.removeprefix(doc).splitlines()[1:3] == [
+        "",
+        "Options of the engine patch (--option NAME=VALUE):",
+    ]
+
+
+@pytest.mark.parametrize("line", ["--engine openai -h", "-h --api-base http://localhost:1", "-h"])
+def test_the_help_has_the_options_of_the_engine(shell, line):
+    """The help lists the options of the engine that the line, its settings or the configuration name."""
+    if line == "-h":
+        shell.run("%config ImageVariationMagics.engine = 'openai'")
+    printed = shell.run(f"%imagevariation {line}").out
+    assert "Options of the engine openai" in printed
+    assert "partial_images=0..3" in printed
+    assert "default 2" in printed
+
+
+def test_the_help_of_an_engine_that_is_none(shell):
+    """An unknown engine in the line is no reason to show no help."""
+    result = shell.run("%imagevariation -h --engine nothing")
+    assert result.error is None
+    assert "Options of the engine" not in result.out
+    assert "--engine NAME" in result.out
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -28,6 +28,7 @@ __all__ = [
     "ResponseFormat",
     "Size",
     "VariationRequest",
+    "nonempty_text",
     "whole_number",
     "with_request_fields",
 ]
@@ -277,7 +278,8 @@ def _strength(value: Any) -> float:
     return _real_number("strength", value, 0, 1, "subtle, medium, strong or a number from 0 to 1")
 
 
-def _text(name: str, value: Any) -> str:
+def nonempty_text(name: str, value: Any) -> str:
+    """Return `value` if it is text with more than spaces in it; else raise `InvalidRequestError`."""
     if isinstance(value, str) and value.strip():
         return value
     received = "empty" if isinstance(value, str) else shown(value)
@@ -299,9 +301,9 @@ _PARSERS: Final[Mapping[str, Any]] = {
     "n": lambda value: whole_number("n", value, 1, _MAX_N),
     "size": _size,
     "response_format": lambda value: _choice("response_format", value, RESPONSE_FORMATS),
-    "user": lambda value: _text("user", value),
-    "model": lambda value: _text("model", value),
-    "prompt": lambda value: _text("prompt", value),
+    "user": lambda value: nonempty_text("user", value),
+    "model": lambda value: nonempty_text("model", value),
+    "prompt": lambda value: nonempty_text("prompt", value),
     "strength": _strength,
     "seed": lambda value: whole_number("seed", value, 0, _MAX_SEED),
     "index": lambda value: whole_number("index", value, 1, _MAX_N),

@@ -22,7 +22,7 @@ from ipy_imgvar.formats import WRITTEN
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.server import guard
-from ipy_imgvar.server.ask import ask_of, fitted
+from ipy_imgvar.server.ask import ask_of
 from ipy_imgvar.server.faults import Refusal, refusal_of
 from ipy_imgvar.server.form import Uploads, read_form
 from ipy_imgvar.server.kept import Kept
@@ -213,7 +213,7 @@ async def _images(service: Service, route: ask.Route, request: Request) -> Respo
             request.headers, request.receive, service.limits, take, json_too=route == "edits"
         )
         with _as_refusals():
-            asked = fitted(ask_of(form, route), service.client.engine)
+            asked = ask_of(form, route, service.client)
             if asked.stream:
                 return await _streamed(service, asked, request, holding)
             finish = partial(_made_and_written, service, asked, _base_of(request))

@@ -1,28 +1,29 @@
 """From a form to what is asked of the engine: the API's fields, checked, and what of them an engine can't use.
 
-Pure: no socket and no file. The rules that every interface shares are `VariationRequest`'s and are only called here.
+Pure: no socket and no file. The rules that every interface shares are `Client.request`'s and are only called here.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ipy_imgvar.capabilities import checked
 from ipy_imgvar.errors import InvalidRequestError, shown
 from ipy_imgvar.formats import FORMATS
 from ipy_imgvar.plain import plain
-from ipy_imgvar.request import VariationRequest, whole_number
+from ipy_imgvar.request import VariationRequest, nonempty_text, whole_number
 from ipy_imgvar.server.faults import Refusal, too_many_images
+from ipy_imgvar.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ipy_imgvar.client import Client
     from ipy_imgvar.protocol import Engine
     from ipy_imgvar.server.form import Form
 
-__all__ = ["Ask", "Route", "ask_of", "fitted"]
+__all__ = ["Ask", "Route", "ask_of"]
 
 Route = Literal["variations", "edits"]
 
@@ -44,14 +45,12 @@ _OPENAI_MODEL: Final = re.compile(r"(dall-e|gpt-image|chatgpt-image)\b.*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One checked request.
+    """One checked request, and how its pictures are answered.
 
     Parameters
     ----------
     request
-        What the engine is asked, without the image.
-    image, mask
-        Encoded.
+        What the engine is asked. Its image and mask are encoded, and not looked at yet.
     as_url
         Whether pictures are answered as addresses.
     extension
@@ -65,8 +64,6 @@ class Ask:
     """
 
     request: VariationRequest
-    image: bytes
-    mask: bytes | None = None
     as_url: bool = False
     extension: str = ".png"
     stream: bool = False
@@ -74,13 +71,16 @@ class Ask:
     warnings: list[str] = field(default_factory=list)
 
 
-def ask_of(form: Form, route: Route) -> Ask:
-    """Read a form.
+def ask_of(form: Form, route: Route, client: Client) -> Ask:
+    """Read a form, and leave out what the engine can't use and its sender may not know better: each with a warning.
+
+    A prompt, the options of gpt-image models and the model names of OpenAI are left out; a seed, a mask, a size or
+    any other model that the engine does not have is an error.
 
     Raises
     ------
     Refusal, InvalidRequestError
-        For a field that is missing or wrong.
+        For a field that is missing or wrong, or that the engine refuses.
     """
     values = {name: value for name, value in form.values.items() if value not in (None, "")}
     warnings: list[str] = []
@@ -102,14 +102,13 @@ def ask_of(form: Form, route: Route) -> Ask:
         "response_format", values.pop("response_format", "url" if classic else "b64_json"), _WHERE_SHOWN
     )
     stream = route == "edits" and _flag("stream", values.pop("stream", False))
-    known = {name: values.pop(name) for name in _SHARED if name in values}
+    arguments: dict[str, Any] = {name: values.pop(name) for name in _SHARED if name in values}
     if values:
         names = ", ".join(shown(name) for name in sorted(values)[:5])
         warnings.append(f"unknown to this server and not used: {names}")
+    _leave_out(arguments, client.engine, warnings)
     return Ask(
-        request=VariationRequest.from_arguments(**known, options=options),
-        image=form.images[0],
-        mask=form.mask,
+        request=_request(form, {**arguments, "options": options}, client, warnings),
         as_url=shape == "url" and not stream,
         extension=extension,
         stream=stream,
@@ -166,54 +165,50 @@ def _flag(name: str, value: Any) -> bool:
     return words[word]
 
 
-def fitted(ask: Ask, engine: Engine) -> Ask:
-    """Leave out what an engine can't use and a client may not know better: each with a warning.
-
-    A prompt, the options of gpt-image models and the model names of OpenAI are left out; a seed, a mask, a size or
-    any other model that the engine does not have is an error.
+def _leave_out(arguments: dict[str, Any], engine: Engine, warnings: list[str]) -> None:
+    """Take out a prompt and a model of OpenAI's that the engine can't use, and say so.
 
     Raises
     ------
     Refusal
-        For a model that is not there.
-    InvalidRequestError
-        For anything else that the engine refuses.
+        For any other model that is not there.
     """
-    request, warnings = ask.request, list(ask.warnings)
-    found = engine.capabilities(request.model)
-    if request.prompt is not None and "prompt" not in found.features:
-        request = replace(request, prompt=None)
+    model = arguments.get("model")
+    name = model if isinstance(model, str) else None  # the request refuses any other type
+    known = engine.capabilities(name)
+    if "prompt" in arguments and "prompt" not in known.features:
+        nonempty_text("prompt", arguments.pop("prompt"))
         warnings.append(f"prompt is not used: the engine {engine.name} takes none")
-    known = {option.name for option in found.options}
-    request, ignored = _without_options(request, set(request.options) - known)
-    asked = request.model
-    if asked is not None and not found.takes_model(asked):
-        request = replace(request, model=None)
-        own = engine.model(request)
-        if _OPENAI_MODEL.fullmatch(asked):
-            warnings.append(f"model {plain(asked[:60])} is not here: {own} answered")
-        elif asked != engine.name:
-            raise Refusal(
-                404,
-                f"model is {shown(asked)}; this server has only {own}; or leave it out",
-                code="model_not_found",
-                param="model",
-            )
+    if known.takes_model(name):
+        return
+    del arguments["model"]
+    own = engine.model(VariationRequest())
+    if _OPENAI_MODEL.fullmatch(name or ""):
+        warnings.append(f"model {plain(str(name)[:60])} is not here: {own} answered")
+    elif name != engine.name:
+        raise Refusal(
+            404,
+            f"model is {shown(name)}; this server has only {own}; or leave it out",
+            code="model_not_found",
+            param="model",
+        )
+
+
+def _request(form: Form, arguments: dict[str, Any], client: Client, warnings: list[str]) -> VariationRequest:
+    """Return the client's checked request, without the options that the engine does not take, at all or with it."""
+    model = arguments.get("model")
+    known = {option.name for option in client.engine.capabilities(model).options}
+    taken = {name: value for name, value in arguments["options"].items() if name in known}
+    image = Source("image", data=form.images[0])
+    arguments["mask"] = None if form.mask is None else Source("mask", data=form.mask)
     try:
-        request = checked(request, engine)
+        (request,) = client.request(image, **{**arguments, "options": taken})
     except InvalidRequestError as exc:
         if exc.field != "options":
             raise
-        # Known, but not beside the rest of the request.
-        request, more = _without_options(request, set(request.options))
-        ignored += more
-        request = checked(request, engine)
-    warnings += [f"{name} is not used: the engine {engine.name} does not know it" for name in ignored]
-    return replace(ask, request=request, warnings=warnings)
-
-
-def _without_options(request: VariationRequest, names: set[str]) -> tuple[VariationRequest, list[str]]:
-    """Return the request without some options, and those it had, in its order."""
-    ignored = [name for name in request.options if name in names]
-    options = {name: value for name, value in request.options.items() if name not in names}
-    return (replace(request, options=options), ignored) if ignored else (request, [])
+        taken = {}
+        (request,) = client.request(image, **{**arguments, "options": taken})
+    engine = client.engine.name
+    ignored = [name for name in arguments["options"] if name not in taken]
+    warnings += [f"{name} is not used: the engine {engine} does not know it" for name in ignored]
+    return request

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar import codec, wire
@@ -11,7 +10,6 @@ from ipy_imgvar.decoding import decoding_bytes
 from ipy_imgvar.errors import CancelledError, EngineError, InvalidImageError
 from ipy_imgvar.formats import FORMATS, WRITTEN, format_of
 from ipy_imgvar.plain import plain
-from ipy_imgvar.source import Source
 from ipy_imgvar.usage import json_safe
 
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.result import Variation, Variations
     from ipy_imgvar.server.ask import Ask
     from ipy_imgvar.server.limits import Limits
+    from ipy_imgvar.source import Source
 
 __all__ = ["Made", "encoded", "make", "usage_fields"]
 
@@ -57,7 +56,7 @@ def make(
     client
         Whose engine makes them.
     ask
-        What is asked, as `ask.fitted` left it.
+        What is asked.
     limits
         For the image and the time.
     cancel
@@ -74,19 +73,18 @@ def make(
     """
     if cancel.is_set():
         raise CancelledError("nobody waits for this any more")
-    image = _source(ask.image, "image", limits)
-    mask = None if ask.mask is None else _source(ask.mask, "mask", limits)
-    if mask is not None and mask.open().mode != "RGBA":
+    request = replace(ask.request, timeout=limits.run_timeout_s or ask.request.timeout)
+    for source in filter(None, (request.image, request.mask)):
+        _check_upload(source, limits)
+    if request.mask is not None and request.mask.open().mode != "RGBA":
         raise InvalidImageError(
             "the mask has no transparency; allowed: a PNG that is transparent where the picture may change",
             field="mask",
         )
     if on_start is not None:
         on_start()
-    wanted = {each.name: getattr(ask.request, each.name) for each in dataclasses.fields(ask.request)}
-    wanted |= {"image": image, "mask": mask, "timeout": limits.run_timeout_s or None}
     try:
-        result = client.variations(**wanted, cancel=cancel, on_picture=on_picture, on_preview=on_preview)
+        result = client.run([request], cancel=cancel, on_picture=on_picture, on_preview=on_preview)
     except EngineError as exc:
         if not exc.partial:
             raise
@@ -118,8 +116,9 @@ def usage_fields(usage: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return counted if all(name in counted for name in wire.NO_USAGE) else wire.NO_USAGE
 
 
-def _source(data: bytes, name: str, limits: Limits) -> Source:
+def _check_upload(source: Source, limits: Limits) -> None:
     """Check an upload's type and size by its first bytes, before anything is decoded."""
+    data, name = source.read(), source.name
     if format_of(data) not in _UPLOADS:
         raise InvalidImageError(
             f"the {name} is no PNG, JPEG, WebP or GIF file; send one of these", field=name
@@ -143,4 +142,3 @@ def _source(data: bytes, name: str, limits: Limits) -> Source:
             f"allowed: {allowed / 1e6:.0f} MB; reduce it, or save it anew as a PNG or a baseline JPEG",
             field=name,
         )
-    return Source(name, data=data)

@@ -1,17 +1,21 @@
 """What all tests share: an empty store, a clean environment, a photograph, a queueing engine, an images API."""
 
 import os
+import sys
 import time
 
 import hypothesis
 import pytest
 from loopback import Api
 from PIL import Image
-from skimage import data
+from quick import rolled
 
 from ipy_imgvar import codec, journal
 from ipy_imgvar.protocol import Capabilities, EngineOption
 from ipy_imgvar.result import Variation
+
+# jsonschema, which nbformat imports, compiles 38 grammars of addresses where this is installed: 5 s of each process.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 # The machine is shared: how long a case takes says nothing.
 hypothesis.settings.register_profile("few", deadline=None, max_examples=50)
@@ -47,6 +51,8 @@ def api(_api):
 
 @pytest.fixture(scope="session")
 def _photograph():
+    from skimage import data
+
     picture = Image.fromarray(data.chelsea())
     return picture.crop((75, 30, 375, 255)).resize((96, 72))
 
@@ -125,6 +131,12 @@ def picture(colour, *, source, size=(64, 64), index=1, seed=None, **facts):
     """Return a `Variation` of one colour, in memory."""
     pixels = codec.encode_png(Image.new("RGB", size, colour))
     return Variation(pixels, source=source, mime_type="image/png", size=size, index=index, seed=seed, **facts)
+
+
+@pytest.fixture
+def quick_patch(monkeypatch):
+    """Make the engine patch quick in this process: it rolls a picture where it would arrange one anew."""
+    monkeypatch.setattr("ipy_imgvar.engines.patch.engine.synthesise", rolled)
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import pytest
 
 from ipy_imgvar import cli, last
 
+pytestmark = pytest.mark.usefixtures("quick_patch")
+
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

@@ -26,6 +26,8 @@ from ipy_imgvar.protocol import Engine
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.settings import Secret
 
+pytestmark = pytest.mark.usefixtures("quick_patch")
+
 
 def colours(pictures):
     return [each.image.getpixel((0, 0)) for each in pictures]

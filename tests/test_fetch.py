@@ -12,6 +12,8 @@ from ipy_imgvar.panel.actions import PanelActions
 from ipy_imgvar.panel.job import Worker
 from ipy_imgvar.panel.state import PanelState
 
+pytestmark = pytest.mark.usefixtures("quick_patch")
+
 
 class Files(Api):
     """Answers GETs as its script says."""

@@ -12,7 +12,9 @@ from ipy_imgvar.request import VariationRequest
 FIXED = {"engine": "patch", "size": "64x64", "seed": 7}
 
 
-@pytest.mark.parametrize("strength", [0.2, 0.5, 0.85])
+@pytest.mark.parametrize(
+    "strength", [pytest.param(0.2, marks=pytest.mark.slow), 0.5, pytest.param(0.85, marks=pytest.mark.slow)]
+)
 def test_a_picture_alone_has_the_bytes_of_the_run(photo, strength):
     """Each picture of a run, made alone by its index, has the same bytes, parameters, index and name."""
     run = variations(photo, n=4, strength=strength, **FIXED)
@@ -24,7 +26,7 @@ def test_a_picture_alone_has_the_bytes_of_the_run(photo, strength):
         assert alone.parameters["index"] == number
 
 
-@pytest.mark.parametrize("shape", [(96, 48), (48, 96)])
+@pytest.mark.parametrize("shape", [(96, 48), pytest.param((48, 96), marks=pytest.mark.slow)])
 def test_a_picture_alone_is_the_same_for_another_shape_and_a_mask(photo, shape):
     """The bytes are those of the run for retargeting, for a mask and for a picture of one colour too."""
     size = f"{shape[0] * 2}x{shape[1] * 2}"

@@ -11,6 +11,8 @@ from ipy_imgvar import history, journal, last
 from ipy_imgvar.client import Client
 from ipy_imgvar.errors import CancelledError, ConfigurationError, EngineError, ImageVariationError
 
+pytestmark = pytest.mark.usefixtures("quick_patch")
+
 
 def run(engine, photo, **arguments):
     return Client(engine).variations(photo, size="64x64", **arguments)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from IPython.display import Image as IPythonImage
-from matplotlib.figure import Figure
 from PIL import Image
 
 from ipy_imgvar.bulk.items import Items
@@ -22,10 +21,6 @@ pd = pytest.importorskip("pandas")
 
 class FastImage(Image.Image):
     """As fastai has: it gives Pillow's images this class."""
-
-
-class MyFigure(Figure):
-    """A figure of a plotting library."""
 
 
 class MyImage(IPythonImage):
@@ -44,6 +39,15 @@ class MySeries(pd.Series):
     """As geopandas has."""
 
 
+def figure(_):
+    from matplotlib.figure import Figure
+
+    class MyFigure(Figure):
+        """A figure of a plotting library."""
+
+    return MyFigure()
+
+
 def fast(photo):
     photo.__class__ = FastImage
     return photo
@@ -51,7 +55,7 @@ def fast(photo):
 
 DERIVED = {
     "PIL": fast,
-    "figure": lambda _: MyFigure(),
+    "figure": figure,
     "IPython": lambda photo: MyImage(data=png(photo)),
     "array": lambda photo: np.asarray(photo).view(Pixels),
     "variation": lambda photo: MyVariation(

@@ -15,6 +15,8 @@ from ipy_imgvar.arrays import as_pixels
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError
 from ipy_imgvar.source import load_sources
 
+pytestmark = pytest.mark.usefixtures("quick_patch")
+
 HERE = Path(__file__).parent
 ORIENTATION = 0x0112
 

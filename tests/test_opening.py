@@ -14,6 +14,8 @@ from ipy_imgvar import Client, codec
 from ipy_imgvar.errors import InvalidImageError
 from ipy_imgvar.source import load_sources
 
+pytestmark = pytest.mark.usefixtures("quick_patch")
+
 ORIENTATION = 0x0112
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 20, 4), np.uint8)
 

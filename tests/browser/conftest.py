@@ -18,7 +18,6 @@ import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 
-import nbformat
 import pytest
 
 import ipy_imgvar
@@ -175,6 +174,8 @@ class Notebook:
         self.errors = []
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+        import nbformat
+
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         book.metadata["kernelspec"] = {"name": "python3", "display_name": "tested", "language": "python"}
         nbformat.write(book, self.path)

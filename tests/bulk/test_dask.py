@@ -5,23 +5,25 @@ import signal
 import subprocess
 import threading
 import time
+from importlib.util import find_spec
 
 import pytest
 
 from ipy_imgvar import Client, cli
-
-distributed = pytest.importorskip("distributed")
 
 pytestmark = [
     # Dask leaves sockets and event loops to the garbage collector, and says so of a worker that was killed.
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.timeout(300),
     pytest.mark.slow,
+    pytest.mark.skipif(find_spec("distributed") is None, reason="distributed is not installed"),
 ]
 
 
 @pytest.fixture(scope="module")
 def cluster():
+    import distributed
+
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:
@@ -29,12 +31,16 @@ def cluster():
 
 
 def workers(cluster):
+    import distributed
+
     with distributed.Client(cluster) as client:
         return [each["pid"] for each in client.run(lambda: {"pid": os.getpid()}).values()]
 
 
 def test_a_cluster_makes_the_same_bytes_also_when_a_worker_is_killed(cluster, make_photos, tmp_path, look):
     """With one of two workers killed with -9 midway, every item is recorded once, and the bytes are a single run's."""
+    import distributed
+
     folder = make_photos(12)
     with Client("patch") as client:
         client.map(str(folder), out_dir=tmp_path / "single", size=64)

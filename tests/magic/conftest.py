@@ -36,7 +36,7 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path, monkeypatch):
+def shell(tmp_path, monkeypatch, quick_patch):  # noqa: ARG001 - most lines need any picture
     """Give a fresh terminal-like shell with the extension loaded, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     InteractiveShell.clear_instance()

@@ -6,10 +6,8 @@ import re
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
 from loopback import CANARY, refusal
-from nbclient import NotebookClient
 
 import ipy_imgvar
 
@@ -19,6 +17,9 @@ def notebook(tmp_path, photo_path, monkeypatch):
     """Give a function that runs cells as a notebook, and returns the notebook as it is saved."""
     monkeypatch.setenv("PYTHONPATH", str(Path(ipy_imgvar.__file__).parents[1]))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+
+    import nbformat
+    from nbclient import NotebookClient
 
     def run(*cells, **environment):
         for name, value in environment.items():

@@ -5,9 +5,7 @@ import io
 import json
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 from PIL import Image
 
 import ipy_imgvar
@@ -44,6 +42,9 @@ def run(tmp_path, photo_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
 
     def run(*cells):
+        import nbformat
+        from nbclient import NotebookClient
+
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         resources = {"metadata": {"path": str(photo_path.parent)}}
         NotebookClient(book, timeout=120, resources=resources, kernel_name="python3").execute()

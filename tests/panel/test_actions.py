@@ -17,6 +17,8 @@ from ipy_imgvar.panel.actions import UPLOAD_MAX_BYTES, PanelActions
 from ipy_imgvar.panel.job import Worker
 from ipy_imgvar.panel.state import PanelState, Status
 
+pytestmark = pytest.mark.usefixtures("quick_patch")
+
 
 @pytest.fixture
 def ran(make, photo):

@@ -5,10 +5,8 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import ipywidgets as widgets
-import nbformat
 import numpy as np
 import pytest
-from nbconvert import HTMLExporter
 from PIL import Image
 
 import ipy_imgvar
@@ -207,6 +205,9 @@ def test_a_front_end_without_widgets_gets_words(open_panel):
 
 def test_an_exported_page_says_how_to_use_the_panel_and_shows_what_was_inserted(open_panel, photo):
     """An exported page of a notebook without widget state has the panel's words and the inserted pictures."""
+    import nbformat
+    from nbconvert import HTMLExporter
+
     panel = open_panel("red", "green", image=photo)
     panel.run.click()
     panel.state.can_insert = True

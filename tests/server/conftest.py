@@ -68,7 +68,7 @@ class Running:
 
 
 @pytest.fixture
-def start():
+def start(quick_patch):  # noqa: ARG001 - most answers need any picture
     """Return a function that starts a server in a thread: with an engine, limits and a policy."""
     with contextlib.ExitStack() as stack:
 

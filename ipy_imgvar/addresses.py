@@ -1,7 +1,8 @@
-"""Which addresses lead into this machine or its own network, whatever the spelling.
+"""Tests whether an address leads into this machine or its own network, in any spelling.
 
-A name says nothing: the resolver decides where it leads, and may decide otherwise a second later. So the address that
-is connected to is looked at; a host's spelling is looked at only where that address can't be known.
+A name proves nothing: the resolver decides where it leads, and may decide otherwise a second later. So the address that
+is connected to is judged (`is_private`); a host's spelling (`is_private_host`) shows the plain cases beforehand, and is
+all there is where a proxy connects.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from urllib.parse import unquote
 
 __all__ = ["is_private", "is_private_host"]
 
-#: RFC 6052, and its twin for local use (RFC 8215): the last 32 bits are the IPv4 address that is reached.
+#: Addresses whose last 32 bits are the IPv4 address that a translator reaches (RFC 6052, 2.1).
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-#: RFC 4291, 2.5.5.1: the old form of an IPv4 address in an IPv6 one.
+#: The deprecated form of an IPv4 address in an IPv6 one: its last 32 bits (RFC 4291, 2.5.5.1).
 _COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
+#: Endings of names that never leave a machine or its network: RFC 6761, RFC 6762, and ICANN's resolution of 2024 on
+#: `.internal`.
 _LOCAL_NAMES: Final = (".localhost", ".local", ".internal")
 
 
@@ -62,14 +65,14 @@ def _inner(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def is_private_host(host: str) -> bool:
-    """Return whether a host's spelling alone tells that it is private; nothing is asked of a resolver.
+    """Return whether a host is private by its spelling alone, without asking a resolver.
 
     Examples
     --------
     >>> [is_private_host(host) for host in ("127.1", "0x7f000001", "localhost.", "127.0.0.1%2e", "example.com")]
     [True, True, True, True, False]
     """
-    # What a proxy or a browser makes of it: percent signs decoded, digits and dots of other scripts made plain.
+    # A proxy or a browser decodes percent signs, and reads digits and dots of other scripts as ASCII.
     plain = unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower().rstrip(".")
     if plain == "localhost" or plain.endswith(_LOCAL_NAMES):
         return True

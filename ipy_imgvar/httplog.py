@@ -1,6 +1,6 @@
-"""What httpx and httpcore log of our requests: no header of an answer and no address, since a server may repeat a key.
+"""Filters that cut headers of answers and addresses from what httpx and httpcore log of our requests.
 
-Other users of these libraries in the same process are not touched.
+A server may repeat a key in either. The log of other users of these libraries in the same process stays as it is.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = ["hide"]
 
-#: httpcore logs with these, at DEBUG; its records end with where it connects to, what came back or went wrong.
+#: httpcore's loggers, which write at DEBUG (its page "Logging").
 _TRACES: Final = tuple(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks"))
+#: Where the private part of such a record begins: the address connected to, the answer, the error.
 _ENDINGS: Final = (" return_value=", " exception=", " host=", " server_hostname=")
 
 
 def hide(is_ours: Callable[[], bool]) -> None:
-    """Cut what may be private from the records of these libraries while `is_ours` says that a request is our own."""
+    """Cut what may be private from the records of these libraries while `is_ours` returns True, so for our requests."""
 
     def cut(record: logging.LogRecord) -> bool:
         if is_ours():
@@ -31,5 +32,5 @@ def hide(is_ours: Callable[[], bool]) -> None:
 
     for name in _TRACES:
         logging.getLogger(name).addFilter(cut)
-    # It logs one line for each request, with the address.
+    # httpx logs one line for each request, with the address.
     logging.getLogger("httpx").addFilter(lambda _: not is_ours())

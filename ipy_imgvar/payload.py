@@ -1,7 +1,8 @@
 """The body of an HTTP answer, unpacked within a bound.
 
-httpx unpacks each chunk as a whole, however long it becomes, and layer upon layer: 3.5 kB of `gzip, gzip` took 4 GB.
-Here at most `_STEP` bytes are unpacked at a time, and only what we ask servers for: one layer of gzip or deflate.
+httpx unpacks each chunk as a whole, however long it becomes, and layer upon layer: 3.5 kB of `gzip, gzip` took 4 GB of
+memory. This module unpacks at most `_STEP` bytes at a time, and only what our requests accept: one layer of gzip or
+deflate.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ACCEPTED", "pieces"]
 
-#: The value of `Accept-Encoding`; what is added here has to be unpacked below.
+#: The value of `Accept-Encoding`; a name added here needs a branch in `_unpacked`.
 ACCEPTED: Final = "gzip, deflate"
-#: Bytes unpacked at once, so what is held beside the bound.
+#: Bytes unpacked at once, so what one step holds in memory beyond the caller's bound; our choice.
 _STEP: Final = 1 << 18
-#: Letters of the name of a way to pack; the longest that is registered, pack200-gzip, has 12.
+#: Letters of an encoding's name that an error shows, at most; the longest in IANA's registry of HTTP content codings,
+#: pack200-gzip, has 12.
 _LONGEST_NAME: Final = 16
-#: zlib's `wbits`: a gzip header; zlib's own; none at all, which some servers call deflate.
+#: zlib's `wbits`: a gzip header (RFC 1952); zlib's own (RFC 1950, HTTP's deflate); no header (RFC 1951), which some
+#: servers call deflate (RFC 9110, 8.4.1.2).
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
@@ -34,14 +37,14 @@ def pieces(response: httpx.Response, most: int, too_much: Callable[[], Exception
     response
         A streamed answer of which nothing was read.
     most
-        Bytes after which it is given up, packed or unpacked.
+        Bytes after which reading is given up, packed or unpacked.
     too_much
-        Makes what is raised then.
+        Returns the exception to raise then.
 
     Raises
     ------
     httpx.DecodingError
-        If it is packed twice, in a form that was not asked for, or damaged.
+        If the body is packed twice, in a form that was not asked for, or damaged.
     """
     received = unpacked = 0
 
@@ -49,7 +52,8 @@ def pieces(response: httpx.Response, most: int, too_much: Callable[[], Exception
         nonlocal received
         for chunk in response.iter_raw():
             received += len(chunk)
-            # Packing adds less than a thousandth; a packed body that unpacks to nothing would have no end.
+            # Packing adds less than a thousandth and a header. A packed body that unpacks to nothing could go on for
+            # ever without this bound.
             if received > most + most // 1000 + 1024:
                 raise too_much()
             yield chunk
@@ -62,7 +66,7 @@ def pieces(response: httpx.Response, most: int, too_much: Callable[[], Exception
 
 
 def _encoding(headers: httpx.Headers) -> str:
-    """Return how a body is packed; "" where it is not."""
+    """Return the name of a body's one encoding; "" for a body that is not packed."""
     named = [name.strip().lower() for name in headers.get("content-encoding", "").split(",")]
     layers = [name for name in named if name not in ("", "identity")]
     if len(layers) > 1:
@@ -93,7 +97,7 @@ def _unpacked(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _steps(unpacker: Any, chunk: bytes) -> Iterator[bytes]:
-    """Yield what a chunk unpacks to, in pieces of at most `_STEP` bytes; what follows the end is dropped."""
+    """Yield the unpacked bytes of a chunk, in pieces of at most `_STEP` bytes; bytes after the end are dropped."""
     while not unpacker.eof:
         piece = unpacker.decompress(chunk, _STEP)
         chunk = unpacker.unconsumed_tail

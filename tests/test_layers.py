@@ -52,6 +52,9 @@ CORE = {
     "store",
     "thumbnails",
     "usage",
+    "sockets",
+    "transport",
+    "watch",
     "wire",
 }
 APPLICATION = {"arguments", "bulk", "client", "help", "journal", "options", "parser", "run", "streams"}
@@ -68,7 +71,11 @@ RINGS = {
 #: Inside a function only: who opens what of its own ring.
 EXCEPTIONS = {("magic", "panel"), ("cli", "server")}
 #: Which modules may import a distribution that costs time or is a risk.
-ONLY_IN = {"PIL": ("codec", "modes", "opening"), "httpx": ("fetch", "network", "payload", "engines.openai")}
+ONLY_IN = {
+    "PIL": ("codec", "modes", "opening"),
+    "httpx": ("fetch", "network", "payload", "transport", "engines.openai"),
+    "httpcore": ("sockets", "transport"),
+}
 
 
 def modules():

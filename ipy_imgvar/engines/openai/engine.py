@@ -44,9 +44,10 @@ from ipy_imgvar.errors import (
     RequestTimeoutError,
 )
 from ipy_imgvar.multipart import form_fields, multipart
-from ipy_imgvar.network import AGENT, is_proxied, make_client, peer_of, target_of, watched
+from ipy_imgvar.network import AGENT, make_client, peer_of
 from ipy_imgvar.refusals import ErrorBody, one_line, read_error
 from ipy_imgvar.usage import json_safe
+from ipy_imgvar.watch import watched
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -160,10 +161,6 @@ class OpenAIEngine:
                 self._client = self._client or make_client(self._transport)
         return self._client
 
-    def _peer(self, response: httpx.Response) -> str | None:
-        """Return the server's own address; None where a proxy is between us."""
-        return None if is_proxied(self._connections(), response.request.url) else peer_of(response)
-
     def _post(
         self, request: VariationRequest, plan: Plan, job: Job, watch: _Watch, mask: Mask
     ) -> Iterator[wire.Item]:
@@ -174,7 +171,7 @@ class OpenAIEngine:
             watch.restart()
             _log.debug("POST %s/images/%s: %s", self.connection.server, plan.route, _fields(plan, request))
             with Exchange(self._connections(), self._request(request, plan, message), mask) as response:
-                watch.peer = self._peer(response)
+                watch.peer = peer_of(response)
                 if response.is_success:
                     yield from self._items(response, plan, job, mask, request)
                     return
@@ -200,8 +197,7 @@ class OpenAIEngine:
         extensions: dict[str, Any] = {"timeout": {"connect": connect_s or None}}
         if request.extra_query:
             # Beside the address, since httpx logs each address and what is added may hold a key.
-            extended = url.copy_merge_params(dict(request.extra_query))
-            extensions["target"] = target_of(self._connections(), extended)
+            extensions["target"] = url.copy_merge_params(dict(request.extra_query)).raw_path
         # Not the client's `build_request`: merging its settings takes as long as sending.
         headers = self._headers(request, message.content_type)
         return httpx.Request("POST", url, headers=headers, content=message.body, extensions=extensions)

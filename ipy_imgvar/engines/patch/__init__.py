@@ -2,7 +2,7 @@
 
 The rooms, and which one imports which (a module imports its own room and those below it):
 
-    engine                     a request to pixels and back
+    engine                     a request to pixels and back -> capabilities
       |
     synthesis                  the pictures of one call -> tone
       |
@@ -14,7 +14,7 @@ The rooms, and which one imports which (a module imports its own room and those 
       |
     arrays                     sizes, masks, threads: no patches
 
-`strength` and `tone` import no other room. All but `engine` are functions of arrays and random generators, and have
+`capabilities`, `strength` and `tone` import no other room. All but `engine` and `capabilities` are functions of arrays and random generators, and have
 no state between calls.
 
 Where a constant's comment says that it was chosen by eye, that was on photographs of scikit-image, together with the

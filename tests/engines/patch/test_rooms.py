@@ -15,7 +15,8 @@ BELOW = {
     "subjects": {"arrays", "matching"},
     "composition": {"arrays", "matching", "subjects", "strength"},
     "synthesis": {"arrays", "matching", "composition", "tone"},
-    "engine": {"synthesis"},
+    "capabilities": set(),
+    "engine": {"capabilities", "synthesis"},
 }
 MODULES = [path for path in sorted(ROOT.rglob("*.py")) if path.name != "__init__.py"]
 

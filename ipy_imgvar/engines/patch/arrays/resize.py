@@ -36,8 +36,8 @@ def resize(image: NDArray[np.float32], shape: tuple[int, int], *, sharp: bool = 
     shape : tuple of int
         (rows, columns) of the result, each at least 1.
     sharp : bool
-        Use cubics also where it shrinks. That is right down to three quarters of the size, where an area mean
-        would blur; below, cubics skip pixels.
+        Use cubics also where it shrinks: for about 0.7 of the size and more, where an area mean would blur. Below,
+        cubics skip pixels.
 
     Returns
     -------

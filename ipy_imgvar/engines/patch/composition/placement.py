@@ -22,12 +22,12 @@ __all__ = ["Placement", "can_shrink", "place_subjects", "source_height", "visibl
 #: Rows and columns of some pixels, each of shape (N,).
 Pixels: TypeAlias = "tuple[NDArray[np.intp], NDArray[np.intp]]"
 
-#: How far a subject that the source's border cuts off may move away from it, as a share of the side: less than shows.
-#: This and the next four were chosen by eye.
+#: How far a subject that the source's border cuts off may move away from that border, as a share of the side: too
+#: little to show. This and the next five were chosen by eye.
 _CUT: Final = 0.03
 #: Overhang above and below, as a share of that at the sides: heads are above.
 _OVERHANG_ROWS: Final = 0.3
-#: Least share of the overhang that a subject may use; how much of it is drawn.
+#: Least share of `Tuning.overhang` that a subject may use; the share is drawn between this and 1.
 _LEAST_OVERHANG: Final = 0.5
 #: How far a subject may move up and down from where all would go together, in heights: little, since ground recedes
 #: upward.

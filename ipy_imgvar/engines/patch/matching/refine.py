@@ -24,8 +24,8 @@ __all__ = ["dense", "fine"]
 
 #: Rounds of PatchMatch at a dense level; the field is inherited, so few change much. Chosen by eye.
 _ROUNDS: Final = 2
-#: Random positions tried for each patch in a round at a dense level. This and the next three were chosen by eye and by
-#: time.
+#: Random positions tried for each patch in a round at a dense level. This and the next three were chosen by eye and
+#: by timing.
 _DENSE_TRIES: Final = 4
 #: The same at a fine level.
 _FINE_TRIES: Final = 2

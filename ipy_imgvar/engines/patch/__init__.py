@@ -14,8 +14,8 @@ The rooms, and which one imports which (a module imports its own room and those 
       |
     arrays                     sizes, masks, threads: no patches
 
-`capabilities`, `strength` and `tone` import no other room. All but `engine` and `capabilities` are functions of arrays and random generators, and have
-no state between calls.
+`capabilities`, `strength` and `tone` import no other room. All but `engine` and `capabilities` are
+functions of arrays and random generators, and have no state between calls.
 
 Where a constant's comment says that it was chosen by eye, that was on photographs of scikit-image, together with the
 figures of `benchmarks/engine.py`.

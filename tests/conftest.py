@@ -7,8 +7,10 @@ import time
 import tomllib
 from pathlib import Path
 
+import certifi
 import hypothesis
 import pytest
+from cases import cases
 from loopback import Api
 from PIL import Image
 from quick import rolled
@@ -21,18 +23,28 @@ from ipy_imgvar.result import Variation
 sys.modules.setdefault("rfc3987_syntax", None)
 
 # The machine is shared: how long a case takes says nothing.
-hypothesis.settings.register_profile("few", deadline=None, max_examples=50)
-hypothesis.settings.load_profile("few")
+hypothesis.settings.register_profile("ours", cases(200, 50))
+hypothesis.settings.load_profile("ours")
 #: A package of its own, which the fixture `installed_engine` installs.
 collect_ignore = ["installed_engine"]
 
 
+@pytest.fixture(scope="session")
+def _certificate(tmp_path_factory):
+    """Write one of the certificates that clients trust: reading all of them takes each client 20 ms."""
+    first, end, _ = Path(certifi.where()).read_text("ascii").partition("-----END CERTIFICATE-----")
+    path = tmp_path_factory.mktemp("certificates") / "one.pem"
+    path.write_text(first[first.index("-----BEGIN") :] + end + "\n")
+    return path
+
+
 @pytest.fixture(autouse=True)
-def store_root(tmp_path_factory, monkeypatch):
+def store_root(tmp_path_factory, monkeypatch, _certificate):
     """Give every test an empty store and no settings of the machine's, and return the store's folder."""
     for name in list(os.environ):
         if name.upper().startswith(("OPENAI_", "IPY_IMGVAR_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("SSL_CERT_FILE", str(_certificate))
     root = tmp_path_factory.mktemp("store") / "imgvar"
     monkeypatch.setenv("IPY_IMGVAR_STORE", str(root))
     journal.forget()

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from cases import slow
 
 from ipy_imgvar import cli, last
 
@@ -73,7 +74,7 @@ for _ in range(int(sys.argv[1])):
 
 
 @pytest.mark.parametrize(
-    ("processes", "times"), [(4, 10), pytest.param(8, 20, marks=pytest.mark.slow)], ids=["4x10", "8x20"]
+    ("processes", "times"), [(2, 10), slow(4, 10), slow(8, 20)], ids=["2x10", "4x10", "8x20"]
 )
 def test_runs_at_once_never_take_the_same_name(here, api, monkeypatch, processes, times):
     """Processes that create variations of one picture at once each get names of their own, and no file is replaced."""

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from cases import slow
 from PIL import Image, ImageCms
 
 from ipy_imgvar import Client, codec
@@ -85,7 +86,7 @@ def test_orientations(kind, turn):
     assert codec.probe(data, "x")[1] == image.size
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", slow("JPEG"), slow("WEBP"), slow("TIFF")])
 def test_broken_profiles_and_exif(kind):
     """A sound picture with a broken profile or broken EXIF is read, and no warning of it is shown."""
     exif = Image.Exif()

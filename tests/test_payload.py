@@ -8,6 +8,7 @@ import zlib
 
 import httpx
 import pytest
+from cases import slow
 from loopback import PICTURES, answer_of, response
 
 from ipy_imgvar import payload
@@ -125,7 +126,7 @@ except Exception as exc:
 @pytest.mark.parametrize(
     ("how", "error", "most_mib"),
     [
-        ("fetch", "InvalidImageError", 50),
+        slow("fetch", "InvalidImageError", 50),
         ("answer", "BadResponseError", 68),
         ("refusal", "APIStatusError", 1),
     ],

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cases import slow
 
 from ipy_imgvar.plain import plain
 
@@ -39,7 +40,8 @@ ODD_NAMES = ["k\u00e4tzchen \u732b".encode(), b"caf\xe9", b"cat\x1b[2J\x07\n", "
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems take no names that are not UTF-8")
 @pytest.mark.parametrize(
-    ("variable", "encoding"), [("PYTHONIOENCODING", "ascii"), ("PYTHONIOENCODING", "utf-8"), ("LC_ALL", "C")]
+    ("variable", "encoding"),
+    [("PYTHONIOENCODING", "ascii"), slow("PYTHONIOENCODING", "utf-8"), slow("LC_ALL", "C")],
 )
 @pytest.mark.parametrize("words", [[], ["--json"], ["--out-file", b"out/caf\xe9\x1b{i}.png"]])
 def test_paths_that_the_output_can_not_encode_are_escaped(here, monkeypatch, variable, encoding, words):
@@ -70,15 +72,15 @@ def test_paths_that_the_output_can_not_encode_are_escaped(here, monkeypatch, var
     [
         (["create", "photo.png", "-n", "2", "-s", "256"], 0, ["stdout"]),
         (["create", "photo.png", "-n", "2", "-s", "256"], 0, ["stderr"]),
-        (["create", "photo.png", "-s", "256", "--verbose"], 0, ["stdout", "stderr"]),
-        (["create", "photo.png", "-s", "256", "--json"], 0, ["stdout"]),
-        (["create", "photo.png", "-n", "2", "-s", "256", "-f", "base64"], 0, ["stdout"]),
+        slow(["create", "photo.png", "-s", "256", "--verbose"], 0, ["stdout", "stderr"]),
+        slow(["create", "photo.png", "-s", "256", "--json"], 0, ["stdout"]),
+        slow(["create", "photo.png", "-n", "2", "-s", "256", "-f", "base64"], 0, ["stdout"]),
         (["create", "photo.png", "-s", "256", "-f", "byte"], 0, ["stdout"]),
         (["create", "text.png", "photo.png", "-s", "256"], 1, ["stdout", "stderr"]),
-        (["bulk", "photo.png", "-s", "256", "--out-dir", "out"], 0, ["stdout"]),
+        slow(["bulk", "photo.png", "-s", "256", "--out-dir", "out"], 0, ["stdout"]),
         (["bulk", "photo.png", "-s", "256", "--out-dir", "out"], 0, ["stdout", "stderr"]),
         (["create", "--help"], 0, ["stdout"]),
-        (["serve", "--help"], 0, ["stdout"]),
+        slow(["serve", "--help"], 0, ["stdout"]),
         (["serve", "--port", "x"], 2, ["stderr"]),
         (["nonsense"], 2, ["stdout", "stderr"]),
     ],

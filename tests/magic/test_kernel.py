@@ -9,7 +9,7 @@ from PIL import Image
 
 #: pyzmq starts a thread of its own, for good, when it first sends something large.
 THREADS = "sum(type(t).__module__ != 'zmq.utils.garbage' for t in __import__('threading').enumerate())"
-FOUR = "%imagevariation photo.png -n 4 -s 128 --seed 7 --engine patch"
+FOUR = "%imagevariation photo.png -n 4 -s 64 --seed 7 --engine patch"
 
 
 def test_one_output_has_html_jpeg_and_text(kernel):

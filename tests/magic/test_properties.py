@@ -1,6 +1,7 @@
 """Any text as a line: a usage error or a reading, nothing else; and quoted arguments come back as they were."""
 
 import pytest
+from cases import cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
@@ -61,7 +62,7 @@ def test_quoted_arguments_come_back(arguments):
     assert [value_of(token, USER, Names({"x": 1})) for token in tokens] == arguments
 
 
-@settings(max_examples=2_000, deadline=None, suppress_health_check=list(HealthCheck))
+@cases(2_000, 200, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=3))
 def test_quoted_option_values_come_back(arguments):
     """After `--user=` too, a quoted text is the value and never an image."""
@@ -71,7 +72,7 @@ def test_quoted_option_values_come_back(arguments):
         assert value_of(found["image"][0], USER, Names({})) == "-" + argument
 
 
-@settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck))
+@cases(1_000, 100, suppress_health_check=list(HealthCheck))
 @given(LINES)
 def test_completion_answers_any_text(line):
     """Completing any text gives words or leaves it to IPython."""
@@ -102,9 +103,9 @@ HARMLESS = st.lists(
 ).map("".join)
 
 
-@settings(
-    max_examples=300,
-    deadline=None,
+@cases(
+    300,
+    100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(HARMLESS)

@@ -150,6 +150,7 @@ def node_folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_npm_package(server, photo_path, node_folder):
     """The npm package `openai` gets variations, edits and a stream."""
     script = node_folder / "ask.mjs"

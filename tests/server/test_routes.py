@@ -14,6 +14,12 @@ from ipy_imgvar.errors import BadResponseError
 SMALL = {"size": "64x64"}
 
 
+@pytest.fixture
+def server(shared, quick_patch):  # noqa: ARG001 - the fixture is the change
+    """Return the server that these tests share."""
+    return shared
+
+
 def opened(entry):
     return Image.open(io.BytesIO(base64.b64decode(entry["b64_json"])))
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cases import slow
 from loopback import CANARY, PICTURES, STALL, TWO_CUT, refusal, response
 
 import ipy_imgvar
@@ -62,7 +63,7 @@ def places(api):
     }
 
 
-@pytest.mark.parametrize("how", ["interrupt", "cancel"])
+@pytest.mark.parametrize("how", ["interrupt", slow("cancel")])
 @pytest.mark.parametrize(
     "place",
     ["connect", "handshake", "upload", "wait", "after the headers", "stalled body", "retry wait", "fetch"],

@@ -1,8 +1,11 @@
 """What all tests share: an empty store, a clean environment, a photograph, a queueing engine, an images API."""
 
 import os
+import shutil
 import sys
 import time
+import tomllib
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -20,6 +23,8 @@ sys.modules.setdefault("rfc3987_syntax", None)
 # The machine is shared: how long a case takes says nothing.
 hypothesis.settings.register_profile("few", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("few")
+#: A package of its own, which the fixture `installed_engine` installs.
+collect_ignore = ["installed_engine"]
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +154,29 @@ def fake_engine():
 def make_picture():
     """Return `picture`, which makes a `Variation` of one colour."""
     return picture
+
+
+@pytest.fixture(scope="session")
+def _installed_engine(tmp_path_factory):
+    # As pip lays it out; to build it takes seconds, and a build backend that Python no longer brings.
+    source = Path(__file__).with_name("installed_engine")
+    project = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))["project"]
+    target = tmp_path_factory.mktemp("installed")
+    shutil.copytree(source / "imgvar_posterise", target / "imgvar_posterise")
+    info = target / f"imgvar_posterise-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    ((group, entries),) = project["entry-points"].items()
+    lines = [f"{name} = {place}" for name, place in entries.items()]
+    (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines]))
+    return target
+
+
+@pytest.fixture
+def installed_engine(_installed_engine, monkeypatch):
+    """Install the package of tests/installed_engine for this process and those it starts, and return its folder."""
+    monkeypatch.syspath_prepend(_installed_engine)
+    monkeypatch.setenv("PYTHONPATH", str(_installed_engine), prepend=os.pathsep)
+    return _installed_engine

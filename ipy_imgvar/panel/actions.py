@@ -214,8 +214,7 @@ class PanelActions(PictureActions):
         else:
             found = engines.found_connection(self._namespace, self.state.key_name)
             engine = engines.known_engine(self.state.engine, found)
-        self.state.refused = engines.refusals(engine)
-        self.state.default_model = engines.default_model(engine)
+        engines.describe(engine, self.state)
 
     def choose_strength(self, word: str) -> None:
         """Set the strength to one of the three words."""

@@ -9,6 +9,7 @@ from traitlets import link
 
 from ipy_imgvar.markup import escaped
 from ipy_imgvar.panel.actions import UPLOAD_MAX_BYTES
+from ipy_imgvar.panel.options import OptionsBox
 from ipy_imgvar.request import FITS, STRENGTHS
 
 if TYPE_CHECKING:
@@ -106,12 +107,40 @@ class SourceBox(widgets.VBox):
 
 
 class SettingsBox(widgets.VBox):
-    """Engine, model, number, size, fit, strength, seed, prompt, key."""
+    """Engine, model, number, size, fit, strength, seed, prompt, key, and what only the engine knows."""
 
     def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
         self._state = state
-        self.engine = _field(widgets.Dropdown, "Engine", "140px", options=actions.engines)
-        self.model = _field(widgets.Text, "Model", "180px", continuous_update=False)
+        self._make(actions.engines)
+        self.origin = note("imgvar-hint")
+        plain = {"model": self.model, "n": self.n, "size": self.size, "fit": self.fit, "prompt": self.prompt}
+        linked = {**plain, "engine": self.engine, "strength": self.strength}
+        self._links = [link((state, name), (control, "value")) for name, control in linked.items()]
+        self._links.append(link((state, "seed_locked"), (self.keep, "value")))
+        self.word.observe(guard(self._worded), "value")
+        self.seed.observe(guard(lambda change: actions.type_seed(change["new"])), "value")
+        self.key.observe(guard(self._named), "value")
+        self._actions = actions
+        self.options = OptionsBox(state, guard)
+        state.observe(
+            self._shown,
+            ["strength", "seed", "refused", "models", "default_model", "key_name", "key_origin"],
+        )
+        super().__init__(
+            [
+                row(self.engine, self.model, self.n, self.size, self.fit),
+                row(self.strength, self.word),
+                row(self.seed, self.keep, self.key, self.origin),
+                self.prompt,
+                self.options,
+            ]
+        )
+        self._shown()
+
+    def _make(self, engines: list[str]) -> None:
+        """Make the controls, each with its label."""
+        self.engine = _field(widgets.Dropdown, "Engine", "140px", options=engines)
+        self.model = _field(widgets.Combobox, "Model", "180px", continuous_update=False)
         self.n = _field(widgets.BoundedIntText, "Pictures", "110px", min=1, max=10)
         self.size = _field(
             widgets.Combobox, "Size", "150px", options=["256x256", "512x512", "1024x1024"],
@@ -136,25 +165,6 @@ class SettingsBox(widgets.VBox):
         self.prompt = _field(widgets.Textarea, "Prompt", "640px", rows=2, continuous_update=False)
         self.key = _field(widgets.Text, "Key is in variable", "300px", continuous_update=False)
         self.key.tooltip = "The name of a variable that holds the key, never the key"
-        self.origin = note("imgvar-hint")
-        plain = {"model": self.model, "n": self.n, "size": self.size, "fit": self.fit, "prompt": self.prompt}
-        linked = {**plain, "engine": self.engine, "strength": self.strength}
-        self._links = [link((state, name), (control, "value")) for name, control in linked.items()]
-        self._links.append(link((state, "seed_locked"), (self.keep, "value")))
-        self.word.observe(guard(self._worded), "value")
-        self.seed.observe(guard(lambda change: actions.type_seed(change["new"])), "value")
-        self.key.observe(guard(self._named), "value")
-        self._actions = actions
-        state.observe(self._shown, ["strength", "seed", "refused", "default_model", "key_name", "key_origin"])
-        super().__init__(
-            [
-                row(self.engine, self.model, self.n, self.size, self.fit),
-                row(self.strength, self.word),
-                row(self.seed, self.keep, self.key, self.origin),
-                self.prompt,
-            ]
-        )
-        self._shown()
 
     def _worded(self, change: Any) -> None:
         if change["new"]:
@@ -177,6 +187,8 @@ class SettingsBox(widgets.VBox):
             control.disabled = bool(reason)
             control.tooltip = reason or None
         self.keep.disabled = "seed" in state.refused
+        self.strength.disabled = self.word.disabled = "strength" in state.refused
+        self.model.options = state.models
         self.model.placeholder = state.default_model
         self.prompt.placeholder = state.refused.get("prompt", "what to make of it")
 

@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.engines import make_engine
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError
+from ipy_imgvar.protocol import Capabilities
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.settings import Connection, Secret, connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ipy_imgvar.panel.state import PanelState
     from ipy_imgvar.protocol import Engine
 
 __all__ = [
     "DEFAULT_KEY",
     "default_model",
+    "describe",
     "found_connection",
     "key_in",
     "key_origin",
@@ -70,6 +73,16 @@ def known_engine(name: str, found: Connection) -> Engine | None:
         return make_engine(name, found)
     except ImageVariationError:
         return None
+
+
+def describe(engine: Engine | None, state: PanelState) -> None:
+    """Put what an engine takes into the state, and drop the options that it does not know."""
+    known = Capabilities() if engine is None else engine.capabilities()
+    state.refused, state.default_model = refusals(engine), default_model(engine)
+    state.models, state.engine_options = known.models, known.options
+    if engine is not None:  # One that can't be made may know them.
+        names = {option.name for option in known.options}
+        state.options = {name: value for name, value in state.options.items() if name in names}
 
 
 def refusals(engine: Engine | None) -> dict[str, str]:

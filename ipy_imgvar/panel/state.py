@@ -73,6 +73,8 @@ class PanelState(HasTraits):
     prompt = Unicode("")
     options = Dict()
     refused = Dict(help="By field, why the engine does not take it.")
+    models = Tuple(help="Names of models that the engine knows.")
+    engine_options = Tuple(help="The engine's own options, each an `EngineOption`.")
     default_model = Unicode("", help="What answers when no model is named.")
     key_name = Unicode("OPENAI_API_KEY", help="The name of the variable that holds a key; never a key.")
     key_origin = Unicode("", help="Where the key comes from, for a person.")

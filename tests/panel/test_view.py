@@ -116,6 +116,31 @@ def test_refused_controls_are_disabled_with_the_reason():
     panel.close()
 
 
+def test_the_engine_has_controls_for_its_options():
+    """Each option of the engine has a control; only what differs from its default is asked for."""
+    shell = SimpleNamespace(user_ns={}, events=_no_events(), execution_count=1)
+    panel = VariationPanel(shell=shell, engine="patch", options={"flip": "no"})
+    controls = panel.settings.options.controls
+    assert {name: each.value for name, each in controls.items()} == {"flip": False, "tone": True}
+    controls["tone"].value = False
+    assert panel.state.arguments()["options"] == {"flip": "no", "tone": False}
+    controls["tone"].value = controls["flip"].value = True
+    assert "options" not in panel.state.arguments()
+    panel.state.engine = "openai"
+    controls = panel.settings.options.controls
+    assert controls["route"].value is None
+    controls["route"].value = "edits"
+    controls["quality"].value = "7"
+    controls["output_compression"].value = "200"
+    assert "allowed: a whole number from 0 to 100" in panel.state.error
+    assert controls["output_compression"].value == ""
+    assert panel.state.options == {"route": "edits", "quality": 7}
+    assert panel.settings.model.options == ("gpt-image-2.6-flare",)
+    panel.state.engine = "patch"
+    assert panel.state.options == {}
+    panel.close()
+
+
 def _no_events():
     return SimpleNamespace(register=lambda *_: None, unregister=lambda *_: None)
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ImageVariationError, InvalidRequestError, shown
 from ipy_imgvar.formats import WRITTEN, written_extension_of
-from ipy_imgvar.plain import plain
 from ipy_imgvar.store import write_atomic, write_first_free
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ __all__ = [
     "checked_files",
     "checked_folder",
     "expand_pattern",
-    "file_stem",
     "refuse_unwritable",
     "save_as",
     "save_into",
@@ -38,32 +36,8 @@ __all__ = [
 #: source's stem.
 FIELDS: Final = ("i", "n", "stem")
 
-#: Characters that Windows' file systems refuse in a name, and "%", which a browser decodes in a picture's address.
-_RESERVED: Final = frozenset('<>:"/\\|?*%')
-#: Bytes of a stem: names may have 255 bytes on most file systems, and a number, a digest and an extension follow.
-_MAX_STEM_BYTES: Final = 120
 
 _FIELD: Final = re.compile(r"\{(" + "|".join(FIELDS) + r")(?::([^{}]*))?\}")
-
-
-def file_stem(name: str) -> str:
-    r"""Return the stem that every file system, terminal and page takes, for files that are named after an image.
-
-    Controls and bidirectional overrides are dropped, since a terminal or page would obey them; reserved punctuation
-    becomes "-", and a long stem is cut. Letters, marks, joiners and emoji of all scripts stay.
-
-    Parameters
-    ----------
-    name
-        The image's name without folders and extension.
-
-    Examples
-    --------
-    >>> file_stem("a: b\x1b[2J"), file_stem("\n")
-    ('a- b[2J', 'image')
-    """
-    safe = "".join("-" if char in _RESERVED else char for char in name if plain(char) == char)
-    return safe.encode()[:_MAX_STEM_BYTES].decode("utf-8", "ignore").strip(" .") or "image"
 
 
 def checked_files(pattern: Any, stems: Sequence[str]) -> list[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-__all__ = ["plain"]
+__all__ = ["file_stem", "plain"]
 
 #: Controls, which a terminal obeys, and lone surrogates, which no file takes; line and paragraph separators.
 _ESCAPED_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
@@ -16,6 +16,10 @@ _ESCAPED_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
 #: (https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing). Joiners and marks stay: scripts and emoji need
 #: them.
 _BIDIRECTIONAL: Final = frozenset(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
+#: Characters that Windows' file systems refuse in a name, and "%", which a browser decodes in a picture's address.
+_RESERVED: Final = frozenset('<>:"/\\|?*%')
+#: Bytes of a stem: names may have 255 bytes on most file systems, and a number, a digest and an extension follow.
+_MAX_STEM_BYTES: Final = 120
 
 
 def plain(text: str) -> str:
@@ -35,3 +39,23 @@ def _escaped(char: str) -> str:
     if unicodedata.category(char) in _ESCAPED_CATEGORIES or char in _BIDIRECTIONAL:
         return char.encode("unicode_escape").decode("ascii")
     return char
+
+
+def file_stem(name: str) -> str:
+    r"""Return the stem that every file system, terminal and page takes, for files that are named after an image.
+
+    Controls and bidirectional overrides are dropped, since a terminal or page would obey them; reserved punctuation
+    becomes "-", and a long stem is cut. Letters, marks, joiners and emoji of all scripts stay.
+
+    Parameters
+    ----------
+    name
+        The image's name without folders and extension.
+
+    Examples
+    --------
+    >>> file_stem("a: b\x1b[2J"), file_stem("\n")
+    ('a- b[2J', 'image')
+    """
+    safe = "".join("-" if char in _RESERVED else char for char in name if plain(char) == char)
+    return safe.encode()[:_MAX_STEM_BYTES].decode("utf-8", "ignore").strip(" .") or "image"

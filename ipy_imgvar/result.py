@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from ipy_imgvar import outfile
 from ipy_imgvar.errors import ImageVariationError
-from ipy_imgvar.formats import WRITTEN
+from ipy_imgvar.formats import WRITTEN, subtype_of
 from ipy_imgvar.plain import plain
 from ipy_imgvar.representations import Represented
+from ipy_imgvar.source import Source
 
 if TYPE_CHECKING:
     import builtins
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ipy_imgvar.request import Size, VariationRequest
-    from ipy_imgvar.source import Source
 
 __all__ = ["Variation", "Variations"]
 
@@ -126,6 +126,12 @@ class Variation(Represented):
     def name(self) -> str:
         """A short name for captions and files: the source's stem and the number."""
         return f"{self.source.stem}-{self.index}"
+
+    def as_source(self) -> Source:
+        """Return the picture as an image to vary again."""
+        # The extension tells `stem` where the name ends: "my.cat-1" alone would lose its "-1".
+        name = f"{self.name}.{subtype_of(self.mime_type)}"
+        return Source(name, path=self.path, data=None if self.path else self.bytes)
 
     @property
     def is_there(self) -> bool:

@@ -17,10 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 from ipy_imgvar.dataurl import decode_data_url
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, shown
-from ipy_imgvar.formats import SEARCHED, subtype_of
+from ipy_imgvar.formats import SEARCHED
 from ipy_imgvar.kinds import inherits, members
-from ipy_imgvar.outfile import file_stem
-from ipy_imgvar.plain import plain
+from ipy_imgvar.plain import file_stem, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +88,7 @@ class Source:
 
     @property
     def stem(self) -> str:
-        """The name without folders and extension, fit for a file name; see `outfile.file_stem`."""
+        """The name without folders and extension, fit for a file name; see `plain.file_stem`."""
         # A picture of the store lies at a path that says nothing: ".../1.png".
         if self.path is not None and self.path.name == self.name:
             return file_stem(self.path.stem)
@@ -236,14 +235,11 @@ def _load(value: Any, field: str, name: str | None) -> list[Source]:
 
 
 def _load_one(value: Any, name: str | None) -> Source:  # noqa: C901, PLR0911
-    from ipy_imgvar.result import Variation
-
     if isinstance(value, Source):
         return value
-    if isinstance(value, Variation):
-        # The extension tells `stem` where the name ends: "my.cat-1" alone would lose its "-1".
-        name = f"{value.name}.{subtype_of(value.mime_type)}"
-        return Source(name, path=value.path, data=None if value.path else value.bytes)
+    if inherits(value, "ipy_imgvar.Variation"):
+        variation: Source = value.as_source()
+        return variation
     if isinstance(value, str):
         return _from_text(value)
     if isinstance(value, os.PathLike):

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipy_imgvar.store import Store
+    from ipy_imgvar.results.store import Store
 
 MODEL: Final = "gpt-image-2.6-flare"
 PROMPT: Final = "Create a new variation of this image."
@@ -54,7 +54,7 @@ def picture(side: int) -> bytes:
     """Return a PNG as large as a photograph of that size: a gradient with noise in it."""
     import numpy as np
 
-    from ipy_imgvar.codec import encode_png, of_pixels
+    from ipy_imgvar.images.codec import encode_png, of_pixels
 
     rng = np.random.default_rng(side)
     ramp = np.linspace(40, 200, side)
@@ -166,18 +166,18 @@ def _ours(base: str, image: bytes, n: int) -> Callable[[], list[bytes]]:
 
 @cache
 def _stores(folder: str) -> tuple[None, Store]:
-    from ipy_imgvar.store import Store
+    from ipy_imgvar.results.store import Store
 
     return None, Store(Path(folder), 10**9)
 
 
 def choose_store(client: str, folder: str) -> None:
     """Switch the store of this process on or off, as the client's name says."""
-    from ipy_imgvar import journal
+    from ipy_imgvar.results import history
 
     # The same store again, which `move_store` would open anew: a process opens its store once.
-    journal._journal.opened = True  # noqa: SLF001
-    journal._journal.store = _stores(folder)[not client.endswith("no store")]  # noqa: SLF001
+    history._journal.opened = True  # noqa: SLF001
+    history._journal.store = _stores(folder)[not client.endswith("no store")]  # noqa: SLF001
 
 
 # --- what is measured ---------------------------------------------------------------------------------------------
@@ -219,7 +219,8 @@ def throughputs(port: int, rounds: int, folder: str) -> dict[str, float]:
 
 def gallery_cpu(port: int, folder: str) -> float:
     """Return the CPU seconds that showing ten pictures takes, as the magic shows them: HTML, sheet and table."""
-    from ipy_imgvar import Client, gallery
+    from ipy_imgvar import Client
+    from ipy_imgvar.results import gallery
 
     choose_store("ours", folder)
     client = Client("openai", api_base=f"http://127.0.0.1:{port}/n10/v1", api_key="sk-none", model=MODEL)

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ipy_imgvar import Client, VariationPanel, journal
-from ipy_imgvar.protocol import Capabilities
+from ipy_imgvar import Client, VariationPanel
+from ipy_imgvar.engine import Capabilities
+from ipy_imgvar.results import history
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -128,7 +129,7 @@ def main() -> None:
     photo = (np.indices((400, 600)).sum(axis=0) % 256).astype(np.uint8)
     photo = np.stack([photo, photo[::-1], photo[:, ::-1]], axis=2)
     with TemporaryDirectory() as folder:
-        journal.move_store(Path(folder), 10**9)
+        history.move_store(Path(folder), 10**9)
         ready = ready_ms()
         threads, memory = many_runs(photo)
         growth = memory[1] / memory[0] - 1

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from ipy_imgvar import codec
+from ipy_imgvar.images import codec
 
 BOUNDARY = "imgvar"
 TURN_S = 2.0
@@ -57,8 +57,9 @@ def form(image: bytes, fields: dict[str, str]) -> bytes:
 
 BARE = """
 import sys, threading
-from ipy_imgvar import Client, journal
-journal.keep_nothing()
+from ipy_imgvar import Client
+from ipy_imgvar.results import history
+history.keep_nothing()
 image, side, at_a_time = open(sys.argv[1], "rb").read(), *map(int, sys.argv[2:])
 client = Client("patch")
 client.variations(image, size=side)

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from ipy_imgvar.client import Client, variations
-    from ipy_imgvar.journal import history, last
     from ipy_imgvar.panel.view import VariationPanel
-    from ipy_imgvar.result import Variation, Variations
+    from ipy_imgvar.results.history import history, last
+    from ipy_imgvar.results.variations import Variation, Variations
     from ipy_imgvar.settings import Secret
 
 __all__ = [
@@ -34,11 +34,11 @@ __all__ = [
 _HOMES: Final = {
     "Client": "client",
     "Secret": "settings",
-    "Variation": "result",
+    "Variation": "results.variations",
     "VariationPanel": "panel.view",
-    "Variations": "result",
-    "history": "journal",
-    "last": "journal",
+    "Variations": "results.variations",
+    "history": "results.history",
+    "last": "results.history",
     "variations": "client",
 }
 

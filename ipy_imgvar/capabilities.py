@@ -16,7 +16,7 @@ from ipy_imgvar.request import STRENGTHS, whole_number
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ipy_imgvar.protocol import Capabilities, Engine, EngineOption, Sizes
+    from ipy_imgvar.engine import Capabilities, Engine, EngineOption, Sizes
     from ipy_imgvar.request import Size, VariationRequest
 
 __all__ = ["check", "check_features", "check_size", "checked", "option_value"]

@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar import streams
-from ipy_imgvar.arguments import arguments_of
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError, shown
-from ipy_imgvar.help import engine_help, help_text, usage
-from ipy_imgvar.options import OPTIONS, Option, Token
-from ipy_imgvar.parser import parse
+from ipy_imgvar.line.arguments import arguments_of
+from ipy_imgvar.line.help import engine_help, help_text, usage
+from ipy_imgvar.line.options import OPTIONS, Option, Token
+from ipy_imgvar.line.parser import parse
 from ipy_imgvar.plain import plain
 from ipy_imgvar.settings import connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ipy_imgvar.arguments import Arguments
     from ipy_imgvar.client import Client
-    from ipy_imgvar.result import Variations
-    from ipy_imgvar.source import Source
+    from ipy_imgvar.images.source import Source
+    from ipy_imgvar.line.arguments import Arguments
+    from ipy_imgvar.results.variations import Variations
 
 __all__ = ["main"]
 
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _interrupted() -> str:
-    from ipy_imgvar.journal import made_here
+    from ipy_imgvar.results.history import made_here
 
     if made_here() is None:
         return "interrupted; nothing was finished"
@@ -245,7 +245,7 @@ class TerminalReader:
 
     def images(self, token: Token) -> list[Source]:
         """Return the images of a path, a pattern or a URL; "-" is standard input."""
-        from ipy_imgvar.source import Source, load_sources
+        from ipy_imgvar.images.source import Source, load_sources
 
         text = token.text
         if text == "-":
@@ -309,7 +309,7 @@ def _check_result(form: str | None, *, as_json: bool) -> None:
 
 def _targets(pattern: str | None, images: list[Source], n: int) -> list[Path] | None:
     """Return the files to write, or None for default names in this folder; whether they can be written is known now."""
-    from ipy_imgvar.outfile import checked_files, refuse_unwritable
+    from ipy_imgvar.results.files import checked_files, refuse_unwritable
 
     if pattern is not None:
         return checked_files(pattern, [source.stem for source in images for _ in range(n)])
@@ -328,7 +328,7 @@ def _deliver(
     pictures: Variations, form: str | None, targets: list[Path] | None, pattern: str | None, *, as_json: bool
 ) -> None:
     """Print the pictures, or save them and print where."""
-    from ipy_imgvar.forms import converted
+    from ipy_imgvar.results.forms import converted
 
     if form == "byte":
         streams.write_bytes(pictures[0].bytes)

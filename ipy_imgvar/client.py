@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from ipy_imgvar.capabilities import check_features, checked
+from ipy_imgvar.engine import Engine
 from ipy_imgvar.engines import EngineSpec, default_engine, engine_names, make_engine
 from ipy_imgvar.errors import ConfigurationError, InvalidImageError, InvalidRequestError, shown
-from ipy_imgvar.protocol import Engine
+from ipy_imgvar.images.source import load_sources
 from ipy_imgvar.request import RequestArguments, VariationRequest, with_request_fields
 from ipy_imgvar.run import Job, Listener, collect
 from ipy_imgvar.settings import Secret, connection
-from ipy_imgvar.source import load_sources
 
 if TYPE_CHECKING:
     import threading
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ipy_imgvar.bulk import BulkResult
-    from ipy_imgvar.result import Variation, Variations
+    from ipy_imgvar.results.variations import Variation, Variations
 
 __all__ = ["Client", "variations"]
 

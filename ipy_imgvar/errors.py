@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
-    from ipy_imgvar.result import Variations
+    from ipy_imgvar.results.variations import Variations
 
 __all__ = [
     "APIStatusError",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypedDic
 from ipy_imgvar.errors import InvalidRequestError, shown
 
 if TYPE_CHECKING:
-    from ipy_imgvar.source import Source
+    from ipy_imgvar.images.source import Source
 
 __all__ = [
     "FITS",

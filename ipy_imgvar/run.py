@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidRequestError
-from ipy_imgvar.journal import Recorder
 from ipy_imgvar.plain import plain
-from ipy_imgvar.usage import add_usage
+from ipy_imgvar.results.history import Recorder
+from ipy_imgvar.results.usage import add_usage
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping, Sequence
 
-    from ipy_imgvar.protocol import Engine
+    from ipy_imgvar.engine import Engine
+    from ipy_imgvar.images.source import Source
     from ipy_imgvar.request import VariationRequest
-    from ipy_imgvar.result import Variation, Variations
-    from ipy_imgvar.source import Source
+    from ipy_imgvar.results.variations import Variation, Variations
 
 __all__ = ["Job", "Listener", "collect", "run_request"]
 
@@ -40,7 +40,7 @@ class Listener:
 
 
 class Job:
-    """A run's progress over all its images, its cancel switch, its warnings and its usage; see `protocol.Job`.
+    """A run's progress over all its images, its cancel switch, its warnings and its usage; see `engine.Job`.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Job:
         self.usage: dict[str, Any] = {}
 
     def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:
-        """Report; see `protocol.Job.progress`."""
+        """Report; see `engine.Job.progress`."""
         # An engine that waits for a server knows no fraction, and says 0 again after a first look.
         self._furthest = max(self._furthest, min(1.0, (self.current + fraction) / self._images))
         if self.listener.on_progress is not None:
@@ -81,24 +81,24 @@ class Job:
         self.check()
 
     def announce(self, text: str) -> None:
-        """Tell; see `protocol.Job.announce`."""
+        """Tell; see `engine.Job.announce`."""
         text = plain(text)
         _log.info("%s", text)
         if self.listener.on_notice is not None:
             self.listener.on_notice(text)
 
     def count(self, usage: Mapping[str, Any]) -> None:
-        """Add; see `protocol.Job.count`."""
+        """Add; see `engine.Job.count`."""
         _log.info("usage: %s", dict(usage))
         add_usage(self.usage, usage)
 
     def warn(self, text: str) -> None:
-        """Add; see `protocol.Job.warn`."""
+        """Add; see `engine.Job.warn`."""
         if (line := plain(text)) not in self.warnings:
             self.warnings.append(line)
 
     def check(self) -> None:
-        """Raise when cancelled; see `protocol.Job.check`."""
+        """Raise when cancelled; see `engine.Job.check`."""
         if self._cancel is not None and self._cancel.is_set():
             raise CancelledError("the run was cancelled")
 

@@ -15,9 +15,10 @@ from loopback import Api
 from PIL import Image
 from quick import rolled
 
-from ipy_imgvar import codec, journal
-from ipy_imgvar.protocol import Capabilities, EngineOption
-from ipy_imgvar.result import Variation
+from ipy_imgvar.engine import Capabilities, EngineOption
+from ipy_imgvar.images import codec
+from ipy_imgvar.results import history
+from ipy_imgvar.results.variations import Variation
 
 # jsonschema, which nbformat imports, compiles 38 grammars of addresses where this is installed: 5 s of each process.
 sys.modules.setdefault("rfc3987_syntax", None)
@@ -47,9 +48,9 @@ def store_root(tmp_path_factory, monkeypatch, _certificate):
     monkeypatch.setenv("SSL_CERT_FILE", str(_certificate))
     root = tmp_path_factory.mktemp("store") / "imgvar"
     monkeypatch.setenv("IPY_IMGVAR_STORE", str(root))
-    journal.forget()
+    history.forget()
     yield root
-    journal.forget()
+    history.forget()
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +98,7 @@ class FakeEngine:
         One list for each image, in order. A str is a colour: a picture of it is made. An exception is raised. A
         number of seconds is waited, and the run's `check` called meanwhile. A callable is called with the job.
     features
-        As in `protocol.Capabilities`; a strength is always taken.
+        As in `engine.Capabilities`; a strength is always taken.
     """
 
     name = "fake"

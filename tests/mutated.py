@@ -16,8 +16,8 @@ import numpy as np
 from peak import peak_bytes
 from PIL import Image, ImageCms, PngImagePlugin
 
-from ipy_imgvar import codec
 from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.images import codec
 
 #: Whatever a file claims, no more is decoded than this; at 4 bytes a pixel in Pillow.
 MOST_PIXELS = 1_000_000

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from ipy_imgvar.capabilities import check, check_features, check_size, checked, option_value
+from ipy_imgvar.engine import Capabilities, EngineOption, Sizes
 from ipy_imgvar.engines import OFFLINE, capabilities_of, engine_names, make_engine
 from ipy_imgvar.errors import ConfigurationError, InvalidRequestError
-from ipy_imgvar.protocol import Capabilities, EngineOption, Sizes
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.settings import Connection, connection
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ipy_imgvar import Client, Variations, codec, history, last, variations
+from ipy_imgvar import Client, Variations, history, last, variations
+from ipy_imgvar.engine import Engine
 from ipy_imgvar.engines.patch.engine import PatchEngine
 from ipy_imgvar.errors import (
     CancelledError,
@@ -22,7 +23,7 @@ from ipy_imgvar.errors import (
     RateLimitError,
     RequestTimeoutError,
 )
-from ipy_imgvar.protocol import Engine
+from ipy_imgvar.images import codec
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.settings import Secret
 

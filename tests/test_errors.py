@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ipy_imgvar import errors
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidRequestError, shown
-from ipy_imgvar.result import Variations
+from ipy_imgvar.results.variations import Variations
 
 TREE = {
     "ImageVariationError": "Exception",
@@ -80,7 +80,7 @@ def test_pickle_keeps_everything(kind, through):
 
 def test_pickle_keeps_partial(make_picture):
     """The finished pictures survive a pickle, byte for byte."""
-    from ipy_imgvar.source import Source
+    from ipy_imgvar.images.source import Source
 
     made = Variations([make_picture("red", source=Source("cat.png"))], engine="fake")
     back = pickle.loads(pickle.dumps(ImageVariationError("x", partial=made)))  # noqa: S301

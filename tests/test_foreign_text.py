@@ -10,15 +10,17 @@ import pytest
 from IPython.lib.pretty import pretty
 from PIL import Image
 
-from ipy_imgvar import Client, codec, gallery
+from ipy_imgvar import Client
 from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.images import codec
+from ipy_imgvar.images.source import Source
 from ipy_imgvar.magic.display import RunDisplay, spoken_log
 from ipy_imgvar.panel import recipe
 from ipy_imgvar.panel.tree import details, grow
 from ipy_imgvar.panel.view import VariationPanel
 from ipy_imgvar.request import VariationRequest
-from ipy_imgvar.result import Variation, Variations
-from ipy_imgvar.source import Source
+from ipy_imgvar.results import gallery
+from ipy_imgvar.results.variations import Variation, Variations
 
 EVIL = "e\x1b[2J\a\x9b\u202evil\u2066\u2028"
 

@@ -10,10 +10,10 @@ import pytest
 from hostile import DOORS, FILES, HEADS, POSTSCRIPT
 from PIL import Image
 
-from ipy_imgvar import codec
 from ipy_imgvar.errors import InvalidImageError
-from ipy_imgvar.formats import READ, format_of
-from ipy_imgvar.source import load_sources
+from ipy_imgvar.images import codec
+from ipy_imgvar.images.formats import READ, format_of
+from ipy_imgvar.images.source import load_sources
 
 HERE = Path(__file__).parent
 

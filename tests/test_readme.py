@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ipy_imgvar import options
+from ipy_imgvar.line import options
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

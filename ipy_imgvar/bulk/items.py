@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
-from ipy_imgvar.formats import SEARCHED
-from ipy_imgvar.kinds import inherits, members
+from ipy_imgvar.images.formats import SEARCHED
+from ipy_imgvar.images.kinds import inherits, members
+from ipy_imgvar.images.source import Source, load_sources, missing_file
 from ipy_imgvar.plain import file_stem
-from ipy_imgvar.result import Variation
-from ipy_imgvar.source import Source, load_sources, missing_file
+from ipy_imgvar.results.variations import Variation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from ipy_imgvar.errors import ImageVariationError
-from ipy_imgvar.markup import embedded, escaped, figure
-from ipy_imgvar.store import write_atomic
-from ipy_imgvar.thumbnails import thumbnail
+from ipy_imgvar.images.thumbnails import thumbnail
+from ipy_imgvar.results.markup import embedded, escaped, figure
+from ipy_imgvar.results.store import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

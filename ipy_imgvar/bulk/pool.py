@@ -19,11 +19,11 @@ from concurrent.futures import (
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ipy_imgvar.backoff import backoff_s, jitter
 from ipy_imgvar.bulk.processes import WorkerTimeoutError
 from ipy_imgvar.bulk.work import Outcome, Task
 from ipy_imgvar.engines import EngineSpec
 from ipy_imgvar.errors import EngineError
+from ipy_imgvar.network.backoff import backoff_s, jitter
 from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:

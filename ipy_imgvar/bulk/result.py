@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, overload
 from ipy_imgvar.bulk.ledger import NAME, open_to_read, read_line, whole_lines
 from ipy_imgvar.errors import ImageVariationError, InvalidRequestError
 from ipy_imgvar.plain import plain
-from ipy_imgvar.records import Fields, is_file_name
-from ipy_imgvar.usage import add_usage
+from ipy_imgvar.results.records import Fields, is_file_name
+from ipy_imgvar.results.usage import add_usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

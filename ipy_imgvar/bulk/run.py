@@ -23,10 +23,10 @@ from ipy_imgvar.bulk.result import STATUSES, BulkResult, Tally
 from ipy_imgvar.bulk.work import SOURCES, Outcome, Task
 from ipy_imgvar.bulk.workers import choose_workers
 from ipy_imgvar.errors import CancelledError, ImageVariationError
-from ipy_imgvar.outfile import checked_folder
 from ipy_imgvar.plain import plain
+from ipy_imgvar.results.files import checked_folder
+from ipy_imgvar.results.store import HALF_SUFFIX
 from ipy_imgvar.run import Listener
-from ipy_imgvar.store import HALF_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ipy_imgvar.bulk.items import Item
+    from ipy_imgvar.engine import Engine
     from ipy_imgvar.engines import EngineSpec
-    from ipy_imgvar.protocol import Engine
     from ipy_imgvar.request import VariationRequest
 
 __all__ = ["Plan", "plan", "run"]

@@ -21,21 +21,21 @@ from ipy_imgvar.bulk.items import Ready, digest
 from ipy_imgvar.capabilities import checked
 from ipy_imgvar.engines import EngineSpec, make_engine
 from ipy_imgvar.errors import APIStatusError, ConfigurationError, ImageVariationError
-from ipy_imgvar.formats import written_extension_of
+from ipy_imgvar.images.formats import written_extension_of
+from ipy_imgvar.images.source import Source, load_sources
+from ipy_imgvar.images.thumbnails import thumbnail
 from ipy_imgvar.plain import plain
-from ipy_imgvar.records import is_file_name
+from ipy_imgvar.results.records import is_file_name
+from ipy_imgvar.results.store import HALF_SUFFIX, write_atomic
 from ipy_imgvar.run import Job, run_request
 from ipy_imgvar.settings import Secret, connection
-from ipy_imgvar.source import Source, load_sources
-from ipy_imgvar.store import HALF_SUFFIX, write_atomic
-from ipy_imgvar.thumbnails import thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ipy_imgvar.protocol import Engine
+    from ipy_imgvar.engine import Engine
     from ipy_imgvar.request import VariationRequest
-    from ipy_imgvar.result import Variation
+    from ipy_imgvar.results.variations import Variation
 
 __all__ = ["SOURCES", "Outcome", "Task", "item_seed", "take_secrets", "work"]
 

@@ -18,7 +18,7 @@ from ipy_imgvar.request import whole_number
 if TYPE_CHECKING:
     import threading
 
-    from ipy_imgvar.protocol import Capabilities, Engine
+    from ipy_imgvar.engine import Capabilities, Engine
     from ipy_imgvar.settings import Connection
 
 __all__ = ["Workers", "choose_workers"]

@@ -1,4 +1,4 @@
-"""Engines: what makes variations. Each implements `ipy_imgvar.protocol.Engine`; they never import each other.
+"""Engines: what makes variations. Each implements `ipy_imgvar.engine.Engine`; they never import each other.
 
 Ours are named here; others come in through the entry-point group `ipy_imgvar.engines`, whose entries are factories:
 `factory(connection) -> Engine`.
@@ -18,7 +18,7 @@ from ipy_imgvar.settings import Connection
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
-    from ipy_imgvar.protocol import Capabilities, Engine
+    from ipy_imgvar.engine import Capabilities, Engine
 
 __all__ = [
     "ENTRY_POINT_GROUP",

@@ -6,21 +6,21 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ipy_imgvar.arguments import Arguments, arguments_of
 from ipy_imgvar.errors import InvalidRequestError, shown
-from ipy_imgvar.help import usage
-from ipy_imgvar.magic.grammar import split, whole_line
+from ipy_imgvar.line.arguments import Arguments, arguments_of
+from ipy_imgvar.line.grammar import split, whole_line
+from ipy_imgvar.line.help import usage
+from ipy_imgvar.line.parser import parse
 from ipy_imgvar.magic.values import NotebookReader, images_of
-from ipy_imgvar.parser import parse
 from ipy_imgvar.request import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ipy_imgvar.images.source import Source
+    from ipy_imgvar.line.options import Token
     from ipy_imgvar.magic.values import Names
-    from ipy_imgvar.options import Token
-    from ipy_imgvar.source import Source
 
 __all__ = ["Call", "Display", "read_call"]
 
@@ -65,7 +65,7 @@ class Call:
         """
         if self.arguments.out_file is None:
             return []
-        from ipy_imgvar.outfile import checked_files
+        from ipy_imgvar.results.files import checked_files
 
         stems = [source.stem for source in self.arguments.images for _ in range(n)]
         return checked_files(self.arguments.out_file, stems)

@@ -13,14 +13,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ipy_imgvar.engine import Capabilities
 from ipy_imgvar.engines import capabilities_of, default_engine, engine_names
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError
-from ipy_imgvar.formats import SEARCHED
-from ipy_imgvar.magic.grammar import split
+from ipy_imgvar.images.formats import SEARCHED
+from ipy_imgvar.line.grammar import split
+from ipy_imgvar.line.options import MAGIC_OPTIONS, Option
+from ipy_imgvar.line.parser import parse, spelling
 from ipy_imgvar.magic.values import Names
-from ipy_imgvar.options import MAGIC_OPTIONS, Option
-from ipy_imgvar.parser import parse, spelling
-from ipy_imgvar.protocol import Capabilities
 from ipy_imgvar.settings import Connection, connection
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ipy_imgvar.markup import escaped
 from ipy_imgvar.plain import plain
-from ipy_imgvar.result import Variation, Variations
+from ipy_imgvar.results.markup import escaped
+from ipy_imgvar.results.variations import Variation, Variations
 from ipy_imgvar.streams import encodable
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class RunDisplay:
         """Show an unfinished picture, where the front end shows pictures, until a better one or the picture comes."""
         if self._quiet or not is_rich(self._shell):
             return
-        from ipy_imgvar import gallery
+        from ipy_imgvar.results import gallery
 
         if look := gallery.preview_html(data):
             self._look = look
@@ -118,7 +118,7 @@ class RunDisplay:
         self._pictures.append(picture)
         self._look = ""
         if not self._quiet and is_rich(self._shell):
-            from ipy_imgvar import gallery
+            from ipy_imgvar.results import gallery
 
             # Whoever interrupts later wants the prompt back at once.
             gallery.prepare(picture, self._expected)
@@ -153,7 +153,7 @@ class RunDisplay:
         self._wipe()
         if self._quiet:
             return
-        from ipy_imgvar import gallery
+        from ipy_imgvar.results import gallery
 
         bundle: dict[str, Any] = {"text/plain": gallery.text(pictures, notes=notes)}
         if is_rich(self._shell) and pictures:
@@ -163,7 +163,7 @@ class RunDisplay:
         self._publish(bundle)
 
     def _gallery(self, pictures: Sequence[Variation], notes: Sequence[str] = ()) -> str:
-        from ipy_imgvar import gallery
+        from ipy_imgvar.results import gallery
 
         return gallery.html(pictures, columns=self._columns, notes=notes, expected=self._expected)
 
@@ -211,7 +211,7 @@ def show_history(shell: InteractiveShell, runs: Sequence[Variations], *, quiet: 
         return
     from IPython.display import display
 
-    from ipy_imgvar import gallery
+    from ipy_imgvar.results import gallery
 
     bundle = {"text/plain": encodable(gallery.history_text(runs))}
     if is_rich(shell) and runs:

@@ -14,22 +14,22 @@ from traitlets import Bool, Float, Int, TraitError, Unicode, Union, default, obs
 from ipy_imgvar import settings
 from ipy_imgvar.engines import engine_names
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError
-from ipy_imgvar.forms import converted, form_of
-from ipy_imgvar.help import engine_help, help_text
-from ipy_imgvar.journal import history, move_store
+from ipy_imgvar.line.help import engine_help, help_text
 from ipy_imgvar.magic.call import Call, read_call
 from ipy_imgvar.magic.completion import Completion
 from ipy_imgvar.magic.display import Echo, RunDisplay, show_history, spoken_log
 from ipy_imgvar.magic.values import Names
 from ipy_imgvar.request import RESPONSE_FORMATS, VariationRequest, whole_number
+from ipy_imgvar.results.forms import converted, form_of
+from ipy_imgvar.results.history import history, move_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from ipy_imgvar.arguments import Arguments
     from ipy_imgvar.client import Client
+    from ipy_imgvar.line.arguments import Arguments
 
 __all__ = ["EXAMPLES", "ImageVariationMagics"]
 

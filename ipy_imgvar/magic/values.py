@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.engines import engine_names
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidRequestError, shown
-from ipy_imgvar.formats import SEARCHED
-from ipy_imgvar.journal import history, last
-from ipy_imgvar.kinds import looks_like_image
-from ipy_imgvar.options import Expression, Option, Token
-from ipy_imgvar.outfile import FIELDS
-from ipy_imgvar.parser import spelling
-from ipy_imgvar.settings import Secret
-from ipy_imgvar.source import (
+from ipy_imgvar.images.formats import SEARCHED
+from ipy_imgvar.images.kinds import looks_like_image
+from ipy_imgvar.images.source import (
     IMAGE_KINDS,
     Source,
     load_sources,
     missing_file,
 )
+from ipy_imgvar.line.options import Expression, Option, Token
+from ipy_imgvar.line.parser import spelling
+from ipy_imgvar.results.files import FIELDS
+from ipy_imgvar.results.history import history, last
+from ipy_imgvar.settings import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

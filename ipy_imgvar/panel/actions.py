@@ -13,14 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ipy_imgvar import codec
 from ipy_imgvar.client import Client
 from ipy_imgvar.engines import default_engine, engine_names
 from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidImageError, InvalidRequestError
-from ipy_imgvar.gallery import preview_html
-from ipy_imgvar.journal import history, keep_source, last, made_here
-from ipy_imgvar.kinds import looks_like_image
-from ipy_imgvar.likeness import THUMBNAIL_PX, sample
+from ipy_imgvar.images import codec
+from ipy_imgvar.images.kinds import looks_like_image
+from ipy_imgvar.images.similarity import THUMBNAIL_PX, sample
+from ipy_imgvar.images.source import Source, load_sources
 from ipy_imgvar.panel import engines
 from ipy_imgvar.panel.cards import card_of, sent_html
 from ipy_imgvar.panel.job import Job, Worker
@@ -29,15 +28,16 @@ from ipy_imgvar.panel.state import Card, PanelState, Status
 from ipy_imgvar.panel.tree import grow
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import STRENGTHS, VariationRequest
-from ipy_imgvar.source import Source, load_sources
+from ipy_imgvar.results.gallery import preview_html
+from ipy_imgvar.results.history import history, keep_source, last, made_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipy_imgvar.likeness import Sample
-    from ipy_imgvar.protocol import Engine
+    from ipy_imgvar.engine import Engine
+    from ipy_imgvar.images.similarity import Sample
     from ipy_imgvar.request import Fit
-    from ipy_imgvar.result import Variation, Variations
+    from ipy_imgvar.results.variations import Variation, Variations
 
 __all__ = ["UPLOAD_MAX_BYTES", "PanelActions"]
 

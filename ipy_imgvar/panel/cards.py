@@ -5,19 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ipy_imgvar import codec
-from ipy_imgvar.gallery import caption, image_html, picture_html
-from ipy_imgvar.likeness import THUMBNAIL_PX, distance
-from ipy_imgvar.markup import figure
+from ipy_imgvar.images import codec
+from ipy_imgvar.images.similarity import THUMBNAIL_PX, distance
 from ipy_imgvar.panel.state import Card
 from ipy_imgvar.plain import plain
+from ipy_imgvar.results.gallery import caption, image_html, picture_html
+from ipy_imgvar.results.markup import figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipy_imgvar.likeness import Sample
+    from ipy_imgvar.images.similarity import Sample
     from ipy_imgvar.request import Fit, VariationRequest
-    from ipy_imgvar.result import Variation
+    from ipy_imgvar.results.variations import Variation
 
 __all__ = ["card_of", "sent_html"]
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ipy_imgvar.engine import Capabilities
 from ipy_imgvar.engines import make_engine
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError
-from ipy_imgvar.protocol import Capabilities
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.settings import Connection, Secret, connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ipy_imgvar.engine import Engine
     from ipy_imgvar.panel.state import PanelState
-    from ipy_imgvar.protocol import Engine
 
 __all__ = [
     "DEFAULT_KEY",

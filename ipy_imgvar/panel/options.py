@@ -14,8 +14,8 @@ from ipy_imgvar.plain import plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ipy_imgvar.engine import EngineOption
     from ipy_imgvar.panel.state import PanelState
-    from ipy_imgvar.protocol import EngineOption
 
     #: Makes a handler of an action: what it raises is shown in the panel.
     Guard = Callable[[Callable[..., Any]], Callable[..., None]]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import InvalidRequestError
-from ipy_imgvar.forms import converted, form_of
-from ipy_imgvar.gallery import contact_sheet, html, image_html, text
-from ipy_imgvar.markup import figure
-from ipy_imgvar.options import bindable
+from ipy_imgvar.line.options import bindable
 from ipy_imgvar.panel import recipe
-from ipy_imgvar.result import Variations
+from ipy_imgvar.results.forms import converted, form_of
+from ipy_imgvar.results.gallery import contact_sheet, html, image_html, text
+from ipy_imgvar.results.markup import figure
+from ipy_imgvar.results.variations import Variations
 
 if TYPE_CHECKING:
     from ipy_imgvar.panel.state import PanelState

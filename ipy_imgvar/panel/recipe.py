@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipy_imgvar.options import quote
+from ipy_imgvar.line.options import quote
 
 if TYPE_CHECKING:
-    from ipy_imgvar.result import Variations
+    from ipy_imgvar.results.variations import Variations
 
 __all__ = ["call", "line"]
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import ipywidgets as widgets
 
-from ipy_imgvar.gallery import rows_of_like_length
-from ipy_imgvar.markup import escaped
 from ipy_imgvar.panel.controls import note, row
 from ipy_imgvar.panel.tree import details
+from ipy_imgvar.results.gallery import rows_of_like_length
+from ipy_imgvar.results.markup import escaped
 
 if TYPE_CHECKING:
     from ipy_imgvar.panel.actions import PanelActions

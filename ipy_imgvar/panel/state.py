@@ -14,7 +14,7 @@ from traitlets import Bool, Dict, Float, HasTraits, Int, Tuple, Unicode, UseEnum
 
 from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.request import STRENGTHS, VariationRequest
-from ipy_imgvar.result import Variation, Variations
+from ipy_imgvar.results.variations import Variation, Variations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ipy_imgvar.result import Variations
+    from ipy_imgvar.results.variations import Variations
 
 __all__ = ["Node", "details", "grow"]
 

@@ -10,12 +10,12 @@ from IPython.core.getipython import get_ipython
 from IPython.display import display
 
 from ipy_imgvar.errors import ImageVariationError
-from ipy_imgvar.markup import escaped
 from ipy_imgvar.panel.actions import PanelActions
 from ipy_imgvar.panel.controls import SettingsBox, SourceBox, note, row
 from ipy_imgvar.panel.results import GalleryBox, RecordBox, TakeBox
 from ipy_imgvar.panel.state import PanelState
 from ipy_imgvar.panel.style import HEAD, OFFLINE, ROOT
+from ipy_imgvar.results.markup import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable

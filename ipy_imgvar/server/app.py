@@ -16,18 +16,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from ipy_imgvar import wire
+from ipy_imgvar.api import answers
 from ipy_imgvar.errors import ImageVariationError
-from ipy_imgvar.formats import WRITTEN
+from ipy_imgvar.images.formats import WRITTEN
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.server import guard
-from ipy_imgvar.server.ask import ask_of
-from ipy_imgvar.server.faults import Refusal, refusal_of
-from ipy_imgvar.server.form import Uploads, read_form
-from ipy_imgvar.server.kept import Kept
-from ipy_imgvar.server.load import ClientGoneError, Load
-from ipy_imgvar.server.made import make
+from ipy_imgvar.server.body import Uploads, read_form
+from ipy_imgvar.server.links import Links
+from ipy_imgvar.server.queue import ClientGoneError, Queue
+from ipy_imgvar.server.refusals import Refusal, refusal_of
+from ipy_imgvar.server.request import request_of
+from ipy_imgvar.server.run import make
 from ipy_imgvar.server.stream import EventSource
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from ipy_imgvar.client import Client
-    from ipy_imgvar.server import ask
     from ipy_imgvar.server.limits import Limits
-    from ipy_imgvar.server.made import Made
+    from ipy_imgvar.server.request import ImageRequest
+    from ipy_imgvar.server.request import Route as ImageRoute
+    from ipy_imgvar.server.run import Encoded
 
 __all__ = ["Service", "create_app"]
 
@@ -70,9 +71,9 @@ class Service:
         self.policy = policy
         # A device that has room for one run is no place for two.
         runs = 1 if client.engine.capabilities().parallel == "one" else limits.runs
-        self.load = Load(runs, limits.queue)
+        self.load = Queue(runs, limits.queue)
         self.uploads = Uploads(limits.uploads_bytes)
-        self.kept = Kept(limits.kept_bytes, limits.kept_s)
+        self.kept = Links(limits.kept_bytes, limits.kept_s)
         self.started = int(time.time())
 
     @property
@@ -112,7 +113,7 @@ def create_app(service: Service) -> ASGIApp:
     return _Guarded(app, service)
 
 
-async def _tidy(kept: Kept) -> None:
+async def _tidy(kept: Links) -> None:
     while True:
         await asyncio.sleep(_TIDY_S)
         await asyncio.to_thread(kept.tidy)
@@ -203,7 +204,7 @@ class _Guarded:
         return guard.refusal_for(scope["path"], scope["headers"], address, self._service.policy)
 
 
-async def _images(service: Service, route: ask.Route, request: Request) -> Response:
+async def _images(service: Service, route: ImageRoute, request: Request) -> Response:
     # Before a byte of the body is read; the run itself asks again.
     if service.load.is_full:
         raise service.load.full()
@@ -213,7 +214,7 @@ async def _images(service: Service, route: ask.Route, request: Request) -> Respo
             request.headers, request.receive, service.limits, take, json_too=route == "edits"
         )
         with _as_refusals():
-            asked = ask_of(form, route, service.client)
+            asked = request_of(form, route, service.client)
             if asked.stream:
                 return await _streamed(service, asked, request, holding)
             finish = partial(_made_and_written, service, asked, _base_of(request))
@@ -233,18 +234,18 @@ def _as_refusals() -> Iterator[None]:
         raise refusal from exc
 
 
-def _made_and_written(service: Service, asked: ask.Ask, base: str, cancel: Any) -> tuple[bytes, Made]:
+def _made_and_written(service: Service, asked: ImageRequest, base: str, cancel: Any) -> tuple[bytes, Encoded]:
     """Make the pictures and the answer; on the run's thread, since megabytes are encoded."""
     made = make(service.client, asked, service.limits, cancel)
     if asked.as_url:
         items = [
-            wire.Item(url=f"{base}/images/{service.kept.add(each, made.mime_type)}.png")
+            answers.Item(url=f"{base}/images/{service.kept.add(each, made.mime_type)}.png")
             for each in made.pictures
         ]
     else:
-        items = [wire.Item.of(each) for each in made.pictures]
+        items = [answers.Item.of(each) for each in made.pictures]
     facts = {} if asked.as_url else {"output_format": WRITTEN[asked.extension].api_name}
-    return wire.write_answer(
+    return answers.write_answer(
         items, created=int(time.time()), facts={**facts, "usage": dict(made.usage)}
     ), made
 
@@ -292,7 +293,7 @@ class _Pieces(Response):
 
 
 async def _streamed(
-    service: Service, asked: ask.Ask, request: Request, holding: contextlib.ExitStack
+    service: Service, asked: ImageRequest, request: Request, holding: contextlib.ExitStack
 ) -> Response:
     """Answer with events once the run has begun; what is wrong before that is an answer as any other."""
     events = EventSource(service.client, asked, service.limits)
@@ -315,7 +316,9 @@ async def _streamed(
 
 
 async def _models(service: Service, _: Request) -> Response:
-    return Response(wire.write_models(service.models, created=service.started), media_type="application/json")
+    return Response(
+        answers.write_models(service.models, created=service.started), media_type="application/json"
+    )
 
 
 async def _model(service: Service, request: Request) -> Response:
@@ -327,7 +330,7 @@ async def _model(service: Service, request: Request) -> Response:
             code="model_not_found",
             param="model",
         )
-    body = json.dumps(wire.model_fields(name, service.started))
+    body = json.dumps(answers.model_fields(name, service.started))
     return Response(body, media_type="application/json")
 
 

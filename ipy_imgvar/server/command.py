@@ -130,8 +130,8 @@ def _run(options: argparse.Namespace) -> int:
     # Each takes a while to load, and `--help` needs none of them.
     import uvicorn
 
-    from ipy_imgvar import journal
     from ipy_imgvar.client import Client
+    from ipy_imgvar.results import history
     from ipy_imgvar.server.app import Service, create_app
     from ipy_imgvar.server.connection import StoppingServer, connections_within
 
@@ -143,7 +143,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     policy = _policy(options)
     # What a server makes is its clients': it is neither stored nor remembered here.
-    journal.keep_nothing()
+    history.keep_nothing()
     client = Client(options.engine, model=options.model, api_base=options.api_base)
     listening = _listen(options.host, options.port)
     _start_log(quiet=options.quiet)

@@ -15,7 +15,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ipy_imgvar.server.faults import Refusal
+from ipy_imgvar.server.refusals import Refusal
 
 if TYPE_CHECKING:
     import socket
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from ipy_imgvar.server.limits import Limits
-    from ipy_imgvar.server.load import Load
+    from ipy_imgvar.server.queue import Queue
 
 __all__ = ["StoppingServer", "connections_within"]
 
@@ -140,7 +140,7 @@ class StoppingServer(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, load: Load, on_ready: Callable[[], None] | None = None
+        self, config: uvicorn.Config, load: Queue, on_ready: Callable[[], None] | None = None
     ) -> None:
         super().__init__(config)
         self._load = load

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from ipy_imgvar.server.faults import Refusal
+from ipy_imgvar.server.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

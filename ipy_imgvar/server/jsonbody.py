@@ -15,10 +15,10 @@ import secrets
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from ipy_imgvar.dataurl import PIECE_BYTES, decode_pieces
+from ipy_imgvar.api.jsontext import texts_of
 from ipy_imgvar.errors import InvalidImageError
-from ipy_imgvar.jsontext import texts_of
-from ipy_imgvar.server.faults import Refusal, too_many_images
+from ipy_imgvar.images.dataurl import PIECE_BYTES, decode_pieces
+from ipy_imgvar.server.refusals import Refusal, too_many_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,20 +11,20 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from ipy_imgvar import wire
-from ipy_imgvar.formats import WRITTEN
-from ipy_imgvar.server.faults import refusal_of
-from ipy_imgvar.server.load import ClientGoneError
-from ipy_imgvar.server.made import Made, encoded, make
+from ipy_imgvar.api import answers
+from ipy_imgvar.images.formats import WRITTEN
+from ipy_imgvar.server.queue import ClientGoneError
+from ipy_imgvar.server.refusals import refusal_of
+from ipy_imgvar.server.run import Encoded, encoded, make
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import AsyncIterator
 
     from ipy_imgvar.client import Client
-    from ipy_imgvar.result import Variation
-    from ipy_imgvar.server.ask import Ask
+    from ipy_imgvar.results.variations import Variation
     from ipy_imgvar.server.limits import Limits
+    from ipy_imgvar.server.request import ImageRequest
 
 __all__ = ["EventSource"]
 
@@ -39,10 +39,10 @@ class EventSource:
     Parameters
     ----------
     client, ask, limits
-        See `made.make`.
+        See `run.make`.
     """
 
-    def __init__(self, client: Client, ask: Ask, limits: Limits) -> None:
+    def __init__(self, client: Client, ask: ImageRequest, limits: Limits) -> None:
         self._client = client
         self._ask = ask
         self._limits = limits
@@ -73,22 +73,22 @@ class EventSource:
     def _picture(self, picture: Variation) -> None:
         # The last one waits for the end of the run, which knows what was used.
         if self._last is not None:
-            self._completed(self._last, wire.NO_USAGE, {})
+            self._completed(self._last, answers.NO_USAGE, {})
         self._last = picture
 
-    def _send_last(self, picture: Variation, made: Made) -> None:
+    def _send_last(self, picture: Variation, made: Encoded) -> None:
         self._completed(picture, made.usage, {"warnings": made.warnings} if made.warnings else {})
 
     def _completed(self, picture: Variation, usage: Any, more: dict[str, Any]) -> None:
-        item = wire.Item.of(encoded(picture, self._ask))
+        item = answers.Item.of(encoded(picture, self._ask))
         facts = {**self._facts(), "usage": dict(usage), **more}
-        self._tell(self._events.put_nowait, wire.write_event("image_edit.completed", item, facts))
+        self._tell(self._events.put_nowait, answers.write_event("image_edit.completed", item, facts))
 
     def _preview(self, data: bytes) -> None:
         if self._partial < self._ask.partial_images:
             facts = {**self._facts(), "partial_image_index": self._partial}
             self._partial += 1
-            event = wire.write_event("image_edit.partial_image", wire.Item.of(data), facts)
+            event = answers.write_event("image_edit.partial_image", answers.Item.of(data), facts)
             self._tell(self._events.put_nowait, event)
 
     def _facts(self) -> dict[str, Any]:
@@ -124,4 +124,4 @@ class EventSource:
                 get.cancel()
         exc = None if run.cancelled() else run.exception()
         if exc is not None and not isinstance(exc, ClientGoneError):
-            yield wire.write_error_event(refusal_of(exc).body)
+            yield answers.write_error_event(refusal_of(exc).body)

@@ -3,9 +3,10 @@
 import pytest
 from PIL import Image
 
-from ipy_imgvar import codec, gallery
-from ipy_imgvar.result import Variation, Variations
-from ipy_imgvar.source import Source
+from ipy_imgvar.images import codec
+from ipy_imgvar.images.source import Source
+from ipy_imgvar.results import gallery
+from ipy_imgvar.results.variations import Variation, Variations
 
 #: Of each section of a page: the number of pictures in each row, the narrowest image's width, and what sticks out.
 ROWS = """() => [...document.querySelectorAll('section')].map((section) => {

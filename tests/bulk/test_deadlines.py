@@ -13,8 +13,8 @@ import pytest
 from ipy_imgvar import Client
 from ipy_imgvar.bulk import deadlines, processes
 from ipy_imgvar.bulk.processes import WorkerProcesses, WorkerTimeoutError
+from ipy_imgvar.engine import Capabilities
 from ipy_imgvar.errors import EngineError
-from ipy_imgvar.protocol import Capabilities
 
 
 @pytest.fixture

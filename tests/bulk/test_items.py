@@ -11,7 +11,7 @@ from PIL import Image
 from ipy_imgvar.bulk.items import Items
 from ipy_imgvar.bulk.run import plan
 from ipy_imgvar.errors import InvalidRequestError
-from ipy_imgvar.source import load_sources
+from ipy_imgvar.images.source import load_sources
 
 PIXELS = np.zeros((8, 8, 3), np.uint8)
 

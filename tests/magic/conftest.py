@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import builtins
 import io
 import os
 import queue
@@ -39,6 +40,8 @@ class Shell:
 def shell(tmp_path, monkeypatch, quick_patch):  # noqa: ARG001 - most lines need any picture
     """Give a fresh terminal-like shell with the extension loaded, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
+    # A doctest leaves one there, and IPython sets its own `_` only where there is none.
+    monkeypatch.delattr(builtins, "_", raising=False)
     InteractiveShell.clear_instance()
     instance = InteractiveShell.instance(config=QUIET)
     instance.run_line_magic("load_ext", "ipy_imgvar")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ipy_imgvar import journal
 from ipy_imgvar.magic.magics import ImageVariationMagics
+from ipy_imgvar.results import history
 
 BAD = {
     "n = 0": ("n is 0; allowed: a whole number from 1 to 10", "1"),
@@ -52,20 +52,20 @@ def test_config_without_a_value_lists_the_defaults(shell):
 
 def test_the_store_moves_and_comes_back(shell, tmp_path):
     """The store can be moved and switched off, and is where it was after %unload_ext."""
-    before = journal.store()
+    before = history.store()
     shell.run(f"%config ImageVariationMagics.store = {str(tmp_path / 'other')!r}")
-    assert journal.store().root == tmp_path / "other"
+    assert history.store().root == tmp_path / "other"
     shell.run("%config ImageVariationMagics.store_bytes = 5000")
-    assert journal.store().max_bytes == 5000
+    assert history.store().max_bytes == 5000
     shell.run("%config ImageVariationMagics.store = 'off'")
-    assert journal.store() is None
+    assert history.store() is None
     assert (
         "store is empty" in shell.run("%config ImageVariationMagics.store = ' '").err
-        or journal.store() is None
+        or history.store() is None
     )
     shell.run("%unload_ext ipy_imgvar")
-    assert journal.store().root == before.root
-    assert journal.store().max_bytes == before.max_bytes
+    assert history.store().root == before.root
+    assert history.store().max_bytes == before.max_bytes
     shell.run("%load_ext ipy_imgvar")
 
 

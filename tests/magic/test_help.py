@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ipy_imgvar.line.options import MAGIC_OPTIONS
 from ipy_imgvar.magic.magics import EXAMPLES
-from ipy_imgvar.options import MAGIC_OPTIONS
 
 
 @pytest.mark.parametrize("line", ["-h", "--help", "--HELP", "photo.png -n 99 -h", "-h;"])

@@ -145,9 +145,9 @@ def test_a_function_sees_its_own_variables(kernel):
 
 LOOKING = """
 import time
-from ipy_imgvar import codec
-from ipy_imgvar.protocol import Capabilities
-from ipy_imgvar.result import Variation
+from ipy_imgvar.images import codec
+from ipy_imgvar.engine import Capabilities
+from ipy_imgvar.results.variations import Variation
 from PIL import Image
 png = codec.encode_png(Image.open("photo.png").convert("RGB"))
 class Looking:

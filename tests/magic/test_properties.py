@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
 from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.line.grammar import split
+from ipy_imgvar.line.options import MAGIC_OPTIONS, Token, quote
+from ipy_imgvar.line.parser import parse
 from ipy_imgvar.magic.completion import candidates
-from ipy_imgvar.magic.grammar import split
 from ipy_imgvar.magic.values import Names, value_of
-from ipy_imgvar.options import MAGIC_OPTIONS, Token, quote
-from ipy_imgvar.parser import parse
 
 #: The bits that the grammar treats in its own way; no call with an effect can be spelt with them.
 PIECES = st.sampled_from(

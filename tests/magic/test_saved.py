@@ -16,9 +16,9 @@ SETUP = """
 import numpy as np
 from PIL import Image
 from skimage import data
-from ipy_imgvar import codec
-from ipy_imgvar.protocol import Capabilities
-from ipy_imgvar.result import Variation
+from ipy_imgvar.images import codec
+from ipy_imgvar.engine import Capabilities
+from ipy_imgvar.results.variations import Variation
 noise = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), np.uint8)
 textures = [data.gravel(), data.grass(), data.immunohistochemistry(), noise]
 pngs = [codec.encode_png(Image.fromarray(each).convert("RGB").resize((1024, 1024))) for each in textures]

@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from ipy_imgvar import Client, codec
+from ipy_imgvar import Client
+from ipy_imgvar.engine import Capabilities
+from ipy_imgvar.images import codec
 from ipy_imgvar.panel.actions import PanelActions
 from ipy_imgvar.panel.job import Worker
 from ipy_imgvar.panel.state import PanelState
-from ipy_imgvar.protocol import Capabilities
-from ipy_imgvar.result import Variation
+from ipy_imgvar.results.variations import Variation
 
 
 @pytest.fixture

@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ipy_imgvar import Client, Secret, codec, journal, variations
+from ipy_imgvar import Client, Secret, variations
 from ipy_imgvar.errors import (
     ConfigurationError,
     EngineError,
     ImageVariationError,
     InvalidRequestError,
 )
+from ipy_imgvar.images import codec
 from ipy_imgvar.panel.actions import UPLOAD_MAX_BYTES, PanelActions
 from ipy_imgvar.panel.job import Worker
 from ipy_imgvar.panel.state import PanelState, Status
+from ipy_imgvar.results import history
 
 pytestmark = pytest.mark.usefixtures("quick_patch")
 
@@ -78,7 +80,7 @@ def test_cancel_keeps_what_is_finished(make, photo):
     assert panel.state.status is Status.CANCELLED
     assert len(panel.state.cards) == 1
     assert panel.state.notice == "cancelled after 1 picture"
-    assert len(journal.last()) == 1
+    assert len(history.last()) == 1
 
 
 def test_a_stalled_run_is_left_behind_and_its_pictures_are_kept(make, photo):
@@ -97,7 +99,7 @@ def test_a_stalled_run_is_left_behind_and_its_pictures_are_kept(make, photo):
     assert panel.stalled
     assert panel.state.cards == ()
     assert panel.state.can_run
-    assert len(journal.last()) == 1
+    assert len(history.last()) == 1
 
 
 def test_an_error_is_one_line_and_loses_nothing(make, photo):

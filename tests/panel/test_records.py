@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from ipy_imgvar.magic.grammar import split
+from ipy_imgvar.images.source import Source
+from ipy_imgvar.line.grammar import split
+from ipy_imgvar.line.parser import parse
 from ipy_imgvar.panel.recipe import call, line
 from ipy_imgvar.panel.tree import details, grow
-from ipy_imgvar.parser import parse
 from ipy_imgvar.request import VariationRequest
-from ipy_imgvar.result import Variation, Variations
-from ipy_imgvar.source import Source
+from ipy_imgvar.results.variations import Variation, Variations
 
 
 def run_of(source, *names, **settings):

@@ -3,8 +3,8 @@
 import pytest
 
 from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.images.source import Source
 from ipy_imgvar.panel.state import PanelState, Status
-from ipy_imgvar.source import Source
 
 
 @pytest.fixture

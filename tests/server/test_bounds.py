@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image, ImageCms
 
-from ipy_imgvar.decoding import decoding_bytes
+from ipy_imgvar.images.decoding import decoding_bytes
 
 JSON = {"content-type": "application/json"}
 URL = b"data:image/png;base64,"

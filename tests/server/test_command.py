@@ -6,7 +6,8 @@ import sys
 import httpx
 import pytest
 
-from ipy_imgvar import Client, journal
+from ipy_imgvar import Client
+from ipy_imgvar.results import history
 from ipy_imgvar.server import serve
 from ipy_imgvar.server.guard import is_loopback
 
@@ -96,9 +97,9 @@ def test_without_the_extra(monkeypatch, capsys):
 
 def test_a_server_remembers_nothing(png):
     """In a process that keeps nothing, as a server's, runs leave no trace in history or memory."""
-    journal.keep_nothing()
+    history.keep_nothing()
     with Client("patch") as client:
         assert len(client.variations(png, size="64x64")) == 1
-    assert not journal.history()
-    assert journal.last() is None
-    assert not journal._journal.session
+    assert not history.history()
+    assert history.last() is None
+    assert not history._journal.session

@@ -5,19 +5,19 @@ import math
 
 import pytest
 
-from ipy_imgvar import refusals, wire
-from ipy_imgvar.server.made import usage_fields
+from ipy_imgvar.api import answers, refusals
+from ipy_imgvar.server.run import usage_fields
 
 
 def test_answers_are_read_back():
     """Pictures, addresses and usage come back as they went in, and what is written is JSON."""
-    items = [wire.Item.of(b"\x00\xffpicture"), wire.Item(url='http://a/"b"')]
-    text = wire.write_answer(items, created=5, facts={"usage": dict(wire.NO_USAGE)})
-    answer = wire.read_answer(text)
+    items = [answers.Item.of(b"\x00\xffpicture"), answers.Item(url='http://a/"b"')]
+    text = answers.write_answer(items, created=5, facts={"usage": dict(answers.NO_USAGE)})
+    answer = answers.read_answer(text)
     picture, address = answer.items
     assert picture.read() == b"\x00\xffpicture"
     assert address.url == 'http://a/"b"'
-    assert answer.usage == wire.NO_USAGE
+    assert answer.usage == answers.NO_USAGE
     assert json.loads(text)["created"] == 5
 
 
@@ -31,10 +31,14 @@ def test_errors_are_read_back():
 
 def test_events_are_read_back():
     """Events of both kinds come back, and an error ends them."""
-    text = wire.write_event("image_edit.partial_image", wire.Item.of(b"one"), {"partial_image_index": 0})
-    text += wire.write_event("image_edit.completed", wire.Item.of(b"two"), {"usage": {"total_tokens": 3}})
-    text += wire.write_error_event(refusals.write_error("broke", kind="server_error"))
-    events = list(wire.read_events([text]))
+    text = answers.write_event(
+        "image_edit.partial_image", answers.Item.of(b"one"), {"partial_image_index": 0}
+    )
+    text += answers.write_event(
+        "image_edit.completed", answers.Item.of(b"two"), {"usage": {"total_tokens": 3}}
+    )
+    text += answers.write_error_event(refusals.write_error("broke", kind="server_error"))
+    events = list(answers.read_events([text]))
     assert [each.items[0].read() for each in events[:2]] == [b"one", b"two"]
     assert [each.is_partial for each in events[:2]] == [True, False]
     assert events[1].usage == {"total_tokens": 3}
@@ -44,8 +48,8 @@ def test_events_are_read_back():
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_usage_is_json(value):
     """What an engine counted is written without NaN and infinity, which JSON has no form for."""
-    counted = {**wire.NO_USAGE, "cost": value, "details": {"rate": value, "kept": 1.5}}
-    text = wire.write_answer([], created=5, facts={"usage": usage_fields(counted)})
+    counted = {**answers.NO_USAGE, "cost": value, "details": {"rate": value, "kept": 1.5}}
+    text = answers.write_answer([], created=5, facts={"usage": usage_fields(counted)})
     usage = json.loads(text, parse_constant=pytest.fail)["usage"]
-    assert usage == {**wire.NO_USAGE, "details": {"kept": 1.5}}
-    assert usage_fields({**wire.NO_USAGE, "total_tokens": value}) == wire.NO_USAGE
+    assert usage == {**answers.NO_USAGE, "details": {"kept": 1.5}}
+    assert usage_fields({**answers.NO_USAGE, "total_tokens": value}) == answers.NO_USAGE

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from ipy_imgvar.engine import Capabilities, EngineOption, Sizes
 from ipy_imgvar.engines.openai.models import DEFAULT_MODEL
-from ipy_imgvar.formats import FORMATS
-from ipy_imgvar.protocol import Capabilities, EngineOption, Sizes
+from ipy_imgvar.images.formats import FORMATS
 
 if TYPE_CHECKING:
     from ipy_imgvar.settings import Connection

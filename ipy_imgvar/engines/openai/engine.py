@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from ipy_imgvar import payload, wire
-from ipy_imgvar.backoff import jitter
+from ipy_imgvar.api import answers
+from ipy_imgvar.api.forms import form_fields, multipart
+from ipy_imgvar.api.refusals import ErrorBody, one_line, read_error
 from ipy_imgvar.engines.openai.capabilities import capabilities
+from ipy_imgvar.engines.openai.errors import Mask, bare, of_status
 from ipy_imgvar.engines.openai.exchange import (
     Exchange,
     opened,
@@ -29,7 +31,6 @@ from ipy_imgvar.engines.openai.exchange import (
     read_refusal,
     request_id,
 )
-from ipy_imgvar.engines.openai.faults import Mask, bare, of_status
 from ipy_imgvar.engines.openai.models import farewell
 from ipy_imgvar.engines.openai.pictures import to_variation
 from ipy_imgvar.engines.openai.plan import check, choose_model, make_plan
@@ -43,21 +44,21 @@ from ipy_imgvar.errors import (
     InvalidRequestError,
     RequestTimeoutError,
 )
-from ipy_imgvar.multipart import form_fields, multipart
-from ipy_imgvar.network import AGENT, make_client, peer_of
-from ipy_imgvar.refusals import ErrorBody, one_line, read_error
-from ipy_imgvar.usage import json_safe
-from ipy_imgvar.watch import watched
+from ipy_imgvar.network import payload
+from ipy_imgvar.network.backoff import jitter
+from ipy_imgvar.network.client import AGENT, make_client, peer_of
+from ipy_imgvar.network.watch import watched
+from ipy_imgvar.results.usage import json_safe
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from ipy_imgvar.engine import Capabilities, Job
     from ipy_imgvar.engines.openai.plan import Plan
-    from ipy_imgvar.protocol import Capabilities, Job
+    from ipy_imgvar.images.source import Source
     from ipy_imgvar.request import VariationRequest
-    from ipy_imgvar.result import Variation
+    from ipy_imgvar.results.variations import Variation
     from ipy_imgvar.settings import Connection
-    from ipy_imgvar.source import Source
 
 __all__ = ["OpenAIEngine"]
 
@@ -92,11 +93,11 @@ class OpenAIEngine:
         return f"<OpenAIEngine: {self.connection.server}>"
 
     def capabilities(self, model: str | None = None) -> Capabilities:
-        """Return what the engine takes; see `protocol.Engine`."""
+        """Return what the engine takes; see `engine.Engine`."""
         return capabilities(self.connection, model)
 
     def check(self, request: VariationRequest) -> None:
-        """Refuse what the route can't do, and OpenAI without a key; see `protocol.Engine`."""
+        """Refuse what the route can't do, and OpenAI without a key; see `engine.Engine`."""
         check(request, is_openai=self.connection.is_openai)
         if self.connection.is_openai and self.connection.api_key is None:
             raise ConfigurationError(
@@ -105,11 +106,11 @@ class OpenAIEngine:
             )
 
     def model(self, request: VariationRequest) -> str:
-        """Return the model that will be named, or that the server chooses; see `protocol.Engine`."""
+        """Return the model that will be named, or that the server chooses; see `engine.Engine`."""
         return choose_model(request, is_openai=self.connection.is_openai) or "the server's default"
 
     def generate(self, request: VariationRequest, job: Job) -> Generator[Variation]:
-        """Post the request and yield each picture of the answer; see `protocol.Engine`."""
+        """Post the request and yield each picture of the answer; see `engine.Engine`."""
         if request.image is None:
             raise InvalidRequestError("the engine openai needs an image", field="image")
         plan = make_plan(request, is_openai=self.connection.is_openai)
@@ -163,7 +164,7 @@ class OpenAIEngine:
 
     def _post(
         self, request: VariationRequest, plan: Plan, job: Job, watch: _Watch, mask: Mask
-    ) -> Iterator[wire.Item]:
+    ) -> Iterator[answers.Item]:
         """Post until there is an answer or no try is left; yield its items."""
         message = _encoded(plan)
         attempt = 0
@@ -231,14 +232,14 @@ class OpenAIEngine:
 
     def _items(
         self, response: httpx.Response, plan: Plan, job: Job, mask: Mask, request: VariationRequest
-    ) -> Iterator[wire.Item]:
+    ) -> Iterator[answers.Item]:
         is_stream, pieces = opened(response, request.n * _MOST_FOR_ONE + (1 << 20), mask)
         if is_stream:
             yield from self._streamed(response, pieces, job, mask)
             return
         body = yield from read_or_salvage(pieces)
         try:
-            answer = wire.read_answer(body)
+            answer = answers.read_answer(body)
         except ValueError as exc:
             kind = response.headers.get("content-type", "")
             said = one_line(read_error(bytes(body[:20_000]), kind, mask).message, most=100)
@@ -262,10 +263,10 @@ class OpenAIEngine:
 
     def _streamed(
         self, response: httpx.Response, pieces: Iterator[bytes], job: Job, mask: Mask
-    ) -> Iterator[wire.Item]:
+    ) -> Iterator[answers.Item]:
         server = self.connection.server
         finished = 0
-        for event in wire.read_events(pieces, mask):
+        for event in answers.read_events(pieces, mask):
             if event.error is not None:
                 raise APIStatusError(
                     f"{server} stopped the stream: {event.error.message or 'it gave no reason'}",
@@ -384,7 +385,7 @@ def _encoded(plan: Plan) -> _Message:
         ) from exc
 
 
-def _show(item: wire.Item, job: Job) -> None:
+def _show(item: answers.Item, job: Job) -> None:
     """Show an unfinished picture; one that can't be read is no fault."""
     with suppress(ValueError):
         job.progress(0.5, "a first look", preview=item.read())

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from ipy_imgvar import payload, wire
-from ipy_imgvar.engines.openai.faults import Mask, bare, of_connection
+from ipy_imgvar.api import answers
+from ipy_imgvar.api.refusals import ErrorBody, read_error
+from ipy_imgvar.engines.openai.errors import Mask, bare, of_connection
 from ipy_imgvar.errors import BadResponseError, CancelledError, ConnectionFailedError, ImageVariationError
-from ipy_imgvar.refusals import ErrorBody, read_error
+from ipy_imgvar.network import payload
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -91,7 +92,7 @@ def opened(response: httpx.Response, most: int, mask: Mask) -> tuple[bool, Itera
     return is_stream, chain([bytes(head)], pieces)
 
 
-def read_or_salvage(pieces: Iterator[bytes]) -> Generator[wire.Item, None, bytearray]:
+def read_or_salvage(pieces: Iterator[bytes]) -> Generator[answers.Item, None, bytearray]:
     """Read all of an answer; of one that breaks off, yield the pictures that are whole, then raise."""
     body = bytearray()
     try:
@@ -100,7 +101,7 @@ def read_or_salvage(pieces: Iterator[bytes]) -> Generator[wire.Item, None, bytea
     except CancelledError:
         raise
     except ImageVariationError:
-        yield from wire.salvage(body)
+        yield from answers.salvage(body)
         raise
     return body
 

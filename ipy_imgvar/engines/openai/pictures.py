@@ -7,20 +7,20 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
 
-from ipy_imgvar import fetch
-from ipy_imgvar.addresses import is_private, is_private_host
-from ipy_imgvar.engines.openai.faults import bare
+from ipy_imgvar.engines.openai.errors import bare
 from ipy_imgvar.errors import BadResponseError, CancelledError, ConnectionFailedError, ImageVariationError
+from ipy_imgvar.images import fetch
+from ipy_imgvar.images.source import decode_data_url
+from ipy_imgvar.network.addresses import is_private, is_private_host
 from ipy_imgvar.plain import plain
-from ipy_imgvar.result import Variation
-from ipy_imgvar.source import decode_data_url
+from ipy_imgvar.results.variations import Variation
 
 if TYPE_CHECKING:
-    from ipy_imgvar.engines.openai.faults import Mask
+    from ipy_imgvar.api.answers import Item
+    from ipy_imgvar.engines.openai.errors import Mask
     from ipy_imgvar.engines.openai.plan import Plan
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.settings import Connection
-    from ipy_imgvar.wire import Item
 
 __all__ = ["address_of", "to_variation"]
 
@@ -59,7 +59,7 @@ def to_variation(
             data = item.read()
         except ValueError as exc:
             raise BadResponseError(f"{name}: {exc}; the server may have charged for it") from exc
-    from ipy_imgvar import codec
+    from ipy_imgvar.images import codec
 
     try:
         mime_type, size = codec.probe(data, name)

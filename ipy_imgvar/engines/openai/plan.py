@@ -17,7 +17,7 @@ from ipy_imgvar.engines.openai.capabilities import EDITS_SIZES, SENT, SMALL
 from ipy_imgvar.engines.openai.models import DEFAULT_MODEL, is_gpt_image
 from ipy_imgvar.engines.openai.prompts import PROMPT_VERSION, variation_prompt
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError
-from ipy_imgvar.formats import FORMATS, subtype_of
+from ipy_imgvar.images.formats import FORMATS, subtype_of
 
 if TYPE_CHECKING:
     from ipy_imgvar.request import Size, VariationRequest
@@ -93,7 +93,7 @@ def choose_model(request: VariationRequest, *, is_openai: bool) -> str | None:
 
 
 def check(request: VariationRequest, *, is_openai: bool) -> None:
-    """Raise `InvalidRequestError` for what the route chosen can't do; see `protocol.Engine.check`."""
+    """Raise `InvalidRequestError` for what the route chosen can't do; see `engine.Engine.check`."""
     if request.fit == "retarget":
         raise InvalidRequestError(
             "fit is retarget; allowed: crop, pad, stretch; only patch has it", field="fit"
@@ -151,8 +151,8 @@ def _classic(request: VariationRequest) -> Plan:
 
 def _square_png(request: VariationRequest) -> tuple[bytes, str | None]:
     """Return the image as the classic route wants it, a square PNG below 4 MB, and what was done for that."""
-    from ipy_imgvar import codec
-    from ipy_imgvar.png import may_be_turned
+    from ipy_imgvar.images import codec
+    from ipy_imgvar.images.png import may_be_turned
 
     assert request.image is not None  # noqa: S101 - the engine has refused it
     original = request.image.read()
@@ -224,7 +224,7 @@ def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
 
 
 def _edits_image(request: VariationRequest) -> tuple[str, str, bytes, str]:
-    from ipy_imgvar import codec
+    from ipy_imgvar.images import codec
 
     assert request.image is not None  # noqa: S101 - the engine has refused it
     data = request.image.read()
@@ -241,7 +241,7 @@ def _edits_image(request: VariationRequest) -> tuple[str, str, bytes, str]:
 
 def _edits_mask(request: VariationRequest) -> tuple[str, str, bytes, str]:
     """Return the mask the other way round, as the API has it: what is transparent is made anew."""
-    from ipy_imgvar import codec
+    from ipy_imgvar.images import codec
 
     assert request.image is not None  # noqa: S101 - the engine has refused it
     assert request.mask is not None  # noqa: S101 - asked for by the caller

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
-from ipy_imgvar.backoff import backoff_s
+from ipy_imgvar.network.backoff import backoff_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ipy_imgvar.protocol import Capabilities, EngineOption, Sizes
+from ipy_imgvar.engine import Capabilities, EngineOption, Sizes
 
 if TYPE_CHECKING:
     from ipy_imgvar.settings import Connection

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ipy_imgvar import codec
 from ipy_imgvar.engines.patch.capabilities import CAPABILITIES, MODEL
 from ipy_imgvar.engines.patch.synthesis import is_flat, synthesise
 from ipy_imgvar.errors import InvalidRequestError, RequestTimeoutError
-from ipy_imgvar.result import Variation
+from ipy_imgvar.images import codec
+from ipy_imgvar.results.variations import Variation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from ipy_imgvar.protocol import Capabilities, Job
+    from ipy_imgvar.engine import Capabilities, Job
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.settings import Connection
 
@@ -49,11 +49,11 @@ class PatchEngine:
         self._threads = threads
 
     def capabilities(self, model: str | None = None) -> Capabilities:  # noqa: ARG002 - the protocol's signature
-        """Return what the engine takes; see `protocol.Engine`."""
+        """Return what the engine takes; see `engine.Engine`."""
         return CAPABILITIES
 
     def check(self, request: VariationRequest) -> None:
-        """Refuse a mask where pixels move; see `protocol.Engine`."""
+        """Refuse a mask where pixels move; see `engine.Engine`."""
         if request.fit == "retarget" and request.mask is not None:
             raise InvalidRequestError(
                 "a mask keeps pixels in place, and fit=retarget moves them; choose one of the two",
@@ -61,11 +61,11 @@ class PatchEngine:
             )
 
     def model(self, request: VariationRequest) -> str:  # noqa: ARG002 - the protocol's signature
-        """Return the version of the method; see `protocol.Engine`."""
+        """Return the version of the method; see `engine.Engine`."""
         return MODEL
 
     def generate(self, request: VariationRequest, job: Job) -> Generator[Variation]:
-        """Yield the pictures one by one; see `protocol.Engine`."""
+        """Yield the pictures one by one; see `engine.Engine`."""
         if request.image is None or request.seed is None:
             raise InvalidRequestError("the engine patch needs an image and a seed", field="image")
         check = _with_deadline(job.check, request.timeout)

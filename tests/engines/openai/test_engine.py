@@ -341,8 +341,8 @@ class TestConnection:
     def test_openai_gets_edits_with_the_default_model(self):
         """With a key alone, OpenAI's edits route and our default model are chosen."""
         from ipy_imgvar.engines.openai.plan import make_plan
+        from ipy_imgvar.images.source import Source
         from ipy_imgvar.request import VariationRequest
-        from ipy_imgvar.source import Source
 
         engine = Client(api_key=CANARY).engine
         assert engine.connection.is_openai

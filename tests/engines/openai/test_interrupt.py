@@ -25,7 +25,7 @@ BACK_WITHIN_S = 3.0
 CHILD = """
 import os, signal, sys, threading, time
 from ipy_imgvar import Client, last
-import ipy_imgvar.engines.openai.pictures, ipy_imgvar.codec
+import ipy_imgvar.engines.openai.pictures, ipy_imgvar.images.codec
 base, how, key = sys.argv[1:]
 stopped = []
 def handler(*_):
@@ -40,7 +40,7 @@ if how == "cancel":
     signal.signal(signal.SIGINT, on_signal)
 client = Client("openai", api_base=base, api_key=key)
 image = bytes(20_000_000)
-import ipy_imgvar.codec as codec
+import ipy_imgvar.images.codec as codec
 codec.probe = lambda data, name: ("image/png", (64, 64))
 print("ready", flush=True)
 try:

@@ -10,7 +10,7 @@ from loopback import PICTURES, Api, answer_of, response
 from ipy_imgvar import Client
 from ipy_imgvar.engines.openai.engine import OpenAIEngine
 from ipy_imgvar.errors import BadResponseError, EngineError
-from ipy_imgvar.network import make_client
+from ipy_imgvar.network.client import make_client
 from ipy_imgvar.settings import connection
 
 PUBLIC = "93.184.216.34"

@@ -9,7 +9,7 @@ from secure import make_certificate, over_tls
 
 from ipy_imgvar import Client
 from ipy_imgvar.errors import ConnectionFailedError
-from ipy_imgvar.network import make_client
+from ipy_imgvar.network.client import make_client
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 

@@ -5,8 +5,9 @@ import random
 
 from PIL import Image, ImageEnhance, ImageOps
 
-from ipy_imgvar import Variation, codec
-from ipy_imgvar.protocol import Capabilities, EngineOption, Sizes
+from ipy_imgvar import Variation
+from ipy_imgvar.engine import Capabilities, EngineOption, Sizes
+from ipy_imgvar.images import codec
 
 CAPABILITIES = Capabilities(
     features=frozenset({"mask", "seed"}),

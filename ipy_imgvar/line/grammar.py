@@ -1,0 +1,166 @@
+"""A magic's line becomes tokens: quotes group, braces hold Python, and nothing is looked up yet.
+
+The shell's splitters don't fit: posix shlex eats the backslashes of Windows paths, IPython's keeps the quotes, and
+both split `{table["a b"]}` in two.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from typing import TYPE_CHECKING, Final
+
+from ipy_imgvar.errors import InvalidRequestError, shown
+from ipy_imgvar.line.options import Expression, Token
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["split", "whole_line"]
+
+_QUOTES: Final = "\"'"
+#: Lines that name one of these are not quoted in a message.
+_PRIVATE: Final = re.compile(r"(?i)key|secret|token|password|authorization|headers|query|body")
+
+
+def split(line: str) -> list[Token]:
+    r"""Split a line into tokens.
+
+    Parameters
+    ----------
+    line
+        What stands after the magic's name. A backslash escapes a space or a quote and is itself otherwise; `{{` and
+        `}}` are literal braces; a token that begins with `#` ends the line.
+
+    Raises
+    ------
+    InvalidRequestError
+        For a quote or a brace that is never closed, or braces that hold no Python expression.
+
+    Examples
+    --------
+    >>> [token.text for token in split(r"'my cat.png' C:\data\a.png -n 4  # four")]
+    ['my cat.png', 'C:\\data\\a.png', '-n', '4']
+    """
+    tokens = []
+    reader = _Reader(line)
+    while (token := reader.next_token()) is not None:
+        tokens.append(token)
+    return tokens
+
+
+class _Reader:
+    """Reads one token after the other from a line."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+        self._at = 0
+
+    def next_token(self) -> Token | None:
+        line = self._line
+        while self._at < len(line) and line[self._at].isspace():
+            self._at += 1
+        if self._at == len(line) or line[self._at] == "#":
+            return None
+        start, quote, quoted = self._at, "", False
+        bare: int | None = None
+        bare_end = False
+        pieces: list[str | Expression] = []
+        while self._at < len(line) and (quote or not line[self._at].isspace()):
+            char, following = line[self._at], line[self._at + 1 : self._at + 2]
+            if bare is None and char in "\"'{}":
+                bare = self._at - start
+            bare_end = False
+            if char == "\\" and following and (following in _QUOTES or (following.isspace() and not quote)):
+                pieces.append(following)
+                self._at += 2
+            elif char in _QUOTES and quote in ("", char):
+                quote, quoted = ("" if quote else char), True
+                self._at += 1
+            elif char in "{}" and char == following:
+                pieces.append(char)
+                self._at += 2
+            elif char == "{":
+                pieces.append(self._expression())
+            else:
+                pieces.append(char)
+                self._at += 1
+                bare_end = not quote
+        if quote:
+            raise InvalidRequestError(
+                f"the quote {quote} in {self._shown_from(start)} is never closed; close it, "
+                f"or write \\{quote} for a literal one"
+            )
+        text = "".join(map(_written, pieces))
+        return Token(text, quoted, tuple(_joined(pieces)), line[start:][:bare] if quoted else "", bare_end)
+
+    def _shown_from(self, start: int) -> str:
+        """Show the rest of the line in a message, unless it may hold a key."""
+        return "a value that may be a key" if _PRIVATE.search(self._line) else shown(self._line[start:])
+
+    def _expression(self) -> Expression:
+        """Read up to the first closing brace that leaves a whole Python expression."""
+        line, start = self._line, self._at
+        end = line.find("}", start)
+        while end >= 0:
+            expression = _as_expression(line[start + 1 : end])
+            if expression is not None:
+                self._at = end + 1
+                return expression
+            end = line.find("}", end + 1)
+        problem = "holds no Python expression" if "}" in line[start:] else "has no closing }"
+        raise InvalidRequestError(f"{self._shown_from(start)} {problem}; write {{{{ for a literal brace")
+
+
+def _as_expression(text: str) -> Expression | None:
+    if _compiles(text):
+        return Expression(text.strip())
+    if _is_literal("{" + text + "}"):  # a dictionary written out
+        return Expression("{" + text + "}")
+    code, colon, spec = text.rpartition(":")
+    return Expression(code.strip(), spec) if colon and _compiles(code) else None
+
+
+def _compiles(code: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # A SyntaxWarning is for the moment when it runs, if ever.
+            compile(code.strip(), "<imagevariation>", "eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+def _is_literal(code: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.literal_eval(code)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+def _written(piece: str | Expression) -> str:
+    if isinstance(piece, str):
+        return piece
+    return "{" + piece.code + (f":{piece.spec}" if piece.spec else "") + "}"
+
+
+def _joined(pieces: Sequence[str | Expression]) -> list[str | Expression]:
+    """Make runs of characters into one text."""
+    joined: list[str | Expression] = []
+    for piece in pieces:
+        if isinstance(piece, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += piece
+        else:
+            joined.append(piece)
+    return joined
+
+
+def whole_line(line: str) -> Token:
+    """Return the token of a line of a cell's body: as it stands, unless it is wholly `{expression}`."""
+    if line[:1] == "{" and line[-1:] == "}" and (expression := _as_expression(line[1:-1])):
+        return Token(line, parts=(expression,))
+    return Token(line, parts=(line,))

@@ -1,0 +1,100 @@
+"""The help of the magic and the commands: from the table of options, and from what an engine declares."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+from ipy_imgvar.engines import capabilities_of, default_engine
+from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.line.options import MAGIC_OPTIONS
+from ipy_imgvar.plain import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ipy_imgvar.engine import EngineOption
+    from ipy_imgvar.line.options import Option
+    from ipy_imgvar.settings import Connection
+
+__all__ = ["engine_help", "help_text", "usage"]
+
+_HELP_COLUMNS: Final = 100
+_FLAG_COLUMNS: Final = 28
+
+
+def usage(program: str) -> str:
+    """Return the one-line usage."""
+    return f"{program} IMAGE... [-n N] [-s SIZE] [-f FORM] [--out-file PATH] [more options: --help]"
+
+
+def _shortened(option: Option) -> str:
+    """Return the spellings and the value of an option, or the first spelling where all are too long for a column."""
+    written = f"{', '.join(option.flags)} {option.metavar}".strip()
+    while len(written) > _FLAG_COLUMNS and ", " in written:
+        written = f"{written.rpartition(', ')[0]} {option.metavar}".strip()
+    return written
+
+
+def help_text(program: str, examples: Sequence[str], options: Sequence[Option] = MAGIC_OPTIONS) -> str:
+    """Return the help: usage, options by group, and examples."""
+    lines = [
+        usage(program),
+        "",
+        "IMAGE is a path, pattern, URL, variable, $name or {expression}; several are allowed.",
+    ]
+    written = [_shortened(option) for option in options]
+    width = max(map(len, written)) + 2
+    group = ""
+    for option, flags in zip(options, written, strict=True):
+        if option.group != group:
+            group = option.group
+            lines += ["", f"{group}:"]
+        lines += _row(flags, option.help, width)
+    return "\n".join([*lines, "", "Examples:", *(f"  {line}" for line in examples)])
+
+
+def _row(left: str, right: str, width: int) -> list[str]:
+    """Return the lines of one row of the help, the right column wrapped."""
+    first, *others = textwrap.wrap(right, _HELP_COLUMNS - width - 2) or [""]
+    return [f"  {left:<{width}}{first}", *(f"  {'':<{width}}{more}" for more in others)]
+
+
+def engine_help(name: str | None, connection: Connection) -> str:
+    """Return the part of the help that an engine decides, or "" for one that has nothing to say.
+
+    Parameters
+    ----------
+    name
+        The engine that a line names; None takes the one that answers when none is named.
+    connection
+        Where a hosted engine would ask.
+    """
+    name = name or default_engine(connection)
+    try:
+        found = capabilities_of(name, connection)
+    except ImageVariationError:  # The help is not the place to say that an engine can't be loaded.
+        return ""
+    written = [plain(f"{option.name}={_placeholder(option)}") for option in found.options]
+    lines = ["", f"Options of the engine {plain(name)} (--option NAME=VALUE):"] if written else []
+    width = min(max(map(len, written), default=0), _HELP_COLUMNS // 2) + 2
+    for option, left in zip(found.options, written, strict=True):
+        default = "" if option.default is None else f"; default {str(option.default).lower()}"
+        lines += _row(left, plain(option.help) + default, width)
+    if len(found.models) > 1:
+        lines += ["", f"Models of the engine {plain(name)} (--model NAME):"]
+        lines += textwrap.wrap(
+            plain(", ".join(found.models)), _HELP_COLUMNS, initial_indent="  ", subsequent_indent="  "
+        )
+    return "".join(f"\n{line}" for line in lines)
+
+
+def _placeholder(option: EngineOption) -> str:
+    """Return what stands for an option's value in the help."""
+    if option.type is bool:
+        return "true|false"
+    if option.choices:
+        return "|".join(option.choices)
+    if option.range is not None:
+        return f"{option.range[0]:g}..{option.range[1]:g}"
+    return {int: "N", float: "NUMBER", str: "TEXT"}.get(option.type, "VALUE")

@@ -1,0 +1,124 @@
+"""From the words of a line to the values of options, for the magic and the command line.
+
+Values stay `Token`s here: what a token means is the magic's grammar.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from ipy_imgvar.errors import InvalidRequestError, shown
+from ipy_imgvar.line.options import MAGIC_OPTIONS, Expression, Option, Token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["is_option", "parse", "spelling"]
+
+#: PSOpenAI names the image with a parameter; here it has none.
+_IMAGE_SPELLINGS: Final = ("image", "file")
+#: After this word everything is an image, as in other commands.
+_IMAGES_FOLLOW: Final = "--"
+_NUMBER: Final = re.compile(r"-\.?\d")
+
+
+def _key(spelling: str) -> str:
+    """Spellings that differ in dashes, underscores and case only are the same one."""
+    return re.sub(r"[-_]", "", spelling).lower()
+
+
+def spelling(written: str, options: Sequence[Option] = MAGIC_OPTIONS) -> Option | None:
+    """Return the option that is written so, or None."""
+    return next((option for option in options if _key(written) in map(_key, option.flags)), None)
+
+
+def is_option(token: Token) -> bool:
+    """Return whether a token is written like an option; a negative number, a quoted word and "-" are not."""
+    head = token.head
+    if token.quoted and "=" not in head:
+        return False  # part of a name in quotes, such as -"dash.png"
+    return head[:1] == "-" and len(token.text) > 1 and not _NUMBER.match(head)
+
+
+def parse(tokens: Iterable[Token], options: Sequence[Option] = MAGIC_OPTIONS) -> dict[str, list[Token]]:
+    """Sort the tokens of a line into images and option values.
+
+    Parameters
+    ----------
+    tokens
+        In any order of options and images; `--option=value` counts as two. All after `--` are images.
+    options
+        The options that are allowed here.
+
+    Returns
+    -------
+    dict
+        The tokens under each option's `dest`, an empty list for a flag; under "image", the images.
+
+    Raises
+    ------
+    InvalidRequestError
+        For an unknown option, one without its value, or one given twice.
+    """
+    spellings = {_key(flag): option for option in options for flag in option.flags}
+    found: dict[str, list[Token]] = {"image": []}
+    words = iter(tokens)
+    for token in words:
+        if token.head == _IMAGES_FOLLOW and not token.quoted:
+            found["image"] += words
+        elif not is_option(token):
+            found["image"].append(token)
+        else:
+            _read_option(token, words, spellings, found)
+    return found
+
+
+def _read_option(
+    token: Token, words: Iterator[Token], spellings: dict[str, Option], found: dict[str, list[Token]]
+) -> None:
+    """Put an option, and its value from this word or the next one, to what was found."""
+    written, equals, rest = token.text.partition("=")
+    key = _key(written)
+    if key in _IMAGE_SPELLINGS:
+        found["image"] += [_after(token, len(written) + 1)] if equals else []
+        return
+    option = spellings.get(key)
+    if option is None:
+        raise _unknown(written, spellings)
+    if option.dest in found and not option.repeatable:
+        raise InvalidRequestError(f"{written} is given twice; allowed: once", field=option.dest)
+    if option.kind == "flag":
+        if equals:
+            raise InvalidRequestError(f"{written} takes no value; received {shown(rest)}", field=option.dest)
+        found[option.dest] = []
+        return
+    value = _after(token, len(written) + 1) if equals else next(words, None)
+    if value is None or (not equals and is_option(value)):
+        raise InvalidRequestError(f"{written} needs a value; see --help", field=option.dest)
+    found.setdefault(option.dest, []).append(replace(value, option=written))
+
+
+def _after(token: Token, start: int) -> Token:
+    """Return the value of `--option=value`: the token without its first `start` characters, which are bare."""
+    head = token.parts[0] if token.parts else token.text
+    rest: tuple[str | Expression, ...] = token.parts[1:]
+    if isinstance(head, str) and head[start:]:
+        rest = (head[start:], *rest)
+    return Token(token.text[start:], token.quoted, rest, token.bare[start:], token.bare_end)
+
+
+def _unknown(written: str, spellings: dict[str, Option]) -> InvalidRequestError:
+    near = difflib.get_close_matches(_key(written), spellings, n=1, cutoff=0.5)
+    hint = f"; did you mean {_spelled(near[0], spellings[near[0]])}?" if near else ""
+    if re.fullmatch(r"-[a-zA-Z]\d+(x\d+)?", written) and written[1].lower() in spellings:
+        hint = f"; write {written[:2]} {written[2:]}"
+    return InvalidRequestError(
+        f"there is no option {written}{hint}; --help lists them, and -- before it makes it a file name"
+    )
+
+
+def _spelled(key: str, option: Option) -> str:
+    return next(flag for flag in option.flags if _key(flag) == key)

@@ -1,0 +1,1 @@
+"""Connections: guarded, cut short when asked, and unpacked within a bound."""

@@ -1,0 +1,315 @@
+"""Past runs: each goes from here to the store and comes back as `Variations`.
+
+Runs of this process are remembered also when the store is off, full or unwritable; runs of others are read from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.images.formats import extension_of
+from ipy_imgvar.images.source import Source
+from ipy_imgvar.request import VariationRequest
+from ipy_imgvar.results.records import Fields
+from ipy_imgvar.results.store import Store, new_run_id
+from ipy_imgvar.results.variations import Variation, Variations
+from ipy_imgvar.settings import store_max_bytes, store_problem, store_root
+
+if TYPE_CHECKING:
+    from ipy_imgvar.results.store import Run
+
+__all__ = [
+    "Recorder",
+    "forget",
+    "history",
+    "keep_nothing",
+    "keep_source",
+    "last",
+    "made_here",
+    "move_store",
+    "store",
+]
+
+
+class _Journal:
+    """The process-wide state: which store is used, and the runs of this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.store: Store | None = None
+        self.opened = False
+        #: The environment says where the store is, and no caller has moved it.
+        self.is_default = True
+        self.remembers = True
+        self.session: dict[str, Variations] = {}
+        self.newest: Variations | None = None
+
+
+_journal = _Journal()
+
+
+def store() -> Store | None:
+    """Return the store in use, opened on first use as the environment says; None when it is off."""
+    with _journal.lock:
+        if not _journal.opened:
+            root = store_root()
+            _journal.store = Store(root, store_max_bytes()) if root is not None else None
+            _journal.opened = True
+        return _journal.store
+
+
+def move_store(root: Path | None, max_bytes: int) -> None:
+    """Use another folder from now on, or none; the files of earlier runs stay where they are."""
+    with _journal.lock:
+        _journal.store = Store(root, max_bytes) if root is not None else None
+        _journal.opened = True
+        _journal.is_default = False
+
+
+def keep_nothing() -> None:
+    """Neither store nor remember runs from now on: only the caller of each gets its result."""
+    move_store(None, 0)
+    with _journal.lock:
+        _journal.remembers = False
+
+
+def forget() -> None:
+    """Start over as a new process would: no runs remembered, the store as the environment says; for tests."""
+    with _journal.lock:
+        _journal.store = None
+        _journal.opened = False
+        _journal.is_default = True
+        _journal.remembers = True
+        _journal.session.clear()
+        _journal.newest = None
+
+
+def history() -> list[Variations]:
+    """Return the runs that the store has and those of this process, oldest first.
+
+    Runs of other notebooks of the same user are among them: they share the store.
+    """
+    disk = store()
+    runs: dict[str, Variations] = {}
+    living = disk.living() if disk else set()
+    for folder, record in disk.runs() if disk else ():
+        restored = _restore(folder, record, is_living=folder.name in living)
+        if restored:
+            runs[folder.name] = restored
+    with _journal.lock:
+        runs |= _journal.session
+    return [runs[name] for name in sorted(runs)]
+
+
+def last() -> Variations | None:
+    """Return the newest run of this process, else the newest in the store; None when nothing was made yet.
+
+    A run that failed or was interrupted counts, with its finished pictures; one without any is as if it had not been.
+    """
+    if _journal.newest is not None:
+        return _journal.newest
+    runs = history()
+    return runs[-1] if runs else None
+
+
+def made_here() -> Variations | None:
+    """Return the newest run of this process, without a look into the store."""
+    return _journal.newest
+
+
+def keep_source(source: Source) -> Source:
+    """Return a source that can be read again after a restart: one that has no file is written to the store.
+
+    It comes back as it was where the store is off or can't be written.
+    """
+    disk = store()
+    if source.path is not None or disk is None:
+        return source
+    data = source.read()
+    suffix = Path(source.name).suffix[:8]
+    name = source.stem + (suffix if suffix[1:].isalnum() else "")
+    with contextlib.suppress(OSError):
+        return Source(source.name, path=disk.keep(name, data))
+    return source
+
+
+class Recorder:
+    """Write one run down as it happens.
+
+    Parameters
+    ----------
+    request
+        Of which only `request.settings()` is written.
+    engine, model
+        The names of the engine and the model.
+    warnings, usage
+        The run's own lists, which may grow until it ends.
+
+    Notes
+    -----
+    A store that can't be written (full disk, no permission) never stops a run: the pictures stay in memory and a
+    warning says so.
+    """
+
+    def __init__(
+        self,
+        request: VariationRequest,
+        *,
+        engine: str,
+        model: str,
+        warnings: list[str],
+        usage: dict[str, Any],
+    ) -> None:
+        self._request = request
+        self._facts: dict[str, Any] = {"engine": engine, "model": model}
+        self._began = datetime.now(UTC)
+        self._clock = time.perf_counter()
+        self._pictures: list[Variation] = []
+        disk = store()
+        self._name = disk.new_id() if disk is not None else new_run_id()
+        self.usage = usage
+        self.warnings = warnings
+        self._run = self._begin()
+
+    def _begin(self) -> Run | None:
+        disk = store()
+        if disk is None:
+            if (problem := store_problem()) and _journal.is_default:
+                self._warn(problem)
+            return None
+        try:
+            record = {
+                **self._facts,
+                "started": self._began.isoformat(timespec="seconds"),
+                "status": "running",
+                "request": self._request.settings(),
+            }
+            return disk.begin(self._name, record)
+        except OSError as exc:
+            self._give_up(exc)
+            return None
+
+    def _give_up(self, exc: OSError) -> None:
+        self._run = None
+        self._warn(str(exc.strerror or exc))
+
+    def _warn(self, reason: str) -> None:
+        self.warnings.append(
+            f"the store can't be written ({reason}): these pictures are in memory only, save them"
+        )
+
+    @property
+    def begun(self) -> bool:
+        """Whether a picture was finished."""
+        return bool(self._pictures)
+
+    def add(self, picture: Variation) -> Variation:
+        """Write a finished picture to the store at once; return it as it is to be used from now on."""
+        if self._run is not None:
+            try:
+                path = self._run.add(picture.original, extension_of(picture.mime_type), _entry(picture))
+                picture = picture.kept_at(path, self._run)
+            except OSError as exc:
+                self._give_up(exc)
+        self._pictures.append(picture)
+        return picture
+
+    def finish(self, status: str) -> Variations:
+        """End the run as `done`, `failed` or `interrupted`, and return its pictures."""
+        elapsed = time.perf_counter() - self._clock
+        disk = store()
+        # A failure without a picture is nothing to go back to, and makes no row in the history.
+        if self._run is not None and disk is not None and self._pictures:
+            outcome = {"elapsed": round(elapsed, 3), "usage": self.usage or None, "warnings": self.warnings}
+            try:
+                self._run.finish(status=status, **outcome)
+                disk.make_room(self._run)
+            except OSError as exc:
+                self._give_up(exc)
+        result = Variations(
+            self._pictures,
+            **self._facts,
+            request=self._request,
+            elapsed=elapsed,
+            usage=self.usage or None,
+            warnings=self.warnings,
+            status=status,
+            started=self._began,
+        )
+        with _journal.lock:
+            if _journal.remembers and self._pictures:
+                _journal.newest = result
+                if self._run is None:
+                    _journal.session[self._name] = result
+        return result
+
+
+def _entry(picture: Variation) -> dict[str, Any]:
+    source = picture.source
+    return {
+        "mime_type": picture.mime_type,
+        "size": list(picture.original_size),
+        "reduce_to": list(picture.reduce_to) if picture.reduce_to else None,
+        "index": picture.index,
+        "seed": picture.seed,
+        "parameters": picture.parameters,
+        "remote_url": picture.remote_url,
+        "source": source.name,
+        "source_path": str(source.path.absolute()) if source.path else None,
+    }
+
+
+def _restore(folder: Path, record: dict[str, Any], *, is_living: bool) -> Variations:
+    """Read a run back; parts that another version wrote in its own way are left out, and a warning names them."""
+    fields = Fields(record)
+    try:
+        request = VariationRequest.from_arguments(**(fields.mapping("request") or {}))
+    except (InvalidRequestError, TypeError):
+        request = None
+        fields.misfits.append("request")
+    pictures = [_restore_picture(folder, entry) for entry in fields.records("pictures")]
+    if None in pictures:
+        fields.misfits.append("pictures")
+    status = fields.text("status") or "done"
+    if status == "running" and not is_living:
+        status = "interrupted"  # Its process was killed.
+    restored = Variations(
+        [picture for picture in pictures if picture is not None],
+        engine=fields.text("engine"),
+        model=fields.text("model"),
+        request=request,
+        elapsed=fields.number("elapsed") or 0.0,
+        usage=fields.mapping("usage"),
+        warnings=fields.texts("warnings"),
+        status=status,
+        started=fields.moment("started"),
+    )
+    if fields.misfits:
+        names = ", ".join(sorted(set(fields.misfits)))
+        restored.warnings.append(f"parts of its record can't be read and are left out: {names}")
+    return restored
+
+
+def _restore_picture(folder: Path, entry: Fields) -> Variation | None:
+    file, size, mime_type = entry.file_name("file"), entry.size("size"), entry.text("mime_type")
+    if file is None or size is None or mime_type is None:
+        return None
+    source_path = entry.text("source_path")
+    return Variation(
+        None,
+        source=Source(entry.text("source") or "image", path=Path(source_path) if source_path else None),
+        mime_type=mime_type,
+        size=size,
+        index=entry.whole("index", 1) or 1,
+        seed=entry.whole("seed"),
+        remote_url=entry.text("remote_url"),
+        parameters=entry.mapping("parameters"),
+        path=folder / file,
+        reduce_to=entry.size("reduce_to"),
+    )

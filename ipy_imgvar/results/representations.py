@@ -1,0 +1,37 @@
+"""A result as the value of a cell: the methods that IPython looks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from ipy_imgvar.results.variations import Variation
+
+__all__ = ["Represented"]
+
+
+class Represented:
+    """Base of `Variation` and `Variations`: an HTML gallery, and one picture for front ends that show no HTML."""
+
+    __slots__ = ()
+
+    def _shown(self) -> Sequence[Variation]:
+        return self if isinstance(self, Sequence) else [cast("Variation", self)]
+
+    def _repr_html_(self) -> str:
+        from ipy_imgvar.results import gallery
+
+        return gallery.html(self._shown())
+
+    def _repr_jpeg_(self) -> bytes | None:
+        """Return the contact sheet where all of it is opaque."""
+        from ipy_imgvar.results import gallery
+
+        return gallery.contact_sheet(self._shown()).get("image/jpeg")
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the contact sheet where something is transparent."""
+        from ipy_imgvar.results import gallery
+
+        return gallery.contact_sheet(self._shown()).get("image/png")

@@ -1,0 +1,369 @@
+"""Files that are whole or absent, and the store: every finished picture, as received, until room is needed.
+
+A run is a folder `runs/<id>` with its pictures and one `run.jsonl` that grows by a line with each of them, so a killed
+process or a full disk leaves a readable run with what was finished. Ids sort by the order in which runs began. The
+content of a record is the journal's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import threading
+import weakref
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar.results.holders import Holders
+from ipy_imgvar.results.usage import json_safe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+__all__ = ["HALF_SUFFIX", "Run", "Store", "new_run_id", "read_record", "write_atomic", "write_first_free"]
+
+_RECORD: Final = "run.jsonl"
+_EARLIER_RECORD: Final = "run.json"
+#: The UTC time that a run's name begins with, and its length.
+_CLOCK: Final = "%Y%m%dT%H%M%S%f"
+_CLOCK_CHARS: Final = 21
+#: How many of the newest runs are measured anew each time: other processes may still be making them.
+_GROWING: Final = 32
+#: The end of the names of files that are not whole yet; no other program's files are called so.
+HALF_SUFFIX: Final = ".imgvar.tmp"
+#: Characters of a target's name in the name of its half file. At four bytes each, and with the rest, they stay below
+#: the 255 bytes of most file systems.
+_MOST_NAME_CHARS: Final = 40
+#: Windows would write "\r\n" for each "\n" without it.
+_BINARY: Final = getattr(os, "O_BINARY", 0)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash at any instant, sees the old content or all of the new.
+
+    Parents are made. The temporary file lies beside the target, since a rename is atomic within one file system only.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_whole(str(path), data)
+
+
+def write_first_free(paths: Iterable[Path], data: bytes) -> Path:
+    """Write a file under the first of several names that does not exist yet, and return that path.
+
+    The name is taken in one step with the whole file, so that programs which do this at once get a name each, and no
+    file is replaced.
+
+    Parameters
+    ----------
+    paths
+        The names, in the order in which they are tried; all in one folder, which is made where it is missing.
+    data
+        The file's content.
+    """
+    names = iter(paths)
+    path = next(names)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _half_beside(str(path))
+    try:
+        _write_new(temporary, data)
+        while not _take(temporary, path):
+            path = next(names)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+    return path
+
+
+def _write_whole(target: str, data: bytes) -> None:
+    """Write a file as `write_atomic`, into a folder that is there.
+
+    Paths here are texts: a `Path` costs as much as the call that it is made for, and a run writes every picture so.
+    """
+    temporary = _half_beside(target)
+    try:
+        _write_new(temporary, data)
+        os.replace(temporary, target)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def _half_beside(target: str) -> str:
+    folder, name = os.path.split(target)
+    return os.path.join(folder, f".{name[:_MOST_NAME_CHARS]}-{secrets.token_hex(4)}{HALF_SUFFIX}")  # noqa: PTH118
+
+
+def _write_new(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    try:
+        _write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _take(temporary: str, path: Path) -> bool:
+    """Give a whole file a name, and return whether that name was free; a rename would replace the file that has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        # FAT and some network file systems have no hard links: there the name is taken by an empty file.
+        try:
+            path.open("xb").close()
+        except FileExistsError:
+            return False
+        os.replace(temporary, path)  # noqa: PTH105
+    return True
+
+
+def new_run_id(after: str = "") -> str:
+    """Return a name for a run; names sort by the time they were made.
+
+    Parameters
+    ----------
+    after
+        The newest name so far, or "": the new one sorts behind it, also where the clock went back.
+    """
+    now = datetime.now(UTC).replace(tzinfo=None)
+    with contextlib.suppress(ValueError, OverflowError):
+        now = max(now, datetime.strptime(after[:_CLOCK_CHARS], _CLOCK) + timedelta(microseconds=1))  # noqa: DTZ007
+    return f"{now:{_CLOCK}}-{secrets.token_hex(3)}"
+
+
+class Run:
+    """One run's folder, open for writing.
+
+    Parameters
+    ----------
+    folder
+        Made when the first picture or the end of the run is written.
+    record
+        The first line of `run.jsonl`, JSON-safe; `add` and `finish` append to it.
+    """
+
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+        self.folder = folder
+        self.record: dict[str, Any] = {**record, "id": folder.name, "pictures": []}
+        self.bytes = 0
+        # A text, since joining paths takes longer than writing a record.
+        self._path = str(folder)
+        self._head = record
+        self._end = 0
+
+    def add(self, data: bytes, extension: str, entry: dict[str, Any]) -> Path:
+        """Write one picture, byte for byte, then its `entry` in the record; return the picture's path."""
+        pictures = self.record["pictures"]
+        name = f"{len(pictures) + 1}{extension}"
+        if not pictures:
+            self._make_folder()
+        _write_whole(f"{self._path}/{name}", data)
+        self.bytes += len(data)
+        described = {**entry, "file": name}
+        self._append({"picture": described})
+        pictures.append(described)
+        return self.folder / name
+
+    def finish(self, **outcome: Any) -> None:
+        """Write how the run ended."""
+        self.record |= outcome
+        if not self._end:
+            self._make_folder()
+        self._append(outcome)
+
+    def _make_folder(self) -> None:
+        try:
+            os.mkdir(self._path)  # noqa: PTH102
+        except OSError:  # The folder above is not there yet, or this one is.
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        """Make the record longer by a line; where there is no room for it, it stays as it was.
+
+        Lines are never written over. Replacing the file instead would make the file system write it out at once, which
+        takes longer than all else.
+        """
+        text = _json(line) + "\n"
+        if not self._end:
+            text = _json({**self._head, "id": self.folder.name}) + "\n" + text
+        data = text.encode()
+        # Made with the first line only: a record that was removed must not come back as a fragment.
+        flags = os.O_WRONLY | _BINARY | (0 if self._end else os.O_CREAT | os.O_EXCL)
+        descriptor = os.open(f"{self._path}/{_RECORD}", flags, 0o644)
+        try:
+            os.lseek(descriptor, self._end, os.SEEK_SET)
+            _write_all(descriptor, data)
+        except BaseException:
+            with contextlib.suppress(OSError):  # Half a line would spoil the next one.
+                os.ftruncate(descriptor, self._end)
+            raise
+        finally:
+            os.close(descriptor)
+        self._end += len(data)
+        self.bytes += len(data)
+
+
+def read_record(data: bytes) -> dict[str, Any] | None:
+    """Return a run's record, put together from its lines, or None where no line can be read.
+
+    A line that broke off, or that is not ours, is passed over.
+    """
+    record: dict[str, Any] | None = None
+    for line in data.splitlines():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(entry, dict):
+            continue
+        if "picture" in entry:  # The first line may be damaged; the pictures are as good as ever.
+            record = {"pictures": []} if record is None else record
+            record["pictures"].append(entry["picture"])
+        elif record is None:
+            record = {**entry, "pictures": []}
+        else:
+            record |= {name: value for name, value in entry.items() if name != "pictures"}
+    return record
+
+
+def _record_in(folder: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError):
+        return read_record((folder / _RECORD).read_bytes())
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        # Earlier versions wrote one JSON object; its pictures are as good as ever.
+        whole = json.loads((folder / _EARLIER_RECORD).read_bytes())
+        return whole if isinstance(whole, dict) else None
+    return None
+
+
+def _json(value: Any) -> str:
+    # ASCII only: a file name that is not UTF-8 holds lone surrogates, which can't be encoded otherwise.
+    try:
+        return json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):  # An engine may put anything into its parameters.
+        return json.dumps(json_safe(value))
+
+
+class Store:
+    """Runs on disk, the oldest removed when they outgrow a bound.
+
+    Parameters
+    ----------
+    root
+        The folder; made, for this user only, when the first run is written.
+    max_bytes
+        The bound for all runs together. A run that a living process is making, or whose results it holds, is never
+        removed, nor is the newest.
+    """
+
+    def __init__(self, root: Path, max_bytes: int) -> None:
+        self.root = root
+        self.max_bytes = max_bytes
+        self._holders = Holders(root)
+        self._in_use: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._sizes: dict[str, int] = {}
+        self._bytes: int | None = None
+        self._newest: str | None = None
+        self._lock = threading.Lock()
+
+    def new_id(self) -> str:
+        """Return a name for a run that sorts behind all that are there."""
+        with self._lock:
+            if self._newest is None or self._others_wrote():
+                self._newest = max([*self._names(), self._newest or ""])
+            self._newest = new_run_id(self._newest)
+            return self._newest
+
+    def begin(self, name: str, record: dict[str, Any]) -> Run:
+        """Open a run called `name`, from `new_id`; only the mark that it is being made is written yet."""
+        if not os.path.isdir(self.root):  # noqa: PTH112 - half the time of a path's
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        run = Run(self.root / "runs" / name, record)
+        with self._lock:  # The set is read while it is held.
+            self._in_use.add(run)
+        self._holders.hold(name)
+        weakref.finalize(run, self._holders.release, name)
+        return run
+
+    def keep(self, name: str, data: bytes) -> Path:
+        """Write a source that has no file of its own; it is removed when room is needed, as a run is."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.root / "runs" / self.new_id() / name
+        write_atomic(path, data)
+        with self._lock:
+            if self._bytes is not None:
+                self._bytes += len(data)
+        return path
+
+    def runs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield the folder and the record of each readable run, oldest first."""
+        for name in self._names():
+            folder = self.root / "runs" / name
+            record = _record_in(folder)
+            if record is not None:
+                yield folder, record
+
+    def living(self) -> set[str]:
+        """Return the names of the runs that a living process is making, or whose results it holds."""
+        return self._holders.held()
+
+    def make_room(self, newest: Run) -> None:
+        """Remove the oldest runs until the rest fits into `max_bytes`; call it when a run has ended."""
+        with self._lock:
+            # Counting is slow in a full store, so the size is added up here as long as no other process writes to it.
+            if not self._others_wrote() and self._bytes is not None:
+                self._bytes += newest.bytes
+                if self._bytes <= self.max_bytes:
+                    return
+            names = self._names()
+            self._newest = max([*names, self._newest or ""])
+            # Each run is counted when it is new; those of other processes may still grow.
+            known = {name: self._sizes[name] for name in names[:-_GROWING] if name in self._sizes}
+            self._sizes = {name: known[name] if name in known else self._size(name) for name in names}
+            self._bytes = sum(self._sizes.values())
+            # Read after the runs were listed: one that begins from now on is not among them.
+            held = self._holders.held()
+            if self._bytes > self.max_bytes:
+                self._remove_oldest(names, held | {newest.folder.name})
+
+    def _others_wrote(self) -> bool:
+        """Return whether other processes may have written to the store; then forget its size."""
+        if wrote := self._holders.others_wrote():
+            self._bytes = None
+        return wrote
+
+    def _remove_oldest(self, names: list[str], held: set[str]) -> None:
+        total = self._bytes or 0
+        held |= {run.folder.name for run in self._in_use} | {names[-1]}
+        for name in names:
+            if total <= self.max_bytes:
+                break
+            if name not in held:
+                shutil.rmtree(self.root / "runs" / name, ignore_errors=True)
+                total -= self._sizes.pop(name)
+        self._bytes = total
+
+    def _names(self) -> list[str]:
+        try:
+            with os.scandir(self.root / "runs") as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except OSError:
+            return []
+
+    def _size(self, name: str) -> int:
+        try:
+            with os.scandir(self.root / "runs" / name) as entries:
+                return sum(entry.stat().st_size for entry in entries)
+        except OSError:
+            return 0

@@ -1,0 +1,145 @@
+"""One request's run: the client called on a worker's thread, and its pictures as the wire takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar.api import answers
+from ipy_imgvar.errors import CancelledError, EngineError, InvalidImageError
+from ipy_imgvar.images import codec
+from ipy_imgvar.images.decoding import decoding_bytes
+from ipy_imgvar.images.formats import FORMATS, WRITTEN, format_of
+from ipy_imgvar.plain import plain
+from ipy_imgvar.results.usage import json_safe
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping
+
+    from ipy_imgvar.client import Client
+    from ipy_imgvar.images.source import Source
+    from ipy_imgvar.results.variations import Variation, Variations
+    from ipy_imgvar.server.limits import Limits
+    from ipy_imgvar.server.request import ImageRequest
+
+__all__ = ["Encoded", "encoded", "make", "usage_fields"]
+
+#: The formats that the API names; fewer than the codec reads.
+_UPLOADS: Final = tuple(each.name for each in FORMATS if each.api_name)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What a run gave: encoded pictures, what it counted and what the caller should know."""
+
+    pictures: list[bytes]
+    mime_type: str
+    usage: Mapping[str, Any]
+    warnings: list[str]
+    seed: int | None
+
+
+def make(
+    client: Client,
+    ask: ImageRequest,
+    limits: Limits,
+    cancel: threading.Event,
+    *,
+    on_start: Callable[[], None] | None = None,
+    on_picture: Callable[[Variation], None] | None = None,
+    on_preview: Callable[[bytes], None] | None = None,
+) -> Encoded:
+    """Make the pictures; call it on a thread of its own.
+
+    Parameters
+    ----------
+    client
+        Whose engine makes them.
+    ask
+        What is asked.
+    limits
+        For the image and the time.
+    cancel
+        Set it to stop.
+    on_start
+        Called when the image and the request were found to be in order.
+    on_picture, on_preview
+        See `Client.variations`.
+
+    Raises
+    ------
+    ImageVariationError
+        See `Client.variations`. Pictures that were finished before an engine failed are a success with a warning.
+    """
+    if cancel.is_set():
+        raise CancelledError("nobody waits for this any more")
+    request = replace(ask.request, timeout=limits.run_timeout_s or ask.request.timeout)
+    for source in filter(None, (request.image, request.mask)):
+        _check_upload(source, limits)
+    if request.mask is not None and request.mask.open().mode != "RGBA":
+        raise InvalidImageError(
+            "the mask has no transparency; allowed: a PNG that is transparent where the picture may change",
+            field="mask",
+        )
+    if on_start is not None:
+        on_start()
+    try:
+        result = client.run([request], cancel=cancel, on_picture=on_picture, on_preview=on_preview)
+    except EngineError as exc:
+        if not exc.partial:
+            raise
+        exc.partial.warnings.append(
+            f"{len(exc.partial)} of {ask.request.n} pictures were made before the engine failed"
+        )
+        result = exc.partial
+    return _made(result, ask)
+
+
+def _made(result: Variations, ask: ImageRequest) -> Encoded:
+    return Encoded(
+        [encoded(each, ask) for each in result],
+        WRITTEN[ask.extension].mime_type,
+        usage_fields(result.usage),
+        [plain(each) for each in (*ask.warnings, *result.warnings)],
+        result[0].seed if result else None,
+    )
+
+
+def encoded(picture: Variation, ask: ImageRequest) -> bytes:
+    """Return a picture's bytes in the format asked for."""
+    return codec.convert(picture.bytes, ask.extension)
+
+
+def usage_fields(usage: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return what an engine counted, as JSON has it, if it has the API's fields, else that nothing was."""
+    counted = json_safe(usage or {})
+    return counted if all(name in counted for name in answers.NO_USAGE) else answers.NO_USAGE
+
+
+def _check_upload(source: Source, limits: Limits) -> None:
+    """Check an upload's type and size by its first bytes, before anything is decoded."""
+    data, name = source.read(), source.name
+    if format_of(data) not in _UPLOADS:
+        raise InvalidImageError(
+            f"the {name} is no PNG, JPEG, WebP or GIF file; send one of these", field=name
+        )
+    try:
+        _, (width, height) = codec.probe(data, f"the {name}")
+    except InvalidImageError as exc:
+        exc.field = name
+        raise
+    if width * height > limits.image_pixels or max(width, height) > limits.image_side_px:
+        raise InvalidImageError(
+            f"the {name} has {width}x{height} pixels; allowed: {limits.image_pixels / 1e6:g} million, and "
+            f"{limits.image_side_px} a side; reduce it first",
+            field=name,
+        )
+    # The file itself is held, and may be once more, as a decoder's own copy.
+    allowed = limits.decoding_bytes + 4 * width * height + 2 * len(data)
+    if (taken := decoding_bytes(data, (width, height))) > allowed:
+        raise InvalidImageError(
+            f"the {name} has {width}x{height} pixels, which take {taken / 1e6:.0f} MB to decode as they are kept; "
+            f"allowed: {allowed / 1e6:.0f} MB; reduce it, or save it anew as a PNG or a baseline JPEG",
+            field=name,
+        )

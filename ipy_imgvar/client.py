@@ -219,59 +219,34 @@ class Client:
     ) -> BulkResult:
         """Make variations of many images into a folder, and go on where an earlier run has stopped.
 
-        Each picture is on disk before it is reported, and each image that has ended is a line of
-        `out_dir/ledger.jsonl`, handed to the operating system at once and forced to the disk every 5 s. An image that
-        fails is written down and the others go on. An interrupt finishes what is under way; a second one gives it up.
+        An image that fails is written down, and the others go on; an interrupt finishes what is under way.
 
         Parameters
         ----------
         images
-            A folder, a pattern, a pandas Series, or an iterable of anything that `variations` takes. Each is read when
-            its turn comes; of a generator, no more is taken than is under way.
+            A folder, a pattern, a pandas Series, or an iterable of anything that `variations` takes, read in its turn.
         out_dir
             Where the pictures, `ledger.jsonl` and `index.html` go.
-        executor
-            Any `concurrent.futures.Executor`, such as Dask's `Client.get_executor()`; its workers must see the same
-            folders. None: processes for the offline engine, threads for a hosted one.
-        max_workers
-            None: a process for each core, or 8 threads.
+        executor, max_workers
+            An executor whose workers see the same folders; see `bulk.workers.choose_workers`.
         resume
             Skip what the ledger has as done with the same request and source, and whose files exist.
-        on_progress
-            Called with the share that is done, 0..1, and the counts.
-        on_notice
-            Called with a line that names the server before anything is sent, and of a disk that had no room.
-        progress
-            Show a progress bar; None shows one in a notebook and in a terminal.
-        cancel
-            Set it, from any thread, to stop as an interrupt does.
+        on_progress, on_notice, progress
+            See `run`; `progress` shows a bar, None in a notebook and a terminal only.
         **arguments
-            As `request` takes them; one mask is for all images. An image's seed comes from `seed` and the image's path
-            (or place and content), never from the worker. `max_retry_count` counts for each image; left out, a 429,
-            which holds back all workers, is tried again up to 10 times and a 5xx is not.
-
-        Returns
-        -------
-        BulkResult
-            A sequence of items in the order of `images`.
+            See `request`; one mask is for all images, and an image's seed comes from `seed` and its path. Where
+            `max_retry_count` is left out, a 429 is tried again up to 10 times.
 
         Raises
         ------
         InvalidRequestError
             If an argument is wrong or the folder can't be written; nothing was made.
-        EngineError
-            If the executor takes no more work; what was finished is kept.
-        CancelledError
-            If `cancel` was set; what was finished is kept.
+        EngineError, CancelledError
+            If the executor takes no more work, or `cancel` was set; what was finished is kept.
         """
         from ipy_imgvar.bulk import run as bulk
 
-        mask = arguments.pop("mask", None)
-        shared = self._shared_request(arguments, mask)
-        if mask is not None:
-            (shared,) = _with_masks([shared], mask)
-            _read_masks([shared], Job(cancel=cancel))
-        shared = checked(shared, self.engine)
+        shared = self._bulk_request(arguments, cancel)
         patient = arguments.get("max_retry_count") is None and not self._defaults["max_retry_count"]
         return bulk.run(
             self.engine,
@@ -287,6 +262,15 @@ class Client:
             cancel=cancel,
             spec=self._spec,
         )
+
+    def _bulk_request(self, arguments: RequestArguments, cancel: threading.Event | None) -> VariationRequest:
+        """Return the checked request of a bulk run, without image; its mask is read."""
+        mask = arguments.pop("mask", None)
+        shared = self._shared_request(arguments, mask)
+        if mask is not None:
+            (shared,) = _with_masks([shared], mask)
+            _read_masks([shared], Job(cancel=cancel))
+        return checked(shared, self.engine)
 
     def _shared_request(self, given: Mapping[str, Any], mask: Any) -> VariationRequest:
         """Return the checked request of all images, without image and mask."""

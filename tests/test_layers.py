@@ -194,6 +194,23 @@ def test_one_home_for_each_distribution(distribution):
     assert not strays
 
 
+def lines_of(function):
+    """Return how many lines a function's body has, its docstring included and its signature left out."""
+    return function.end_lineno - function.body[0].lineno + 1
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_sizes(module):
+    """A module has at most 400 lines, a function's body 45, and a class 25 methods."""
+    text = MODULES[module].read_text("utf-8")
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert lines_of(node) <= 45, node.name
+        if isinstance(node, ast.ClassDef):
+            assert sum(isinstance(each, ast.FunctionDef) for each in node.body) <= 25, node.name
+
+
 def test_environment_is_read_in_one_place():
     """Only settings.py reads the environment."""
     words = {"environ", "environb", "getenv", "getenvb", "putenv"}

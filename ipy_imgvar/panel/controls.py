@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 from traitlets import link
 
-from ipy_imgvar.panel.actions import UPLOAD_MAX_BYTES
 from ipy_imgvar.panel.options import OptionsBox
+from ipy_imgvar.panel.sources import UPLOAD_MAX_BYTES
 from ipy_imgvar.request import FITS, STRENGTHS
 from ipy_imgvar.results.markup import escaped
 

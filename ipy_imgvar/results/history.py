@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-class _Journal:
+class _History:
     """The process-wide state: which store is used, and the runs of this process."""
 
     def __init__(self) -> None:
@@ -51,43 +51,43 @@ class _Journal:
         self.newest: Variations | None = None
 
 
-_journal = _Journal()
+_history = _History()
 
 
 def store() -> Store | None:
     """Return the store in use, opened on first use as the environment says; None when it is off."""
-    with _journal.lock:
-        if not _journal.opened:
+    with _history.lock:
+        if not _history.opened:
             root = store_root()
-            _journal.store = Store(root, store_max_bytes()) if root is not None else None
-            _journal.opened = True
-        return _journal.store
+            _history.store = Store(root, store_max_bytes()) if root is not None else None
+            _history.opened = True
+        return _history.store
 
 
 def move_store(root: Path | None, max_bytes: int) -> None:
     """Use another folder from now on, or none; the files of earlier runs stay where they are."""
-    with _journal.lock:
-        _journal.store = Store(root, max_bytes) if root is not None else None
-        _journal.opened = True
-        _journal.is_default = False
+    with _history.lock:
+        _history.store = Store(root, max_bytes) if root is not None else None
+        _history.opened = True
+        _history.is_default = False
 
 
 def keep_nothing() -> None:
     """Neither store nor remember runs from now on: only the caller of each gets its result."""
     move_store(None, 0)
-    with _journal.lock:
-        _journal.remembers = False
+    with _history.lock:
+        _history.remembers = False
 
 
 def forget() -> None:
     """Start over as a new process would: no runs remembered, the store as the environment says; for tests."""
-    with _journal.lock:
-        _journal.store = None
-        _journal.opened = False
-        _journal.is_default = True
-        _journal.remembers = True
-        _journal.session.clear()
-        _journal.newest = None
+    with _history.lock:
+        _history.store = None
+        _history.opened = False
+        _history.is_default = True
+        _history.remembers = True
+        _history.session.clear()
+        _history.newest = None
 
 
 def history() -> list[Variations]:
@@ -102,8 +102,8 @@ def history() -> list[Variations]:
         restored = _restore(folder, record, is_living=folder.name in living)
         if restored:
             runs[folder.name] = restored
-    with _journal.lock:
-        runs |= _journal.session
+    with _history.lock:
+        runs |= _history.session
     return [runs[name] for name in sorted(runs)]
 
 
@@ -112,15 +112,15 @@ def last() -> Variations | None:
 
     A run that failed or was interrupted counts, with its finished pictures; one without any is as if it had not been.
     """
-    if _journal.newest is not None:
-        return _journal.newest
+    if _history.newest is not None:
+        return _history.newest
     runs = history()
     return runs[-1] if runs else None
 
 
 def made_here() -> Variations | None:
     """Return the newest run of this process, without a look into the store."""
-    return _journal.newest
+    return _history.newest
 
 
 def keep_source(source: Source) -> Source:
@@ -180,7 +180,7 @@ class Recorder:
     def _begin(self) -> Run | None:
         disk = store()
         if disk is None:
-            if (problem := store_problem()) and _journal.is_default:
+            if (problem := store_problem()) and _history.is_default:
                 self._warn(problem)
             return None
         try:
@@ -242,11 +242,11 @@ class Recorder:
             status=status,
             started=self._began,
         )
-        with _journal.lock:
-            if _journal.remembers and self._pictures:
-                _journal.newest = result
+        with _history.lock:
+            if _history.remembers and self._pictures:
+                _history.newest = result
                 if self._run is None:
-                    _journal.session[self._name] = result
+                    _history.session[self._name] = result
         return result
 
 

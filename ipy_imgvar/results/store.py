@@ -2,7 +2,7 @@
 
 A run is a folder `runs/<id>` with its pictures and one `run.jsonl` that grows by a line with each of them, so a killed
 process or a full disk leaves a readable run with what was finished. Ids sort by the order in which runs began. The
-content of a record is the journal's.
+content of a record is the history's.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def profiled(mode, kind, turn=1):
 def test_memory(most, make):
     """Decoding takes four bytes a pixel, and as many again only where the pixels are converted or turned."""
     code = (
-        "import sys; from peak import peak_bytes; from ipy_imgvar import codec; data = sys.stdin.buffer.read()\n"
+        "import sys; from peak import peak_bytes; from ipy_imgvar.images import codec; data = sys.stdin.buffer.read()\n"
         "codec.open_image(codec.encode_png(codec.Image.new('I;16', (8, 8))), 'x')\n"
         "before = peak_bytes()\n"
         "codec.open_image(data, 'x')\n"

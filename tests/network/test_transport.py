@@ -12,7 +12,8 @@ from secure import TunnelProxy, make_certificate, over_tls
 
 from ipy_imgvar.errors import ConnectionFailedError
 from ipy_imgvar.images import fetch
-from ipy_imgvar.network.client import make_client, transport
+from ipy_imgvar.network import transport
+from ipy_imgvar.network.client import make_client
 
 needs_openssl = pytest.mark.skipif(
     shutil.which("openssl") is None, reason="needs openssl to make a certificate"

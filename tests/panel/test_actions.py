@@ -14,8 +14,9 @@ from ipy_imgvar.errors import (
     InvalidRequestError,
 )
 from ipy_imgvar.images import codec
-from ipy_imgvar.panel.actions import UPLOAD_MAX_BYTES, PanelActions
+from ipy_imgvar.panel.actions import PanelActions
 from ipy_imgvar.panel.job import Worker
+from ipy_imgvar.panel.sources import UPLOAD_MAX_BYTES
 from ipy_imgvar.panel.state import PanelState, Status
 from ipy_imgvar.results import history
 

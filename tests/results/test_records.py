@@ -197,10 +197,11 @@ def test_no_home(tmp_path):
     code = (
         "import os, sys, pwd, numpy\n"
         "from IPython.core.interactiveshell import InteractiveShell\n"
-        "from ipy_imgvar import journal, variations, last\n"
+        "from ipy_imgvar import variations, last\n"
+        "from ipy_imgvar.results.history import forget\n"
         "import ipy_imgvar.engines.patch.engine, ipy_imgvar.magic\n"
         "image = numpy.zeros((64, 64), numpy.uint8)\n"
-        "variations(image, engine='patch', size='64x64'); journal.forget()\n"
+        "variations(image, engine='patch', size='64x64'); forget()\n"
         "shell = InteractiveShell.instance()\n"
         "os.environ.clear(); os.setgid(54321); os.setuid(54321)\n"
         "made = variations(image, engine='patch', size='64x64')\n"

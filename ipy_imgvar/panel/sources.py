@@ -1,0 +1,172 @@
+"""How the panel takes a source: by upload, by path or address, from a variable, from a result; no widgets."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidRequestError
+from ipy_imgvar.images import codec
+from ipy_imgvar.images.similarity import sample
+from ipy_imgvar.images.source import Source, load_sources
+from ipy_imgvar.panel.cards import sent_html
+from ipy_imgvar.panel.pictures import PictureActions
+from ipy_imgvar.plain import plain
+from ipy_imgvar.request import VariationRequest
+from ipy_imgvar.results.history import last
+
+if TYPE_CHECKING:
+    from ipy_imgvar.images.similarity import Sample
+    from ipy_imgvar.panel.job import Job, Worker
+    from ipy_imgvar.panel.state import PanelState
+
+__all__ = ["UPLOAD_MAX_BYTES", "SourceActions", "message"]
+
+#: Bytes of an upload: Jupyter drops what is larger than its web socket's limit (10 MiB) without a word.
+UPLOAD_MAX_BYTES: Final = 10_000_000
+#: The types that may be a PNG of ours, or name one.
+_ENCODED: Final = (str, Path, bytes, Source)
+
+
+class SourceActions(PictureActions):
+    """The buttons that choose a source.
+
+    Parameters
+    ----------
+    state, namespace
+        See `PictureActions`.
+    loader
+        For reading sources.
+    """
+
+    #: The names of the engines that the panel can choose.
+    engines: list[str]
+
+    def __init__(self, state: PanelState, namespace: dict[str, Any], loader: Worker) -> None:
+        super().__init__(state, namespace)
+        self._loader = loader
+        state.observe(self._preview_changed, ["size", "fit", "sample"])
+
+    def upload(self, name: str, data: bytes) -> None:
+        """Take a picture that was uploaded."""
+        if len(data) > UPLOAD_MAX_BYTES:
+            raise InvalidImageError(
+                f"{plain(name)} has {len(data) / 1e6:.1f} MB; allowed: {UPLOAD_MAX_BYTES / 1e6:.0f} MB by upload; "
+                "type its path instead"
+            )
+        self._choose(Source(Path(name).name or "upload", data=data))
+
+    def type_source(self, written: str) -> None:
+        """Take a path or a URL."""
+        if written.strip() and written != self.state.typed:
+            is_address = written.strip().lower().startswith(("http://", "https://"))
+            self._choose(written.strip(), origin=repr(written.strip()) if is_address else "", typed=written)
+
+    def pick_variable(self, name: str) -> None:
+        """Take the image that a variable holds."""
+        if name and name != self.state.origin:
+            if name not in self._namespace:
+                raise InvalidImageError(f"there is no variable {name} any more; pick another")
+            value = self._namespace[name]
+            self._choose(value, origin=name, name=name, restore=isinstance(value, _ENCODED))
+
+    def use(self, image: Any) -> None:
+        """Take any kind of image that the client takes, such as the panel's own argument."""
+        if isinstance(image, list) and len(image) == 1:
+            image = image[0]
+        name = next((name for name in self.state.variables if self._namespace.get(name) is image), None)
+        if isinstance(image, Source) and image.path is None and image.name in self.state.variables:
+            name = image.name
+        self._choose(image, origin=name or "", name=name, restore=isinstance(image, _ENCODED))
+
+    def use_last(self) -> None:
+        """Take the newest picture that was made, by the panel, the magic or a call."""
+        newest = last()
+        if not newest:
+            raise InvalidImageError("nothing was made yet; upload a picture or type its path")
+        self._choose(newest[0], restore=False)
+
+    def vary(self, index: int) -> None:
+        """Take a picture of the gallery as the next source."""
+        picture = self.state.cards[index].picture
+        self._choose(picture, restore=False)
+        self.state.notice = f"{plain(picture.name)} is the source now; Run varies it again"
+
+    def _choose(
+        self, value: Any, *, origin: str = "", name: str | None = None, typed: str = "", restore: bool = True
+    ) -> None:
+        """Read a source on the loader's thread; a newer choice replaces one that is still being read."""
+
+        def work(job: Job) -> None:
+            try:
+                sources = load_sources(value, name=name)
+                source = sources[0]
+                source.fetch(check=job.check)  # A newer choice does not wait for an address that drips.
+                taken = sample(source)
+                settings = codec.parameters_of(source.read()) if restore else None
+            except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread
+                job.tell(self._loaded, f"{message(exc)}; the source is unchanged")
+                return
+            choice = partial(
+                self._take, source, taken, settings, origin=origin, typed=typed, count=len(sources)
+            )
+            job.tell(choice)
+
+        self.state.error = self.state.notice = ""
+        self.state.loading = True
+        self._loader.submit(work, replace=True)
+
+    def _take(
+        self,
+        source: Source,
+        taken: Sample,
+        settings: dict[str, Any] | None,
+        *,
+        origin: str,
+        typed: str,
+        count: int,
+    ) -> None:
+        state = self.state
+        state.origin, state.typed = origin, typed
+        state.source = source
+        state.sample = taken
+        notes = [f"the first of {count} images is the source"] if count > 1 else []
+        if settings:
+            try:
+                self._restore(settings)
+                notes.append(f"{plain(source.name)} is a picture of ours: its settings and seed are restored")
+            except InvalidRequestError as exc:
+                notes.append(f"its settings can't be restored ({exc})")
+        self._loaded()
+        state.notice = "; ".join([*filter(None, [state.notice]), *notes])
+
+    def _loaded(self, error: str = "") -> None:
+        self.state.loading = False
+        self.state.error = error
+
+    def _restore(self, settings: dict[str, Any]) -> None:
+        known = {**settings, "engine": settings.get("engine")}
+        if known["engine"] not in self.engines:
+            known["engine"] = None
+        self.state.restore(known)
+        if "model" in self.state.refused:
+            self.state.model = ""
+
+    def _preview_changed(self, _: Any = None) -> None:
+        state = self.state
+        if state.sample is None or state.source is None:
+            return
+        try:
+            request = VariationRequest.from_arguments(size=state.size, fit=state.fit)
+        except InvalidRequestError as exc:
+            state.error = str(exc)
+            return
+        state.preview = sent_html(state.sample, state.source.name, request)
+
+
+def message(exc: BaseException) -> str:
+    """Return what the panel shows of an exception."""
+    if isinstance(exc, ImageVariationError):
+        return str(exc)
+    return " ".join(f"{type(exc).__name__}: {exc}".split())

@@ -430,8 +430,8 @@ def test_a_broken_image_does_not_stop_the_others(desk):
 
 def test_a_timeout_that_is_too_short_is_one_line(desk):
     """A run that takes longer than --timeout says so, and how to go on."""
-    result = desk.run("kept = %imagevariation photo.png -s 512 --timeout 0.001")
-    assert re.fullmatch(r"RequestTimeoutError: .*0.001 s; raise it, or lower n or size", result.out.strip())
+    result = desk.run("kept = %imagevariation photo.png -s 512 --timeout 1e-6")
+    assert re.fullmatch(r"RequestTimeoutError: .*1e-06 s; raise it, or lower n or size", result.out.strip())
     assert "kept" not in desk.ns
 
 

@@ -102,4 +102,4 @@ def test_a_server_remembers_nothing(png):
         assert len(client.variations(png, size="64x64")) == 1
     assert not history.history()
     assert history.last() is None
-    assert not history._journal.session
+    assert not history._history.session

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from ipy_imgvar.api import answers
+from ipy_imgvar.api import answers, events
 from ipy_imgvar.api.forms import form_fields, multipart
 from ipy_imgvar.api.refusals import ErrorBody, one_line, read_error
 from ipy_imgvar.engines.openai.capabilities import capabilities
@@ -266,7 +266,7 @@ class OpenAIEngine:
     ) -> Iterator[answers.Item]:
         server = self.connection.server
         finished = 0
-        for event in answers.read_events(pieces, mask):
+        for event in events.read_events(pieces, mask):
             if event.error is not None:
                 raise APIStatusError(
                     f"{server} stopped the stream: {event.error.message or 'it gave no reason'}",

@@ -27,8 +27,7 @@ SMALL: Final = ((256, 256), (512, 512))
 EDITS_SIZES: Final = Sizes(multiple=16, ratio=3, pixels=3840 * 2160, also=SMALL)
 
 #: The options that the server receives under the same names (createEdit).
-_  #: The names of those options.
-SENT: Final = (
+_SENT: Final = (
     EngineOption("quality", object, help="low, medium, high, or what the server knows"),
     EngineOption("background", choices=("transparent", "opaque", "auto"), help="what is behind the subject"),
     EngineOption(

@@ -26,9 +26,9 @@ from ipy_imgvar.engines.openai.errors import Mask, bare, of_status
 from ipy_imgvar.engines.openai.exchange import (
     Exchange,
     opened,
-    place_of,
     read_or_salvage,
     read_refusal,
+    redirect_target,
     request_id,
 )
 from ipy_imgvar.engines.openai.models import farewell
@@ -293,7 +293,7 @@ class OpenAIEngine:
         server = self.connection.server
         if response.has_redirect_location:
             return APIStatusError(
-                f"{server} answered {response.status_code}: it redirects to {place_of(response, mask)}, where the key "
+                f"{server} answered {response.status_code}: it redirects to {redirect_target(response, mask)}, where the key "
                 "is not sent; give that server as --api-base",
                 status=response.status_code,
             )

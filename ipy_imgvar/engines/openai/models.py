@@ -18,7 +18,7 @@ __all__ = ["DEFAULT_MODEL", "farewell", "is_gpt_image"]
 #: The model that is named on OpenAI's edits route where the user names none.
 DEFAULT_MODEL: Final = "gpt-image-2.6-flare"
 
-#: The date on which OpenAI switches off all models of the first GPT Image generation, and dall-e-3.
+#: A date on which OpenAI switches off several models at once.
 _DECEMBER: Final = date(2026, 12, 1)
 #: For each model, the first day on which it no longer answers.
 _SHUTDOWN: Final = {

@@ -40,22 +40,10 @@ def to_variation(
     mask: Mask,
     peer: str | None = None,
 ) -> Variation:
-    """Return the picture of an item.
+    """Return the picture of an item; where the item has an address, `client` fetches it without the key.
 
-    Parameters
-    ----------
-    item
-        One of the answer's.
-    request, plan, connection
-        The request, its message and the server.
-    index
-        The picture's number, from 1.
-    client
-        Fetches the picture, without the key, where the item has an address.
-    mask
-        Hides secrets in messages.
-    peer
-        The IP address that answered, or None where a proxy hides it; it decides whether the server is in this network.
+    `peer` is the IP address that answered, or None where a proxy hides it: it tells whether the server is in this
+    network.
 
     Raises
     ------

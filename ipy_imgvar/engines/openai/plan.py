@@ -245,7 +245,7 @@ def _edits_image(request: VariationRequest) -> tuple[str, str, bytes, str]:
 
 
 def _edits_mask(request: VariationRequest) -> tuple[str, str, bytes, str]:
-    """Return the mask as the API wants it: opaque where pixels stay, transparent where it edits (createEdit, `mask`)."""
+    """Return the mask in the API's form: opaque where pixels stay, transparent where it edits (createEdit, `mask`)."""
     from ipy_imgvar.images import codec
 
     assert request.image is not None  # noqa: S101 - the engine has refused it

@@ -25,7 +25,8 @@ _MAX_REFUSAL_BYTES: Final = 1 << 20
 _MAX_ID_CHARS: Final = 200
 #: The bytes of a byte order mark and of white space, which may stand before an answer.
 _IGNORED_AT_START: Final = b"\xef\xbb\xbf \t\r\n"
-#: The beginnings of a stream's first line: https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5
+#: The beginnings of a stream's first line (section 9.2.5 of
+#: https://html.spec.whatwg.org/multipage/server-sent-events.html).
 _EVENT_FIELDS: Final = (b"event:", b"data:", b":")
 
 

@@ -1,1 +1,1 @@
-"""The images API's form and JSON, in both directions; pure, and shared by the hosted engine and the server."""
+"""The images API's forms and JSON, read and written as pure functions; the hosted engine and the server share them."""

@@ -1,4 +1,4 @@
-"""A request as a form with files, in one piece."""
+"""A request as a form with files (multipart/form-data), written in one piece."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ def _form_text(value: Any) -> str:
 def multipart(fields: Mapping[str, str], files: Iterable[tuple[str, str, bytes, str]]) -> tuple[str, bytes]:
     """Return the content type and the body of a form with files.
 
-    It is one piece: sent as a dozen, a form takes longer to send than to answer.
+    The body is one piece of bytes: a form in a dozen pieces takes longer to send than a server takes to answer it.
 
     Parameters
     ----------
     fields
-        As `form_fields` writes them.
+        The texts of the fields by name, as `form_fields` returns them.
     files
-        Name, file name, content and MIME type of each.
+        Field name, file name, content and MIME type of each file.
 
     References
     ----------
     https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data for the escapes; some
     servers break on `filename*=`, so a name that is not ASCII goes as plain UTF-8.
     """
+    # 128 random bits: no file holds them by chance, so the files need not be searched for the boundary.
     boundary = secrets.token_hex(16)
     pieces: list[bytes] = []
     for name, value in fields.items():

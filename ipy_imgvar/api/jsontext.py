@@ -1,7 +1,7 @@
-"""Long texts of a JSON document, found before it is parsed.
+"""The positions of long texts in a JSON document that is not parsed yet.
 
-Searching for quotes runs at memory speed, while `json.loads` copies each text twice and lets no other thread run. So
-the hosted engine and the server cut pictures out of a document first, and parse what is left.
+A search for quotes runs at memory speed, while `json.loads` copies each text twice and lets no other thread run. So
+the hosted engine and the server first cut pictures out of a document, then parse the rest.
 
 References
 ----------
@@ -21,22 +21,22 @@ _BACKSLASH: Final = ord("\\")
 
 
 def texts_of(body: bytes | bytearray, key: bytes) -> Iterator[tuple[int, int]]:
-    r"""Yield where the opening and the closing quote of each text of a key stand.
+    r"""Yield the positions of the opening and the closing quote of each text that a key has.
 
-    Each byte is looked at a bounded number of times, also in a document that is made to take long. A caller bounds the
-    number of occurrences.
+    Each byte is read a bounded number of times, so that no document, however it is made, takes longer than its length
+    allows. A caller bounds the number of occurrences.
 
     Parameters
     ----------
     body
-        The document, which may be broken; the rest after a text that has no end is passed over.
+        The document, which may be damaged; nothing after a text without an end is searched.
     key
-        With its quotes.
+        The key with its quotes.
 
     Yields
     ------
     tuple of int and int
-        Twice the same place for an occurrence whose value is no text, or that stands inside another text.
+        Twice the same position for a key whose value is no text, or that stands inside another text.
 
     Examples
     --------
@@ -60,12 +60,13 @@ def texts_of(body: bytes | bytearray, key: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _closing_quote(body: bytes | bytearray, opening: int) -> int:
-    """Return where the JSON text ends that begins at `opening`, or -1; each byte is looked at twice at most."""
+    """Return the end of the JSON text that begins at `opening`, or -1; each byte is read twice at most."""
     closing = body.find(b'"', opening + 1)
     while closing > 0 and body[closing - 1] == _BACKSLASH:
         before = closing - 1
-        while body[before] == _BACKSLASH:  # It ends at the opening quote.
+        while body[before] == _BACKSLASH:  # The opening quote ends this loop at the latest.
             before -= 1
+        # An even number of backslashes escapes itself, and the quote ends the text.
         if (closing - before) % 2:
             break
         closing = body.find(b'"', closing + 1)

@@ -1,4 +1,4 @@
-"""The refusals of servers, both directions: any shape is read, OpenAI's is written.
+"""Servers' refusals: read in any shape that a server gives them, written in OpenAI's.
 
 References
 ----------
@@ -18,15 +18,25 @@ if TYPE_CHECKING:
 
 __all__ = ["ErrorBody", "one_line", "read_error", "write_error"]
 
-#: Characters of a message: an error is one line that a person reads.
+#: Characters of a message; a longer one is cut, since an error is one line that a person reads.
 _MAX_MESSAGE: Final = 400
-#: Bytes of a text or HTML page that are searched for its message, which stands at its beginning.
+#: Bytes of a text or HTML page in which its message is searched: it stands in the title, at the beginning.
 _MAX_TEXT_BYTES: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """The fields of a server's refusal, in whichever shape it came."""
+    """The fields of a server's refusal.
+
+    Parameters
+    ----------
+    message
+        One line; "" where the server gave no reason.
+    code, param
+        The API's error code and the name of the parameter in question, where the server names them.
+    details
+        All fields that stood beside the message, as the server sent them and not cleaned.
+    """
 
     message: str = ""
     code: str | None = None
@@ -40,17 +50,17 @@ def read_error(body: bytes, content_type: str = "", clean: Callable[[str], str] 
     Parameters
     ----------
     body
-        May be empty.
+        The answer's body, which may be empty.
     content_type
         The header of that name.
     clean
-        Called with each text before it is cut, so that half of a key is not left at the end of it.
+        Removes secrets. It is called with each text before that is cut, so that half of a key is not left at its end.
     """
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
         return ErrorBody(message=one_line(_from_text(body, content_type), clean))
-    if isinstance(parsed, list):  # Google's is a list of one.
+    if isinstance(parsed, list):  # Google sends a list of one.
         parsed = next((each for each in parsed if isinstance(each, dict)), None)
     if not isinstance(parsed, dict):
         return ErrorBody(message=one_line(parsed if isinstance(parsed, str) else "", clean))
@@ -61,7 +71,7 @@ def read_error(body: bytes, content_type: str = "", clean: Callable[[str], str] 
 
 
 def _message(parsed: Mapping[str, Any]) -> str:
-    """Return the text of the first field that has one."""
+    """Return the text of the first field, of those that servers use, that has one."""
     error = parsed.get("error")
     inner = error if isinstance(error, dict) else {}
     texts = (
@@ -114,7 +124,7 @@ def _from_text(body: bytes, content_type: str) -> str:
 
 
 def one_line(text: str, clean: Callable[[str], str] = str, most: int = _MAX_MESSAGE) -> str:
-    """Return a text as one line of at most `most` characters; `clean` is as in `read_error`."""
+    """Return a text as one line of at most `most` characters; `clean` removes secrets, as in `read_error`."""
     line = clean(" ".join(text.split()))
     return line if len(line) <= most else line[: most - 3] + "..."
 
@@ -122,5 +132,5 @@ def one_line(text: str, clean: Callable[[str], str] = str, most: int = _MAX_MESS
 def write_error(
     message: str, *, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None
 ) -> bytes:
-    """Return the JSON of a refusal, in the API's shape."""
+    """Return the JSON of a refusal in the API's shape; `kind` is its `type`."""
     return json.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}}).encode()

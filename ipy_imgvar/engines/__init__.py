@@ -1,7 +1,7 @@
-"""Engines: what makes variations. Each implements `ipy_imgvar.engine.Engine`; they never import each other.
+"""The registry of engines, by name. Each engine implements `ipy_imgvar.engine.Engine`; none imports another.
 
-Ours are named here; others come in through the entry-point group `ipy_imgvar.engines`, whose entries are factories:
-`factory(connection) -> Engine`.
+The package's own engines stand in a table here. Other packages add theirs through the entry-point group
+`ipy_imgvar.engines`, whose entries are factories: `factory(connection) -> Engine`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ __all__ = [
     "make_engine",
 ]
 
+#: The group under which a package's metadata lists its engines.
 ENTRY_POINT_GROUP: Final = "ipy_imgvar.engines"
 #: The engine that needs neither key, weights nor network.
 OFFLINE: Final = "patch"
 
-#: By name, the factory, and the function that describes the engine without loading it.
+#: For each name, the import paths of the factory and of the function that describes the engine without loading it.
 _OURS: Final = {
     "patch": (
         "ipy_imgvar.engines.patch.engine:PatchEngine",
@@ -49,14 +50,17 @@ _OURS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """An engine's name and settings, which make it again anywhere; an engine itself never travels.
+    """An engine's name and settings, from which another process or thread makes its own engine.
+
+    Engines hold connections and locks, so they are never pickled.
 
     Parameters
     ----------
     name
         As `make_engine` takes it.
     connection
-        Where a hosted engine asks. While it holds a key it can't be pickled; see `settings.Secret`.
+        The server that a hosted engine sends requests to. While it holds a key it can't be pickled; see
+        `settings.Secret`.
     """
 
     name: str
@@ -64,13 +68,13 @@ class EngineSpec:
 
 
 def engine_names() -> list[str]:
-    """Return the names of all engines that are installed, ours first."""
+    """Return the names of all installed engines, the package's own first."""
     others = {each.name for each in _entry_points()}
     return [*_OURS, *sorted(others - set(_OURS))]
 
 
 def default_engine(connection: Connection) -> str:
-    """Return the engine that answers when none is named: the hosted one if a key or a base was given anywhere."""
+    """Return the default engine's name: the hosted one if a key or a base was given anywhere, else the offline one."""
     return "openai" if connection.chosen else OFFLINE
 
 
@@ -82,12 +86,12 @@ def make_engine(name: str, connection: Connection) -> Engine:
     name
         One of `engine_names()`.
     connection
-        Given to every engine; one that asks nobody has no use for it.
+        Passed to every engine; one that runs on this machine ignores it.
 
     Raises
     ------
     ConfigurationError
-        If there is none of that name, or it can't be loaded or made.
+        If no engine has that name, or the engine can't be loaded or made.
     """
     if name in _OURS:
         ours: Engine = _loaded(_OURS[name][0])(connection)
@@ -97,57 +101,57 @@ def make_engine(name: str, connection: Connection) -> Engine:
         engine: Engine = factory(connection)
     except ImageVariationError:
         raise
-    except Exception as exc:  # As on import.
+    except Exception as exc:  # A foreign factory may raise anything.
         raise ConfigurationError(f"engine {name} can't be made ({type(exc).__name__}: {exc})") from exc
     return engine
 
 
 def capabilities_of(name: str, connection: Connection, model: str | None = None) -> Capabilities:
-    """Return what an engine takes, as `Engine.capabilities`; ours are described without being loaded.
+    """Return what an engine takes, as `Engine.capabilities` does; the package's own engines are not loaded for it.
 
     Parameters
     ----------
     name, connection
         See `make_engine`.
     model
-        The model that would be asked for, or None.
+        The model that the request would name, or None.
 
     Raises
     ------
     ConfigurationError
-        See `make_engine`; also if the engine can't say.
+        See `make_engine`; also if the engine's `capabilities` fails.
     """
     if name in _OURS:
-        found: Capabilities = _loaded(_OURS[name][1])(connection, model)
-        return found
+        declared: Capabilities = _loaded(_OURS[name][1])(connection, model)
+        return declared
     try:
         with closing(make_engine(name, connection)) as engine:
             return engine.capabilities(model)
     except ImageVariationError:
         raise
-    except Exception as exc:  # As on import.
+    except Exception as exc:  # A foreign engine may raise anything.
         raise ConfigurationError(f"engine {name} can't be described ({type(exc).__name__}: {exc})") from exc
 
 
-def _loaded(place: str) -> Any:
-    module, _, attribute = place.partition(":")
+def _loaded(path: str) -> Any:
+    module, _, attribute = path.partition(":")
     return getattr(import_module(module), attribute)
 
 
 def _entry_points() -> EntryPoints:
-    # Importing the module takes as long as all of ours together, and most runs use one of our own engines.
+    # This import takes as long as those of all our modules together, and most runs use one of our own engines.
     from importlib.metadata import entry_points
 
     return entry_points(group=ENTRY_POINT_GROUP)
 
 
 def _installed(name: str) -> Any:
-    found = [each for each in _entry_points() if each.name == name]
-    if not found:
+    entries = [each for each in _entry_points() if each.name == name]
+    if not entries:
         near = difflib.get_close_matches(name, engine_names(), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigurationError(f"engine is {shown(name)}; allowed: {', '.join(engine_names())}{hint}")
     try:
-        return found[0].load()
+        return entries[0].load()
     except Exception as exc:  # A foreign package may fail on import in any way.
         raise ConfigurationError(f"engine {name} can't be loaded ({type(exc).__name__}: {exc})") from exc

@@ -1,1 +1,1 @@
-"""Pictures that were made: `Variation` and `Variations`, their files, their display, the store and the history."""
+"""Results: `Variation` and `Variations`, their files, their display, the store and the history."""

@@ -24,12 +24,12 @@ _CONVERTERS: Final[Mapping[str, Callable[[Variation], Any]]] = {
 
 
 def form_of(value: Any) -> str:
-    """Return the normal form of a response format: url, base64, byte, image or array.
+    """Return the normal name of a response format: url, base64, byte, image or array.
 
     Raises
     ------
     InvalidRequestError
-        For any other.
+        If the value is no response format.
     """
     name = value.strip().lower() if isinstance(value, str) else ""
     name = RESPONSE_FORMATS.get(name, name)
@@ -51,7 +51,7 @@ def converted(pictures: Variations, form: str, *, single: bool) -> Any:
     form
         As `form_of` returns it.
     single
-        One picture was asked for: return its value alone, not a list of one.
+        The caller asked for one picture: return its value, not a list of one.
     """
     values = [_CONVERTERS[form](each) for each in pictures]
     return values[0] if single and len(values) == 1 else values

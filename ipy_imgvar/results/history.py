@@ -1,6 +1,7 @@
-"""Past runs: each goes from here to the store and comes back as `Variations`.
+"""The history of runs: it records each run in the store, and reads it back as `Variations`.
 
-Runs of this process are remembered also when the store is off, full or unwritable; runs of others are read from it.
+It holds the runs of this process in memory too, for when the store is off, full or unwritable. It reads the runs of
+other processes from the store.
 """
 
 from __future__ import annotations
@@ -38,15 +39,16 @@ __all__ = [
 
 
 class _History:
-    """The process-wide state: which store is used, and the runs of this process."""
+    """The state of this process: its store and its runs."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.store: Store | None = None
         self.opened = False
-        #: The environment says where the store is, and no caller has moved it.
+        #: False once a caller has moved the store, away from where the environment says.
         self.is_default = True
         self.remembers = True
+        #: By id, the runs that the store does not have.
         self.session: dict[str, Variations] = {}
         self.newest: Variations | None = None
 
@@ -65,7 +67,15 @@ def store() -> Store | None:
 
 
 def move_store(root: Path | None, max_bytes: int) -> None:
-    """Use another folder from now on, or none; the files of earlier runs stay where they are."""
+    """Use another folder, or none, for later runs; the files of earlier runs stay in the old one.
+
+    Parameters
+    ----------
+    root
+        The folder; None turns the store off.
+    max_bytes
+        See `Store`.
+    """
     with _history.lock:
         _history.store = Store(root, max_bytes) if root is not None else None
         _history.opened = True
@@ -73,7 +83,7 @@ def move_store(root: Path | None, max_bytes: int) -> None:
 
 
 def keep_nothing() -> None:
-    """Neither store nor remember runs from now on: only the caller of each gets its result."""
+    """Neither store nor remember later runs, so that only their callers have the results."""
     move_store(None, 0)
     with _history.lock:
         _history.remembers = False
@@ -91,9 +101,9 @@ def forget() -> None:
 
 
 def history() -> list[Variations]:
-    """Return the runs that the store has and those of this process, oldest first.
+    """Return the runs of the store and of this process, oldest first.
 
-    Runs of other notebooks of the same user are among them: they share the store.
+    The store is shared with the user's other notebooks, so their runs are among them.
     """
     disk = store()
     runs: dict[str, Variations] = {}
@@ -108,9 +118,9 @@ def history() -> list[Variations]:
 
 
 def last() -> Variations | None:
-    """Return the newest run of this process, else the newest in the store; None when nothing was made yet.
+    """Return the newest run of this process, else the newest in the store; None where there is no run.
 
-    A run that failed or was interrupted counts, with its finished pictures; one without any is as if it had not been.
+    A run that failed or was interrupted counts if it finished a picture.
     """
     if _history.newest is not None:
         return _history.newest
@@ -124,14 +134,15 @@ def made_here() -> Variations | None:
 
 
 def keep_source(source: Source) -> Source:
-    """Return a source that can be read again after a restart: one that has no file is written to the store.
+    """Return a source that a later process can read: a source without a file is written to the store.
 
-    It comes back as it was where the store is off or can't be written.
+    The source is returned unchanged where the store is off or can't be written.
     """
     disk = store()
     if source.path is not None or disk is None:
         return source
     data = source.read()
+    # The name may be an address or a variable's; only a plain extension goes into the file's name.
     suffix = Path(source.name).suffix[:8]
     name = source.stem + (suffix if suffix[1:].isalnum() else "")
     with contextlib.suppress(OSError):
@@ -140,21 +151,21 @@ def keep_source(source: Source) -> Source:
 
 
 class Recorder:
-    """Write one run down as it happens.
+    """A writer that records one run in the store while the run goes on.
 
     Parameters
     ----------
     request
-        Of which only `request.settings()` is written.
+        The run's request; only `request.settings()` is written.
     engine, model
         The names of the engine and the model.
     warnings, usage
-        The run's own lists, which may grow until it ends.
+        The run's own list and mapping, which may grow until the run ends.
 
     Notes
     -----
-    A store that can't be written (full disk, no permission) never stops a run: the pictures stay in memory and a
-    warning says so.
+    A store that can't be written (full disk, no permission) never stops a run: the pictures stay in memory, and a
+    warning is added.
     """
 
     def __init__(
@@ -206,11 +217,11 @@ class Recorder:
 
     @property
     def begun(self) -> bool:
-        """Whether a picture was finished."""
+        """Whether the run has finished a picture."""
         return bool(self._pictures)
 
     def add(self, picture: Variation) -> Variation:
-        """Write a finished picture to the store at once; return it as it is to be used from now on."""
+        """Write a finished picture to the store at once; return the picture to use instead, which reads that file."""
         if self._run is not None:
             try:
                 path = self._run.add(picture.original, extension_of(picture.mime_type), _entry(picture))
@@ -221,10 +232,10 @@ class Recorder:
         return picture
 
     def finish(self, status: str) -> Variations:
-        """End the run as `done`, `failed` or `interrupted`, and return its pictures."""
+        """End the run with a status (`done`, `failed` or `interrupted`), and return its pictures."""
         elapsed = time.perf_counter() - self._clock
         disk = store()
-        # A failure without a picture is nothing to go back to, and makes no row in the history.
+        # A run that failed without a picture has nothing to show, so the history has no row for it.
         if self._run is not None and disk is not None and self._pictures:
             outcome = {"elapsed": round(elapsed, 3), "usage": self.usage or None, "warnings": self.warnings}
             try:
@@ -266,7 +277,7 @@ def _entry(picture: Variation) -> dict[str, Any]:
 
 
 def _restore(folder: Path, record: dict[str, Any], *, is_living: bool) -> Variations:
-    """Read a run back; parts that another version wrote in its own way are left out, and a warning names them."""
+    """Return a run from its record; parts in another version's form are left out, and a warning names them."""
     fields = Fields(record)
     try:
         request = VariationRequest.from_arguments(**(fields.mapping("request") or {}))

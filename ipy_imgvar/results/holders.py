@@ -1,7 +1,7 @@
-"""The runs of a store that living processes are making, or whose results they hold.
+"""The runs of a store that processes still need: they make the run, or hold its results in memory.
 
-Each process has one file in the store, which it keeps locked and appends a line to: `+run` when it begins a run,
-`-run` when it has let go of the results. A file without a lock is a dead process's, and is removed.
+Each process has one locked file in the store. It appends a line `+run` when it begins a run, and `-run` when it has
+released the results. A file without a lock belongs to a dead process, and is removed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from ipy_imgvar.results.locks import lock, remove_if_free
 
 __all__ = ["Holders"]
 
+#: The name of the folder, in the store, of the processes' files.
 _FOLDER: Final = "holders"
 
 
 class Holders:
-    """The holders of one store.
+    """The register of the processes that use one store.
 
     Parameters
     ----------
@@ -34,16 +35,16 @@ class Holders:
         self._file: int | None = None
         self._pid = 0
         self._seen = 0
-        # A run may be let go of at any instant, also while this thread notes another one.
+        # Reentrant: the garbage collector may call `release` while this thread writes another line.
         self._lock = threading.RLock()
 
     def hold(self, name: str) -> None:
-        """Keep a run from being removed by other processes, from now on."""
+        """Protect a run from removal by other processes."""
         self._note(f"+{name}\n")
 
     def release(self, name: str) -> None:
-        """Let go of a run."""
-        # The file of a parent that forked is the parent's to write to.
+        """End the protection of a run."""
+        # After a fork, the file belongs to the parent process.
         if self._pid == os.getpid():
             self._note(f"-{name}\n")
 
@@ -51,13 +52,13 @@ class Holders:
         """Return whether another process may have written to the store since the last call."""
         seen = self._seen
         with contextlib.suppress(OSError):
-            # A process that has come and gone left no file, but the folder's time has changed.
+            # A process that has ended may have left no file, but the folder's time shows that it was there.
             self._seen = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - twice a run
             return seen != self._seen or len(os.listdir(self._folder)) > 1  # noqa: PTH208
         return False
 
     def held(self) -> set[str]:
-        """Return the names of the runs that living processes hold, and remove what dead ones left."""
+        """Return the names of the runs that living processes hold, and remove the files of dead processes."""
         names: set[str] = set()
         with contextlib.suppress(OSError):
             for entry in os.scandir(self._folder):
@@ -66,16 +67,16 @@ class Holders:
         return names
 
     def close(self) -> None:
-        """Let go of everything."""
+        """End the protection of all this process's runs."""
         with self._lock:
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
 
     def _note(self, line: str) -> None:
-        # A store that can't be written holds nothing worth guarding, and the run itself says so.
+        # A store that can't be written has no new run to protect, and the recorder warns of it.
         with self._lock, contextlib.suppress(OSError):
-            # The user may have removed the store; runs from now on are guarded anew.
+            # The user may have removed the store; then a new file protects the later runs.
             if self._file is None or self._pid != os.getpid() or not os.fstat(self._file).st_nlink:
                 self._file = self._opened()
                 self._pid = os.getpid()
@@ -87,9 +88,9 @@ class Holders:
             path = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}"
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
             is_ours = True
-            with contextlib.suppress(OSError):  # Without locks, its age tells whether it is in use.
+            with contextlib.suppress(OSError):  # Without locks, the file's age shows whether it is in use.
                 is_ours = lock(file)
-            # Before it was locked, another process may have removed it as a dead one's.
+            # Another process may have removed the file, as a dead process's, before it was locked.
             if is_ours and path.exists():
                 return file
             os.close(file)

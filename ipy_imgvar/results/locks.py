@@ -1,6 +1,6 @@
-"""Locks on open files. They end with their process, however it ends, and so tell whether it still lives.
+"""Locks on open files. The system frees a process's locks at its end, even a crash, so they show if it is alive.
 
-A process's number can't tell: the system gives it to another one later. A lock lasts as long as the file is open.
+Process ids don't show it: the system gives an id to another process later. A lock lasts as long as the file is open.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from typing import Final
 
 __all__ = ["lock", "remove_if_free"]
 
-#: Offset of the byte that Windows locks: other processes can't read locked bytes, and none is written so far out.
+#: Offset of the byte that is locked on Windows, 1 GiB: other processes can't read locked bytes there, so it lies far
+#: beyond the end of the file.
 _FAR_BYTE: Final = 1 << 30
-#: Seconds without a write after which a file without locks counts as left behind.
+#: Seconds without a write, a day, after which a file counts as a dead process's where the file system has no locks.
 _STALE_S: Final = 86_400.0
 
 
 def lock(file: int) -> bool:
-    """Take the lock of an open file, and keep it until the file is closed.
+    """Lock an open file until it is closed, without waiting.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def lock(file: int) -> bool:
     Returns
     -------
     bool
-        Whether it was free.
+        Whether the lock was free, and is now held.
 
     Raises
     ------
@@ -56,9 +57,9 @@ def lock(file: int) -> bool:
 
 
 def remove_if_free(path: str) -> bool:
-    """Remove a file if no process holds its lock, and return whether that was so; without locks, its age decides.
+    """Remove a file if no process holds its lock, and return whether none did; without locks, its age decides.
 
-    It is removed under its lock, so that a process that has just made it finds it either locked or gone.
+    The lock is held during the removal, so that a process that has just made the file sees it either locked or gone.
     """
     try:
         file = os.open(path, os.O_RDWR)

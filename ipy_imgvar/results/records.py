@@ -1,4 +1,4 @@
-"""Records that were read back from disk, field by field and by type: another version, or a user, may have written them.
+"""Records from disk, read field by field with a check of each type: another version, or a user, may have written them.
 
 A value of another type reads as absent. Its name is remembered, so that a caller can say which parts are missing.
 """
@@ -17,13 +17,14 @@ from ipy_imgvar.results.usage import json_safe
 
 __all__ = ["Fields", "is_file_name"]
 
-#: Longest side of a picture that is believed, in pixels: far above any that an engine makes.
+#: Longest side of a picture that a record may name, in pixels; a longer one reads as absent. Chosen far above the
+#: largest that an engine makes.
 _MOST_SIDE_PX: Final = 1 << 20
 _T = TypeVar("_T")
 
 
 def is_file_name(value: object) -> bool:
-    """Return whether a value names a file right in a folder, and none outside of it."""
+    """Return whether a value is the name of a file directly in a folder: a text without separators, not "." or ".."."""
     if not isinstance(value, str) or value in ("", ".", "..") or re.search(r"[/\\\0]", value):
         return False
     try:
@@ -44,7 +45,7 @@ class Fields:
 
     def __init__(self, record: object) -> None:
         self._record: Mapping[str, Any] = record if isinstance(record, Mapping) else {}
-        #: The names of fields that held something of another kind.
+        #: The names of the fields whose values have another type.
         self.misfits: list[str] = [] if isinstance(record, Mapping) else ["record"]
 
     def _read(self, name: str, value: _T | None) -> _T | None:
@@ -95,7 +96,7 @@ class Fields:
         return texts
 
     def mapping(self, name: str) -> dict[str, Any] | None:
-        """Return an object as `usage.json_safe` does, or None."""
+        """Return an object as `usage.json_safe` returns it, or None."""
         value = self._record.get(name)
         fields: dict[str, Any] | None = json_safe(value) if isinstance(value, Mapping) else None
         return self._read(name, fields)

@@ -1,4 +1,4 @@
-"""A result as the value of a cell: the methods that IPython looks for."""
+"""The display methods that IPython calls where a result is the value of a cell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Represented"]
 
 
 class Represented:
-    """Base of `Variation` and `Variations`: an HTML gallery, and one picture for front ends that show no HTML."""
+    """The base of `Variation` and `Variations`: a gallery in HTML, and one picture for front ends without HTML."""
 
     __slots__ = ()
 
@@ -25,13 +25,13 @@ class Represented:
         return gallery.html(self._shown())
 
     def _repr_jpeg_(self) -> bytes | None:
-        """Return the contact sheet where all of it is opaque."""
+        """Return the contact sheet if it is opaque, else None."""
         from ipy_imgvar.results import gallery
 
         return gallery.contact_sheet(self._shown()).get("image/jpeg")
 
     def _repr_png_(self) -> bytes | None:
-        """Return the contact sheet where something is transparent."""
+        """Return the contact sheet if it has transparency, else None."""
         from ipy_imgvar.results import gallery
 
         return gallery.contact_sheet(self._shown()).get("image/png")

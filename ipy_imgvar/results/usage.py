@@ -11,17 +11,18 @@ if TYPE_CHECKING:
 
 __all__ = ["add_usage", "json_safe"]
 
-#: Levels of nesting, more than any server's usage has; deeper parts are left out.
+#: Levels of nesting that are read; deeper parts are left out. Chosen above those of any server, which has two or three.
 _MOST_LEVELS = 8
-#: Every count is below it; larger whole numbers can't be added to a float, nor, at some length, be written as text.
+#: The bound of whole numbers, those of 64 bits with a sign; larger ones are left out. Python can't add very large ones to
+#: a float, nor write those of over 4300 digits as text.
 _LARGEST = 2**63
 
 
 def add_usage(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
     """Add the counts of one request to a sum, in place.
 
-    Numbers add up, also those in mappings below, such as `input_tokens_details`; of anything else the newest stays.
-    NaN and infinity, which JSON has no form for, are left out.
+    Numbers are added, also those in nested mappings such as `input_tokens_details`; any other value replaces the
+    earlier one. NaN and infinity are left out, since JSON can't hold them.
 
     Examples
     --------
@@ -54,8 +55,8 @@ def _is_number(value: object) -> bool:
 def json_safe(value: Any, clean: Callable[[str], str] = str, levels: int = _MOST_LEVELS) -> Any:
     """Return a value from a server's JSON without the parts that can't be added up and written again.
 
-    These are NaN, infinity, whole numbers of more than 64 bits, and nests that are too deep. They become None, and in
-    a mapping or a list they are left out. `clean` is called with every text, names included.
+    These parts are NaN, infinity, whole numbers of more than 64 bits, and values below `levels` of nesting. A value of
+    that kind becomes None, and in a mapping or a list it is left out. `clean` is called with every text and name.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return None

@@ -11,7 +11,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from ipy_imgvar.api import answers
+from ipy_imgvar.api import answers, events
 from ipy_imgvar.images.formats import WRITTEN
 from ipy_imgvar.server.queue import ClientGoneError
 from ipy_imgvar.server.refusals import refusal_of
@@ -82,13 +82,13 @@ class EventSource:
     def _completed(self, picture: Variation, usage: Any, more: dict[str, Any]) -> None:
         item = answers.Item.of(encoded(picture, self._ask))
         facts = {**self._facts(), "usage": dict(usage), **more}
-        self._tell(self._events.put_nowait, answers.write_event("image_edit.completed", item, facts))
+        self._tell(self._events.put_nowait, events.write_event("image_edit.completed", item, facts))
 
     def _preview(self, data: bytes) -> None:
         if self._partial < self._ask.partial_images:
             facts = {**self._facts(), "partial_image_index": self._partial}
             self._partial += 1
-            event = answers.write_event("image_edit.partial_image", answers.Item.of(data), facts)
+            event = events.write_event("image_edit.partial_image", answers.Item.of(data), facts)
             self._tell(self._events.put_nowait, event)
 
     def _facts(self) -> dict[str, Any]:
@@ -124,4 +124,4 @@ class EventSource:
                 get.cancel()
         exc = None if run.cancelled() else run.exception()
         if exc is not None and not isinstance(exc, ClientGoneError):
-            yield answers.write_error_event(refusal_of(exc).body)
+            yield events.write_error_event(refusal_of(exc).body)

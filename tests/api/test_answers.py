@@ -129,12 +129,6 @@ REFUSALS = st.recursive(
 )
 
 
-def test_a_stream_with_a_byte_order_mark():
-    """The byte order mark that a stream may begin with is no part of the first field's name."""
-    (event,) = answers.read_events([b"\xef\xbb\xbfdata: ", b'{"b64_json": "QUJD"}\n\n'])
-    assert [item.read() for item in event.items] == [b"ABC"]
-
-
 @given(REFUSALS)
 @example({"detail": [{"loc": 5}]})
 @example({"detail": [{"loc": True, "msg": None}]})
@@ -160,10 +154,6 @@ def test_half_a_key_is_not_left():
     assert (
         "SECR" not in refusals.read_error(body, clean=lambda text: text.replace("SECRETSECRET", "*")).message
     )
-    (event,) = answers.read_events(
-        [b"data: " + b"x" * 75 + b"SECRETSECRET\n\n"], lambda text: text.replace("SECRETSECRET", "*")
-    )
-    assert "SECR" not in event.error.message
 
 
 @pytest.mark.parametrize("empty", ['""', '" \\n"', "null", '"\\u0020"'])
@@ -177,17 +167,6 @@ def test_an_empty_field_is_an_absent_one(empty):
     assert answers.salvage(b'{"data": [{"b64_json": ""}, {"b64_json": "QUJD"}, {"b64') == [
         answers.Item(encoded=b"QUJD")
     ]
-
-
-def test_an_event_with_several_pictures():
-    """All pictures of an event's list are given, in order, broken ones too, and usage alone is an event."""
-    entries = [{"b64_json": "QUFB"}, {"url": "http://x/1"}, {"b64_json": ""}, 5]
-    body = f"data: {json.dumps({'data': entries, 'usage': {'n': 4}})}\n\ndata: {json.dumps({'usage': {'n': 1}})}\n\n"
-    event, last = answers.read_events([body.encode()])
-    assert [each.url or each.problem or each.read() for each in event.items] == [
-        b"AAA", "http://x/1", "b64_json is empty, and there is no url", "an entry of its data is no object",
-    ]  # fmt: skip
-    assert (event.usage, last.items, last.usage) == ({"n": 4}, [], {"n": 1})
 
 
 @given(st.binary(max_size=200), st.sampled_from(["", "text/html", "application/json"]))
@@ -221,13 +200,11 @@ def test_escaped_quotes_take_time_in_proportion():
 
 @pytest.mark.parametrize("entry", [b'{"b64_json":""},', b"{},", b"[],", b'"b64_json",'])
 def test_an_answer_of_too_many_parts_is_not_read(entry):
-    """An answer that would become many times its size is refused before it is read, and in a stream it is a fault."""
+    """An answer that would become many times its size is refused before it is read."""
     body = b'{"type": "image.completed", "data": [' + entry * 150_000 + b"1]}"
     with pytest.raises(ValueError, match="more than 100,000 fields"):
         answers.read_answer(body)
     assert len(answers.salvage(body)) <= 100_000
-    (event,) = answers.read_events([b"data: ", body, b"\n\n"])
-    assert event.error is not None
 
 
 def test_salvage_gives_whole_pictures_only():
@@ -289,35 +266,6 @@ def test_form_fields():
     body = {"n": 2, "stream": True, "off": False, "user": None, "s": "x", "list": [1, "é"], "f": 0.5}
     expected = {"n": "2", "stream": "true", "off": "false", "s": "x", "list": '[1, "\\u00e9"]', "f": "0.5"}
     assert forms.form_fields(body) == expected
-
-
-EVENTS = [
-    {"type": "image_edit.partial_image", "b64_json": "AAAA", "partial_image_index": 0},
-    {"type": "image_edit.completed", "b64_json": "BBBB\u2028", "usage": {"total_tokens": 3}},
-]
-
-
-@given(st.sampled_from(["\n", "\r\n", "\r"]), st.lists(st.integers(1, 9), min_size=1, max_size=400))
-def test_events_in_any_pieces(end, sizes):
-    """Events are the same however the bytes are cut, and whichever line ends they have."""
-    text = ": ping\n\n" + "".join(
-        f"event: x\ndata: {json.dumps(each, ensure_ascii=False)}\n\n" for each in EVENTS
-    )
-    body = text.replace("\n", end).encode()
-    chunks, position, number = [], 0, 0
-    while position < len(body):
-        size = sizes[number % len(sizes)]
-        chunks.append(body[position : position + size])
-        position, number = position + size, number + 1
-    first, second = answers.read_events(chunks)
-    assert (first.is_partial, first.items[0].read()) == (True, b"\0\0\0")
-    assert (second.is_partial, second.usage) == (False, {"total_tokens": 3})
-
-
-@given(st.binary(max_size=300))
-def test_any_stream(body):
-    """Any bytes are a stream of events, perhaps of none."""
-    list(answers.read_events([body, b"\n\ndata: ", body]))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import re
 import pytest
 from PIL import Image
 
-from ipy_imgvar.api import answers
+from ipy_imgvar.api import events
 from ipy_imgvar.errors import BadResponseError
 
 SMALL = {"size": "64x64"}
@@ -159,9 +159,9 @@ def test_stream(server, http, png):
     answer = http.post(f"{server.base}/images/edits", files={"image": png}, data=form)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert "prompt is not used" in answer.headers["x-imgvar-warning"]
-    events = list(answers.read_events([answer.content]))
-    assert [Image.open(io.BytesIO(each.items[0].read())).size for each in events] == [(64, 64)] * 2
-    assert not any(each.is_partial or each.error for each in events)
+    received = list(events.read_events([answer.content]))
+    assert [Image.open(io.BytesIO(each.items[0].read())).size for each in received] == [(64, 64)] * 2
+    assert not any(each.is_partial or each.error for each in received)
     first = json.loads(re.search(r"data: (.*)", answer.text)[1])
     assert first["type"] == "image_edit.completed"
     wanted = {"created_at", "size", "quality", "background", "output_format", "usage"}
@@ -173,8 +173,8 @@ def test_stream_of_unfinished_states(start, http, png, fake_engine):
     engine = fake_engine([lambda job: [job.progress(0.5, "x", png) for _ in range(5)], "red"])
     form = {"prompt": "x", "stream": "true", "partial_images": "2"}
     answer = http.post(f"{start(engine).base}/images/edits", files={"image": png}, data=form)
-    events = list(answers.read_events([answer.content]))
-    assert [each.is_partial for each in events] == [True, True, False]
+    received = list(events.read_events([answer.content]))
+    assert [each.is_partial for each in received] == [True, True, False]
     assert '"partial_image_index":1' in answer.text
 
 
@@ -183,8 +183,8 @@ def test_stream_that_fails_midway(start, http, png, fake_engine):
     engine = fake_engine([0.05, BadResponseError("at /etc/secret sk-123")])
     form = {"prompt": "x", "stream": "true"}
     answer = http.post(f"{start(engine).base}/images/edits", files={"image": png}, data=form)
-    events = list(answers.read_events([answer.content]))
-    assert events[-1].error.code == "engine_error"
+    received = list(events.read_events([answer.content]))
+    assert received[-1].error.code == "engine_error"
     assert "secret" not in answer.text
     assert "sk-123" not in answer.text
 

@@ -1,11 +1,11 @@
-"""What `wire` writes, it reads: the answers, refusals and events of the server."""
+"""What `api` writes, it reads: the answers, refusals and events of the server."""
 
 import json
 import math
 
 import pytest
 
-from ipy_imgvar.api import answers, refusals
+from ipy_imgvar.api import answers, events, refusals
 from ipy_imgvar.server.run import usage_fields
 
 
@@ -31,18 +31,16 @@ def test_errors_are_read_back():
 
 def test_events_are_read_back():
     """Events of both kinds come back, and an error ends them."""
-    text = answers.write_event(
-        "image_edit.partial_image", answers.Item.of(b"one"), {"partial_image_index": 0}
-    )
-    text += answers.write_event(
+    text = events.write_event("image_edit.partial_image", answers.Item.of(b"one"), {"partial_image_index": 0})
+    text += events.write_event(
         "image_edit.completed", answers.Item.of(b"two"), {"usage": {"total_tokens": 3}}
     )
-    text += answers.write_error_event(refusals.write_error("broke", kind="server_error"))
-    events = list(answers.read_events([text]))
-    assert [each.items[0].read() for each in events[:2]] == [b"one", b"two"]
-    assert [each.is_partial for each in events[:2]] == [True, False]
-    assert events[1].usage == {"total_tokens": 3}
-    assert events[2].error.message == "broke"
+    text += events.write_error_event(refusals.write_error("broke", kind="server_error"))
+    received = list(events.read_events([text]))
+    assert [each.items[0].read() for each in received[:2]] == [b"one", b"two"]
+    assert [each.is_partial for each in received[:2]] == [True, False]
+    assert received[1].usage == {"total_tokens": 3}
+    assert received[2].error.message == "broke"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -1,1 +1,1 @@
-"""The hosted engine: every server that speaks OpenAI's images API, on both of its routes to a variation."""
+"""The hosted engine, for any server that speaks OpenAI's images API; it uses the API's edits and variations routes."""

@@ -1,4 +1,4 @@
-"""What the engine `openai` takes, as data: read by interfaces that send nothing, so it loads no HTTP client.
+"""The capabilities of the engine `openai`, as data. Interfaces that send nothing read it, so it loads no HTTP client.
 
 References
 ----------
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["EDITS_SIZES", "SENT", "SMALL", "capabilities"]
 
-#: Sizes that went with the classic route: asked for larger on the other one, and reduced here.
+#: Sizes in pixels that the variations route made and the edits route does not (createVariation, `size`). The edits
+#: route is asked for a larger picture, which is reduced on this side.
 SMALL: Final = ((256, 256), (512, 512))
-#: What the edits route makes.
+#: The sizes that the edits route makes, in pixels (createEdit, `size`): both sides multiples of 16, at most 3:1 in
+#: shape, and at most as many pixels as a 4K picture has; further, those of `SMALL`.
 EDITS_SIZES: Final = Sizes(multiple=16, ratio=3, pixels=3840 * 2160, also=SMALL)
 
-_ENCODINGS: Final = tuple(each.api_name for each in FORMATS if each.is_written)
-#: The options that go to the server by the same name.
+#: The options that the server receives under the same names (createEdit).
 _SENT: Final = (
     EngineOption("quality", object, help="low, medium, high, or what the server knows"),
     EngineOption("background", choices=("transparent", "opaque", "auto"), help="what is behind the subject"),
@@ -38,10 +39,11 @@ _SENT: Final = (
     EngineOption("moderation", object, help="auto or low"),
     EngineOption("input_fidelity", object, help="low or high: how close to the image's details"),
 )
+#: The names of those options.
 SENT: Final = tuple(option.name for option in _SENT)
 
 _CAPABILITIES: Final = Capabilities(
-    # Both routes together: which one serves a request depends on all of it, so `plan.check` judges that.
+    # The features of both routes. The route depends on the whole request, so `plan.check` refuses the rest.
     features=frozenset({"mask", "prompt", "strength", "stream", "preview"}),
     options=(
         EngineOption("route", choices=("variations", "edits"), help="left out: the one that fits"),
@@ -65,11 +67,11 @@ def capabilities(connection: Connection, model: str | None = None) -> Capabiliti
     Parameters
     ----------
     connection
-        OpenAI's own server has the edits route only, so its sizes are known.
+        The server. OpenAI's own has the edits route only, so its sizes are known.
     model
-        Makes no difference: model names are open, and which route serves one is a matter of the whole request.
+        Ignored: model names are open, and the route depends on the whole request.
     """
-    found = replace(_CAPABILITIES, destination=connection.server)
+    declared = replace(_CAPABILITIES, destination=connection.server)
     if connection.is_openai:
-        return replace(found, models=(DEFAULT_MODEL,), other_models=True, sizes=EDITS_SIZES)
-    return found
+        return replace(declared, models=(DEFAULT_MODEL,), other_models=True, sizes=EDITS_SIZES)
+    return declared

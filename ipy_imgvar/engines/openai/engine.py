@@ -1,7 +1,7 @@
-"""The `openai` engine: one request for all pictures of an image, and everything that can happen to its answer.
+"""The `openai` engine: it posts one request for all pictures of an image and yields them as variations.
 
-What is posted is decided in `plan`; `exchange` sends it and reads the answer, `faults` maps what went wrong. Here are
-the retries and the order of things: a picture is handed over before the next one is decoded.
+`plan` makes the message, `exchange` sends it and reads the answer, and `errors` maps failures to our exceptions. This
+module retries, waits, and yields each picture before it decodes the next one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import logging
 import re
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from ipy_imgvar.api import answers
+from ipy_imgvar.api import answers, events
 from ipy_imgvar.api.forms import form_fields, multipart
 from ipy_imgvar.api.refusals import ErrorBody, one_line, read_error
 from ipy_imgvar.engines.openai.capabilities import capabilities
@@ -26,15 +25,16 @@ from ipy_imgvar.engines.openai.errors import Mask, bare, of_status
 from ipy_imgvar.engines.openai.exchange import (
     Exchange,
     opened,
-    place_of,
     read_or_salvage,
     read_refusal,
+    redirect_target,
     request_id,
 )
 from ipy_imgvar.engines.openai.models import farewell
 from ipy_imgvar.engines.openai.pictures import to_variation
 from ipy_imgvar.engines.openai.plan import check, choose_model, make_plan
 from ipy_imgvar.engines.openai.retry import delay_s, ordered_s, should_retry
+from ipy_imgvar.engines.openai.waiting import Watch, wait
 from ipy_imgvar.errors import (
     APIStatusError,
     BadResponseError,
@@ -42,7 +42,6 @@ from ipy_imgvar.errors import (
     EngineError,
     ImageVariationError,
     InvalidRequestError,
-    RequestTimeoutError,
 )
 from ipy_imgvar.network import payload
 from ipy_imgvar.network.backoff import jitter
@@ -63,21 +62,29 @@ if TYPE_CHECKING:
 __all__ = ["OpenAIEngine"]
 
 _log = logging.getLogger("ipy_imgvar")
-_WAIT_STEP_S: Final = 0.05
-#: 50 MB is the most that an image may have; as base64 it is a third longer.
-_MOST_FOR_ONE: Final = 70_000_000
+#: Seconds that connecting has less than the whole timeout, so that the error says that nothing was sent or charged.
+_CONNECT_MARGIN_S: Final = 0.2
+#: Bytes of an answer that are read for each picture. An image may have 50 MB (createEdit), and base64 adds a third.
+_MAX_PICTURE_BYTES: Final = 70_000_000
+#: Bytes of an answer besides its pictures, 1 MiB; an answer of more than both is refused.
+_MAX_OTHER_BYTES: Final = 1 << 20
+#: Bytes of an unreadable answer in which a server's message is searched.
+_MAX_UNREADABLE_BYTES: Final = 20_000
+#: Characters of that message in the error.
+_MAX_QUOTED_CHARS: Final = 100
+#: A header's name: a token (RFC 9110, section 5.6.2).
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class OpenAIEngine:
-    """Asks a server that speaks OpenAI's images API.
+    """The engine for a server that speaks OpenAI's images API.
 
     Parameters
     ----------
     connection
-        Where and as whom.
+        The server's address, the key and the account.
     transport
-        Used instead of the network, for faults that no server produces on demand.
+        Replaces the network in tests of faults that no server produces on demand.
     """
 
     name = "openai"
@@ -97,7 +104,7 @@ class OpenAIEngine:
         return capabilities(self.connection, model)
 
     def check(self, request: VariationRequest) -> None:
-        """Refuse what the route can't do, and OpenAI without a key; see `engine.Engine`."""
+        """Refuse a request that its route can't serve, and OpenAI without a key; see `engine.Engine`."""
         check(request, is_openai=self.connection.is_openai)
         if self.connection.is_openai and self.connection.api_key is None:
             raise ConfigurationError(
@@ -106,7 +113,7 @@ class OpenAIEngine:
             )
 
     def model(self, request: VariationRequest) -> str:
-        """Return the model that will be named, or that the server chooses; see `engine.Engine`."""
+        """Return the model that the message names, or a text that the server chooses one; see `engine.Engine`."""
         return choose_model(request, is_openai=self.connection.is_openai) or "the server's default"
 
     def generate(self, request: VariationRequest, job: Job) -> Generator[Variation]:
@@ -119,7 +126,7 @@ class OpenAIEngine:
         model = plan.body.get("model")
         destination = f"{self.connection.server} ({plan.route}, model {model or self.model(request)})"
         job.announce(f"{request.image.name} goes to {destination}")
-        watch = _Watch(job, request.timeout, destination)
+        watch = Watch(job, request.timeout, destination)
         mask = Mask(self.connection, request)
         client = self._connections()
         problems: list[EngineError] = []
@@ -137,7 +144,7 @@ class OpenAIEngine:
                         mask=mask,
                         peer=watch.peer,
                     )
-                except EngineError as exc:  # One that can't be read is no reason to lose the others.
+                except EngineError as exc:  # The other pictures were paid for, so they come first.
                     exc.args = (mask.literally(str(exc)),)
                     problems.append(exc)
                     continue
@@ -151,7 +158,7 @@ class OpenAIEngine:
             job.warn(line)
 
     def close(self) -> None:
-        """Close the connections; the next run would open new ones."""
+        """Close the connections; a later run opens new ones."""
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -163,9 +170,9 @@ class OpenAIEngine:
         return self._client
 
     def _post(
-        self, request: VariationRequest, plan: Plan, job: Job, watch: _Watch, mask: Mask
+        self, request: VariationRequest, plan: Plan, job: Job, watch: Watch, mask: Mask
     ) -> Iterator[answers.Item]:
-        """Post until there is an answer or no try is left; yield its items."""
+        """Post the message, again while `should_retry` and the request allow it, and yield the answer's items."""
         message = _encoded(plan)
         attempt = 0
         while True:
@@ -187,24 +194,23 @@ class OpenAIEngine:
             pause_s = delay_s(response.headers, attempt, jitter())
             attempt += 1
             reason = f"{self.connection.server} answered {response.status_code}"
-            _wait(pause_s, f"{reason}; try {attempt + 1} of {request.max_retry_count + 1}", job)
+            wait(pause_s, f"{reason}; try {attempt + 1} of {request.max_retry_count + 1}", job)
 
     def _request(self, request: VariationRequest, plan: Plan, message: _Message) -> httpx.Request:
         url = self._urls.get(plan.route)
         if url is None:
             url = self._urls[plan.route] = httpx.URL(f"{self.connection.address}/images/{plan.route}")
-        # Before the deadline of the whole: where nothing was sent, nothing can have been charged.
-        connect_s = request.timeout - min(0.2, request.timeout / 2)
+        connect_s = request.timeout - min(_CONNECT_MARGIN_S, request.timeout / 2)
         extensions: dict[str, Any] = {"timeout": {"connect": connect_s or None}}
         if request.extra_query:
-            # Beside the address, since httpx logs each address and what is added may hold a key.
+            # The query may hold a key, and httpx puts addresses into its log and its errors.
             extensions["target"] = url.copy_merge_params(dict(request.extra_query)).raw_path
-        # Not the client's `build_request`: merging its settings takes as long as sending.
+        # The client's `build_request` merges its settings, which takes as long as sending.
         headers = self._headers(request, message.content_type)
         return httpx.Request("POST", url, headers=headers, content=message.body, extensions=extensions)
 
     def _headers(self, request: VariationRequest, content_type: str) -> _Sealed:
-        """Return what is sent beside the body; what the caller adds replaces ours, in any case of letters."""
+        """Return the headers; the caller's own replace ours, whether their names are upper or lower case."""
         connection = self.connection
         ours = _Sealed(
             {
@@ -233,7 +239,7 @@ class OpenAIEngine:
     def _items(
         self, response: httpx.Response, plan: Plan, job: Job, mask: Mask, request: VariationRequest
     ) -> Iterator[answers.Item]:
-        is_stream, pieces = opened(response, request.n * _MOST_FOR_ONE + (1 << 20), mask)
+        is_stream, pieces = opened(response, request.n * _MAX_PICTURE_BYTES + _MAX_OTHER_BYTES, mask)
         if is_stream:
             yield from self._streamed(response, pieces, job, mask)
             return
@@ -242,8 +248,9 @@ class OpenAIEngine:
             answer = answers.read_answer(body)
         except ValueError as exc:
             kind = response.headers.get("content-type", "")
-            said = one_line(read_error(bytes(body[:20_000]), kind, mask).message, most=100)
-            problem = mask(f"{exc} ({said})" if said else str(exc))
+            message = read_error(bytes(body[:_MAX_UNREADABLE_BYTES]), kind, mask).message
+            quoted = one_line(message, most=_MAX_QUOTED_CHARS)
+            problem = mask(f"{exc} ({quoted})" if quoted else str(exc))
             raise self._unreadable(response, plan, problem, is_empty=not body) from bare(exc, mask)
         if answer.usage is not None:
             job.count(json_safe(answer.usage, mask))
@@ -253,6 +260,7 @@ class OpenAIEngine:
         self, response: httpx.Response, plan: Plan, problem: str, *, is_empty: bool
     ) -> EngineError:
         server, status = self.connection.server, response.status_code
+        # Some servers answer a route that they don't have with an empty 200.
         if plan.route == "variations" and is_empty:
             return of_status(
                 status, ErrorBody(), route=plan.route, model=None, server=server, request_id=None
@@ -266,7 +274,7 @@ class OpenAIEngine:
     ) -> Iterator[answers.Item]:
         server = self.connection.server
         finished = 0
-        for event in answers.read_events(pieces, mask):
+        for event in events.read_events(pieces, mask):
             if event.error is not None:
                 raise APIStatusError(
                     f"{server} stopped the stream: {event.error.message or 'it gave no reason'}",
@@ -275,7 +283,7 @@ class OpenAIEngine:
                     param=event.error.param,
                     request_id=request_id(response, mask),
                 )
-            # Before the pictures: whoever stops after the first has paid for all.
+            # Counted before the pictures: a caller who stops after the first one has paid for all.
             if event.usage is not None:
                 job.count(json_safe(event.usage, mask))
             for item in event.items:
@@ -293,7 +301,7 @@ class OpenAIEngine:
         server = self.connection.server
         if response.has_redirect_location:
             return APIStatusError(
-                f"{server} answered {response.status_code}: it redirects to {place_of(response, mask)}, where the key "
+                f"{server} answered {response.status_code}: it redirects to {redirect_target(response, mask)}, where the key "
                 "is not sent; give that server as --api-base",
                 status=response.status_code,
             )
@@ -306,14 +314,14 @@ class OpenAIEngine:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Message:
-    """What is posted; a traceback with variables must not show it, so it has no repr of its own."""
+    """The body to post and its type; without a repr, so that no traceback with variables shows it."""
 
     content_type: str
     body: bytes
 
 
 class _Sealed(dict[str, Any]):
-    """Headers whose values no repr shows."""
+    """Headers whose repr shows the names only, so that no traceback with variables shows the key."""
 
     def __repr__(self) -> str:
         return f"<headers: {', '.join(self)}>"
@@ -323,55 +331,14 @@ def _can_be_sent(value: object) -> bool:
     return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
-class _Watch:
-    """What is looked at while a request waits: the cancel switch, the deadline, and the time to say it still waits."""
-
-    def __init__(self, job: Job, timeout_s: float, destination: str) -> None:
-        self._job = job
-        self._timeout_s = timeout_s
-        self._destination = destination
-        #: The address that the answer comes from, where it is known.
-        self.peer: str | None = None
-        self._began = self._said = time.monotonic()
-
-    def restart(self) -> None:
-        """Begin the time of another request."""
-        self._began = time.monotonic()
-
-    def check(self) -> None:
-        """Raise when the run should stop."""
-        self._job.check()
-        now = time.monotonic()
-        if self._timeout_s and now - self._began > self._timeout_s:
-            raise RequestTimeoutError(
-                f"{self._destination} did not finish within the timeout of {self._timeout_s:g} s; it was not asked "
-                "again, since it may have made and charged for the pictures"
-            )
-        if now - self._said > 1:
-            self._said = now
-            self._job.progress(0.0, f"waiting for {self._destination}, {now - self._began:.0f} s")
-
-
-def _wait(seconds: float, reason: str, job: Job) -> None:
-    """Sleep, say every second for how long still, and wake up when the run is cancelled."""
-    until = time.monotonic() + seconds
-    said = -1.0
-    while (left := until - time.monotonic()) > 0:
-        job.check()
-        if time.monotonic() - said >= 1:
-            said = time.monotonic()
-            job.progress(0.0, f"{reason} in {left:.1f} s")
-        time.sleep(min(_WAIT_STEP_S, left))
-
-
 def _digest(source: Source) -> None:
-    """Work out the digest that each picture's record has, while there is nothing else to do."""
+    """Compute the image's digest, which each picture's record has, while the request waits for its answer."""
     with suppress(ImageVariationError):
         _ = source.sha256
 
 
 def _encoded(plan: Plan) -> _Message:
-    """Return what is posted."""
+    """Return a plan as the bytes to post."""
     try:
         if plan.as_json:
             body = {name: value for name, value in plan.body.items() if value is not None}
@@ -386,12 +353,12 @@ def _encoded(plan: Plan) -> _Message:
 
 
 def _show(item: answers.Item, job: Job) -> None:
-    """Show an unfinished picture; one that can't be read is no fault."""
+    """Show a first look of a picture; a damaged one is skipped, since the finished picture follows."""
     with suppress(ValueError):
         job.progress(0.5, "a first look", preview=item.read())
 
 
 def _fields(plan: Plan, request: VariationRequest) -> dict[str, Any]:
-    """Return the fields to log: no user, no picture, and of what the caller added only the names."""
+    """Return the fields for the log: without user and pictures, and only the names of the caller's own fields."""
     shown = {name: value for name, value in plan.body.items() if name not in ("user", "images", "mask")}
     return {name: "********" if name in request.extra_body else value for name, value in shown.items()}

@@ -1,4 +1,4 @@
-"""What a server refused or a network lost, as one of our errors: the only place where either is mapped."""
+"""The map from HTTP statuses and httpx's exceptions to our errors, and the mask that hides secrets in messages."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Mask", "bare", "of_connection", "of_status"]
 
-#: A success comes here only when its body was empty.
+#: Statuses with which servers without the variations route answer it: OpenAI with 404, others with 405 or an empty 2xx.
 _NO_ROUTE: Final = (*range(200, 300), 404, 405)
+#: For each HTTP status, the advice at the end of the message.
 _HINTS: Final = {
     400: "check the option that it names",
     401: "check the key: OPENAI_API_KEY, or --api-key",
@@ -45,14 +46,20 @@ _HINTS: Final = {
     422: "check the option that it names; --extra-body sends what we don't",
     429: "wait, or let --max-retry-count try again",
 }
+#: The text in place of a secret.
 _STARS: Final = "********"
+#: A key in OpenAI's form, such as "sk-proj-..."; its beginning stays readable.
 _KEY_LIKE: Final = re.compile(r"\b(sk-[A-Za-z]*-?)[A-Za-z0-9_-]{6,}")
+#: An organisation's id in OpenAI's form.
 _ORGANIZATION: Final = re.compile(r"\borg-[A-Za-z0-9]{6,}")
-#: A shorter text is a word such as "high", and hiding it would spoil the message.
+#: Characters from which a text that was sent counts as secret. A shorter one is a word such as "high", and messages
+#: without such words would be useless.
 _SHORTEST_SECRET: Final = 8
-#: An address may well repeat what is shorter, such as a size or a version.
+#: Characters from which a secret makes a picture's address secret. Addresses often repeat shorter texts, such as a size
+#: or a version.
 _KEY_LENGTH: Final = 20
 _E = TypeVar("_E", bound=BaseException)
+#: The exceptions after which the server can't have received the request.
 _NEVER_SENT: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -63,12 +70,14 @@ _NEVER_SENT: Final = (
 
 
 class Mask:
-    """Hides what a server or a library may repeat of what we sent: the key, who asks, and the caller's own additions.
+    """A function that hides secrets in texts: the key, the account, and the caller's own headers, query and fields.
+
+    Servers and libraries may repeat any of these in a message.
 
     Parameters
     ----------
     connection, request
-        What was sent.
+        The source of the secrets.
     """
 
     def __init__(self, connection: Connection, request: VariationRequest) -> None:
@@ -85,28 +94,28 @@ class Mask:
             for text in self._secrets
             for form in (text, quote(text), quote(text, safe=""), quote_plus(text))
         }
-        # The longest first, since one may be a part of another. The case of letters is of no account, since libraries
-        # return the name of a host, or of an encoding, in small ones.
+        # The longest first, since one secret may be part of another. Upper and lower case count as the same, since
+        # libraries return names of hosts and encodings in lower case.
         longest_first = map(re.escape, sorted(forms, key=len, reverse=True))
         self._any = re.compile("|".join(longest_first) or "(?!)", re.IGNORECASE)
 
     def __call__(self, text: str) -> str:
-        """Return a text without any of it, and without anything that looks like a key; see also `plain`."""
+        """Return a text without the secrets, without anything that looks like a key, and made `plain`."""
         return plain(_ORGANIZATION.sub(_STARS, _KEY_LIKE.sub(rf"\1{_STARS}", self.literally(text))))
 
     def literally(self, text: str) -> str:
-        """Return a text without what was sent, as it is or percent-encoded; what only looks like a key stays."""
+        """Return a text without the secrets, also percent-encoded ones; texts that only look like a key stay."""
         return self._any.sub(_STARS, text)
 
     def address(self, url: str) -> str | None:
-        """Return the address of a picture, or None where a key or another long text that was sent stands in it."""
+        """Return a picture's address, or None where it holds a secret of at least 20 characters."""
         decoded = (url + unquote(url) + unquote_plus(url)).lower()
         long = (each.lower() for each in self._secrets if len(each) >= _KEY_LENGTH)
         return None if any(each in decoded for each in long) else url
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yield every text in a nest of mappings and lists, and the second word of "Bearer ..."."""
+    """Yield every text in nested mappings and lists, and its last word alone: the key of "Bearer ..."."""
     if isinstance(value, str):
         yield value
         yield value.rpartition(" ")[2]
@@ -119,9 +128,9 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def bare(exc: _E, mask: Mask) -> _E:
-    """Return an exception, and those that led to it, without their frames: httpx's hold the headers that we sent.
+    """Remove the frames of an exception and its causes, and mask their texts; return the exception.
 
-    Their texts, which a traceback shows too, may quote what a server has repeated of it.
+    The frames hold the headers that were sent, and a text may quote a server that repeated them. Tracebacks show both.
     """
     each: BaseException | None = exc
     while each is not None:
@@ -134,33 +143,33 @@ def bare(exc: _E, mask: Mask) -> _E:
 def of_status(
     status: int, error: ErrorBody, *, route: Route, model: str | None, server: str, request_id: str | None
 ) -> APIStatusError:
-    """Return the error for an answer that is no success.
+    """Return the error for an answer with a status other than 2xx, or with an empty body.
 
     Parameters
     ----------
     status
         The HTTP status code.
     error
-        What its body said, already masked.
+        The fields of its body, already masked.
     route, model
-        What was asked.
+        The request's route, and the model that it named.
     server
         The server's name, for the message.
     request_id
-        Its `x-request-id`.
+        The answer's header `x-request-id`.
     """
-    said = f": {error.message}" if error.message else ""
-    known = farewell(model, error.details.get("shutdown_date"))
+    reason = f": {error.message}" if error.message else ""
+    shutdown = farewell(model, error.details.get("shutdown_date"))
     if route == "variations" and status in _NO_ROUTE:
         hint = "it does not serve variations; say --route edits, or --engine patch for the offline engine"
-    elif known:
-        hint = known
+    elif shutdown:
+        hint = shutdown
     elif status == 429 and is_quota(f"{error.message} {error.code}"):  # noqa: PLR2004
         hint = "its quota is used up; see the plan and the payments of the account"
     else:
         hint = _HINTS.get(status, "try again later; --max-retry-count does so" if status >= 500 else "")  # noqa: PLR2004
     reference = f" (request {request_id})" if request_id else ""
-    message = f"{server} answered {status}{said}{reference}" + (f"; {hint}" if hint else "")
+    message = f"{server} answered {status}{reason}{reference}" + (f"; {hint}" if hint else "")
     kind = _kind(status)
     return kind(message, status=status, code=error.code, param=error.param, request_id=request_id)
 
@@ -174,7 +183,7 @@ def _kind(status: int) -> type[APIStatusError]:
 
 
 def of_connection(exc: httpx.HTTPError | httpx.InvalidURL, server: str, mask: Mask) -> EngineError:
-    """Return the error for a request that got no whole answer."""
+    """Return the error for an exception of httpx: the request got no answer, or only part of one."""
     reason = f"{type(exc).__name__}: {mask(str(exc))}" if str(exc) else type(exc).__name__
     if isinstance(exc, httpx.DecodingError):
         return BadResponseError(
@@ -185,7 +194,7 @@ def of_connection(exc: httpx.HTTPError | httpx.InvalidURL, server: str, mask: Ma
             f"{server} did not accept a connection in time; raise --timeout or check --api-base"
         )
     if isinstance(exc, (*_NEVER_SENT, httpx.InvalidURL)):
-        # A proxy that refuses looks like a server that does, and people forget that they have set one.
+        # A proxy's refusal looks like the server's, and users forget that they have set a proxy.
         proxies = "".join(f", the proxy that {name} names" for name in settings.proxy_variables())
         return ConnectionFailedError(
             f"{server} can't be reached ({reason}); check --api-base{proxies} and the network"

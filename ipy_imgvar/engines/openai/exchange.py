@@ -1,4 +1,4 @@
-"""One request to a server and its answer: what is read of it, how much, and what of it may be shown."""
+"""One HTTP request and its answer: bounds on the bytes that are read, and masks on the texts that are shown."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from ipy_imgvar.network import payload
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["Exchange", "opened", "place_of", "read_or_salvage", "read_refusal", "request_id"]
+__all__ = ["Exchange", "opened", "read_or_salvage", "read_refusal", "redirect_target", "request_id"]
 
-_MOST_OF_A_REFUSAL: Final = 1 << 20
-_LONGEST_ID: Final = 200
-#: A byte order mark and white space.
-_BEFORE_ANY: Final = b"\xef\xbb\xbf \t\r\n"
-#: How a line of a stream may begin (https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5).
+#: Bytes of a refusal that are read, 1 MiB: its message is one line, and the rest is an HTML page at most.
+_MAX_REFUSAL_BYTES: Final = 1 << 20
+#: Characters of a request's id that an error keeps; OpenAI's have 36.
+_MAX_ID_CHARS: Final = 200
+#: The bytes of a byte order mark and of white space, which may stand before an answer.
+_IGNORED_AT_START: Final = b"\xef\xbb\xbf \t\r\n"
+#: The beginnings of a stream's first line (section 9.2.5 of
+#: https://html.spec.whatwg.org/multipage/server-sent-events.html).
 _EVENT_FIELDS: Final = (b"event:", b"data:", b":")
 
 
 class Exchange:
-    """A request and its answer, open as long as the block; what goes wrong leaves as one of our errors."""
+    """An HTTP request as a context manager that returns the open answer; it raises our errors, not httpx's."""
 
     def __init__(self, client: httpx.Client, outgoing: httpx.Request, mask: Mask) -> None:
         self._client = client
@@ -38,7 +41,7 @@ class Exchange:
 
     def __enter__(self) -> httpx.Response:
         with _mapped(self._outgoing, self._mask):
-            # The client's `send` would add cookies, logins of .netrc and a line in httpx's log, and follow redirects.
+            # The client's `send` would follow redirects, add cookies and logins from .netrc, and log the address.
             transport = self._client._transport_for_url(self._outgoing.url)  # noqa: SLF001 - it knows the proxies
             self._response = transport.handle_request(self._outgoing)
         self._response.request = self._outgoing
@@ -51,18 +54,18 @@ class Exchange:
 
 @contextmanager
 def _mapped(outgoing: httpx.Request, mask: Mask) -> Iterator[None]:
-    """Turn what httpx raises into our errors, and keep the frames that hold what was sent out of every traceback."""
+    """Turn httpx's exceptions into our errors, and drop tracebacks, whose frames hold the key and the pictures."""
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         server = outgoing.url.netloc.decode("ascii")
         raise of_connection(exc, server, mask) from bare(exc, mask)
-    except ImageVariationError as exc:  # of the watch: cancelled, or too late
+    except ImageVariationError as exc:  # The watch raises these: cancelled, or over time.
         raise bare(exc, mask)  # noqa: B904 - it has no other cause
 
 
 def chunks(response: httpx.Response, most: int, mask: Mask) -> Iterator[bytes]:
-    """Yield the bytes of an answer as they come, up to a bound."""
+    """Yield the bytes of an answer as they arrive, and raise `BadResponseError` beyond `most` of them."""
 
     def too_much() -> BadResponseError:
         return BadResponseError(
@@ -75,25 +78,25 @@ def chunks(response: httpx.Response, most: int, mask: Mask) -> Iterator[bytes]:
 
 
 def opened(response: httpx.Response, most: int, mask: Mask) -> tuple[bool, Iterator[bytes]]:
-    """Return whether an answer is a stream of events, and its bytes as `chunks` gives them.
+    """Return whether an answer is a stream of events, and its bytes as `chunks` yields them.
 
-    How it begins counts before its type: some servers name one and send the other.
+    The first bytes decide before the content type does: some servers name one and send the other.
     """
     pieces = chunks(response, most, mask)
     head = bytearray()
     for piece in pieces:
         head += piece
-        if len(start := head.lstrip(_BEFORE_ANY)) >= len(_EVENT_FIELDS[0]):
+        if len(start := head.lstrip(_IGNORED_AT_START)) >= len(_EVENT_FIELDS[0]):
             break
     else:
-        start = head.lstrip(_BEFORE_ANY)
+        start = head.lstrip(_IGNORED_AT_START)
     is_named = "text/event-stream" in response.headers.get("content-type", "")
     is_stream = start.startswith(_EVENT_FIELDS) or (is_named and start[:1] != b"{")
     return is_stream, chain([bytes(head)], pieces)
 
 
 def read_or_salvage(pieces: Iterator[bytes]) -> Generator[answers.Item, None, bytearray]:
-    """Read all of an answer; of one that breaks off, yield the pictures that are whole, then raise."""
+    """Return the whole body of an answer; of an answer that breaks off, yield the complete pictures, then raise."""
     body = bytearray()
     try:
         for piece in pieces:
@@ -107,25 +110,26 @@ def read_or_salvage(pieces: Iterator[bytes]) -> Generator[answers.Item, None, by
 
 
 def read_refusal(response: httpx.Response, mask: Mask) -> ErrorBody:
-    """Read what a refusal says, with anything like a key masked."""
+    """Return the fields of a refusal, with everything that looks like a key masked."""
     body = bytearray()
-    with suppress(ConnectionFailedError, BadResponseError):  # What came of it is better than nothing.
-        for chunk in chunks(response, _MOST_OF_A_REFUSAL, mask):
+    with suppress(ConnectionFailedError, BadResponseError):  # Part of a message is better than none.
+        for chunk in chunks(response, _MAX_REFUSAL_BYTES, mask):
             body += chunk
     error = read_error(bytes(body), response.headers.get("content-type", ""), mask)
     shutdown = error.details.get("shutdown_date")
-    known = {"shutdown_date": mask(shutdown)} if isinstance(shutdown, str) else {}
-    return ErrorBody(error.message, error.code, error.param, known)
+    # Only this detail is used, so no other one, which the mask has not seen, goes on.
+    details = {"shutdown_date": mask(shutdown)} if isinstance(shutdown, str) else {}
+    return ErrorBody(error.message, error.code, error.param, details)
 
 
 def request_id(response: httpx.Response, mask: Mask) -> str | None:
-    """Return the name that the server gave to the request, as it may be shown; None where it gave none."""
+    """Return the server's id of the request, masked and cut to be shown; None where it gave none."""
     name = response.headers.get("x-request-id")
-    return mask(name)[:_LONGEST_ID] if name else None
+    return mask(name)[:_MAX_ID_CHARS] if name else None
 
 
-def place_of(response: httpx.Response, mask: Mask) -> str:
-    """Return where a redirect leads, without what may be private in it."""
+def redirect_target(response: httpx.Response, mask: Mask) -> str:
+    """Return the address that a redirect leads to, without its login, query and fragment, which may be private."""
     try:
         url = response.request.url.join(response.headers["location"])
     except (httpx.InvalidURL, ValueError):

@@ -1,6 +1,6 @@
-"""What is known of models: OpenAI's default, and those that were or will be switched off.
+"""OpenAI's models: the default, and the dates on which models were or will be switched off.
 
-Model names are open: one that is not here is passed on.
+Model names are open: a name that is missing here is sent as it is.
 
 References
 ----------
@@ -15,10 +15,12 @@ from typing import Final
 
 __all__ = ["DEFAULT_MODEL", "farewell", "is_gpt_image"]
 
+#: The model that is named on OpenAI's edits route where the user names none.
 DEFAULT_MODEL: Final = "gpt-image-2.6-flare"
 
+#: A date on which OpenAI switches off several models at once.
 _DECEMBER: Final = date(2026, 12, 1)
-#: The day from which a model no longer answers.
+#: For each model, the first day on which it no longer answers.
 _SHUTDOWN: Final = {
     "dall-e-2": date(2026, 5, 12),
     "dall-e-3": _DECEMBER,
@@ -30,21 +32,21 @@ _SHUTDOWN: Final = {
 
 
 def is_gpt_image(model: str | None) -> bool:
-    """Return whether a model is of the family that serves edits and knows no `response_format`."""
+    """Return whether a model is of the GPT Image family, which serves edits and takes no `response_format`."""
     return model is not None and model.lower().startswith(("gpt-image", "chatgpt-image"))
 
 
 def farewell(model: str | None, shutdown_date: object = None, today: date | None = None) -> str | None:
-    """Return a line about a model that is gone or will go, naming a successor; None for any other.
+    """Return a line that says when a model was or will be switched off and names a successor; None for other models.
 
     Parameters
     ----------
     model
-        As it was asked for.
+        The name that the request has.
     shutdown_date
-        What the server says of it, "YYYY-MM-DD", which wins over our table.
+        The date that the server gave, "YYYY-MM-DD"; it wins over the table here.
     today
-        None takes the clock's.
+        The date to compare with; None takes today's in UTC.
     """
     if model is None:
         return None

@@ -1,4 +1,4 @@
-"""An item of an answer becomes a `Variation`: decoded, or fetched without the key from where the server put it."""
+"""An answer's items as `Variation`s: decoded from base64, or fetched, without the key, from the server's address."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["address_of", "to_variation"]
 
-#: Browsers take no longer ones, and an error is one line.
+#: Characters of a picture's address in an error message; the rest is cut. Chosen so that it has room for every
+#: address that browsers commonly take, which have at most about 2000.
 _LONGEST_ADDRESS: Final = 2000
 
 
@@ -39,15 +40,16 @@ def to_variation(
     mask: Mask,
     peer: str | None = None,
 ) -> Variation:
-    """Return the picture of an item; `client` fetches it, without the key, where it is an address.
+    """Return the picture of an item; where the item has an address, `client` fetches it without the key.
 
-    `peer` is the address that the answer came from, where it is known: it tells whether that server is in this network.
+    `peer` is the IP address that answered, or None where a proxy hides it: it tells whether the server is in this
+    network.
 
     Raises
     ------
     BadResponseError
-        If it has none, its bytes are no image, or its address can't be fetched; the message names the address, which
-        works for about an hour.
+        If the item has no picture, its bytes are no image, or its address can't be fetched. The message then names
+        the address, which works for about an hour (createEdit, `response_format`: 60 minutes).
     """
     assert request.image is not None  # noqa: S101 - the engine has refused it
     name = f"picture {index} of {connection.server}"
@@ -85,51 +87,52 @@ def to_variation(
 def _fetched(
     url: str, connection: Connection, name: str, client: httpx.Client, *, mask: Mask, peer: str | None
 ) -> tuple[bytes, str | None]:
-    """Return the bytes behind an address that a server gave, and the address if others can use it."""
+    """Return the bytes at an address that a server gave, and the full address; None instead for a data: URL."""
     if url[:5].lower() == "data:":
         try:
             return decode_data_url(url), None
         except ImageVariationError as exc:
             raise BadResponseError(f"{name}: {exc}; the server may have charged for it") from exc
-    place = address_of(url, connection, peer)
+    picture_url = address_of(url, connection, peer)
 
     def guard(host: str, address: str, *, is_proxied: bool) -> None:
-        # A proxy that reaches the server under this name has resolved it by its own rules.
+        # Behind a proxy, this address is our own lookup of the server's name, while the proxy makes its own.
         is_same = is_proxied and host == httpx.URL(connection.address).host
         if is_private(address) and not is_same and not _is_inside(connection, peer):
             raise _intrusion(host, connection)
 
     try:
         return fetch.get(
-            place,
+            picture_url,
             name=name,
             client=client,
             vet=lambda onward: _refuse_private(onward, connection, peer),
             guard=guard,
-        ), place
+        ), picture_url
     except CancelledError:
         raise
     except ImageVariationError as exc:
         kind = type(exc) if isinstance(exc, ConnectionFailedError) else BadResponseError
-        shown = plain(mask.address(place) or "not shown, since a key is in it")[:_LONGEST_ADDRESS]
+        shown = plain(mask.address(picture_url) or "not shown, since a key is in it")[:_LONGEST_ADDRESS]
         raise kind(f"{exc}; its address, good for about an hour: {shown}") from bare(exc, mask)
 
 
 def address_of(url: str, connection: Connection, peer: str | None = None) -> str:
     """Return the full address of a picture.
 
-    A relative one is the server's, and so is one at 0.0.0.0, where servers listen but nobody can be reached.
+    A relative address is completed with the server's. So is one at 0.0.0.0: servers that listen on all interfaces
+    write it, but no client can connect to it.
 
     Raises
     ------
     BadResponseError
-        For an address that is no http(s), or that leads a remote server's answer to this machine or its network.
+        If the address is not http(s), or a remote server names a host in this machine's network.
     """
     base = urlsplit(connection.address)
     try:
         parts = urlsplit(urljoin(connection.address + "/", url))
         port = parts.port
-    except ValueError:  # Its text quotes a part of the address.
+    except ValueError:  # Not chained: its text quotes the address, which may hold a key.
         raise BadResponseError(f"{connection.server} gave no valid address for a picture") from None
     if parts.scheme not in ("http", "https"):
         raise BadResponseError(
@@ -146,9 +149,9 @@ def address_of(url: str, connection: Connection, peer: str | None = None) -> str
 
 
 def _refuse_private(address: str, connection: Connection, peer: str | None) -> None:
-    """Raise where an address says by its spelling that a remote server would have us look into our own network.
+    """Raise where a remote server names a host that is by its spelling in this machine's network.
 
-    What a name does not say is seen when it is connected to.
+    The addresses that other names lead to are checked when `fetch` connects to them.
     """
     host, base = urlsplit(address).hostname or "", urlsplit(connection.address).hostname or ""
     if host != base and is_private_host(host) and not _is_inside(connection, peer):
@@ -156,10 +159,10 @@ def _refuse_private(address: str, connection: Connection, peer: str | None) -> N
 
 
 def _is_inside(connection: Connection, peer: str | None) -> bool:
-    """Return whether the server is itself in this machine's network.
+    """Return whether the server itself is in this machine's network.
 
-    The address that it answered from decides, not what its name leads to by now. Where a proxy hides that, its name
-    does.
+    The IP address that answered decides, since the server's name may lead to another one by now. The name decides only
+    where a proxy hides that address.
     """
     if peer is not None:
         return is_private(peer)

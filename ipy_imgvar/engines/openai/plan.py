@@ -1,4 +1,4 @@
-"""From a request to what is posted: the route, the fields, the files. Pure but for decoding the images.
+"""The message that a request becomes: its route, fields and files. Pure, except that it decodes the images.
 
 References
 ----------
@@ -26,36 +26,38 @@ __all__ = ["Plan", "Route", "check", "choose_model", "choose_route", "make_plan"
 
 Route = Literal["variations", "edits"]
 
+#: Bytes of an image on the variations route: "less than 4MB" (createVariation, `image`). A larger one is reduced.
 _CLASSIC_MAX_BYTES: Final = 4_000_000
+#: Bytes of an image on the edits route: "less than 50MB" (createEdit, `image`). A larger one is refused.
 _EDITS_MAX_BYTES: Final = 50_000_000
-#: What the edits route takes as it is; anything else is sent as PNG.
+#: The MIME types of images that go to the edits route unchanged; other formats are sent as PNG.
 _EDITS_TYPES: Final = tuple(each.mime_type for each in FORMATS if each.is_written)
-#: What is asked for where a smaller picture is wanted.
+#: The size in pixels that the edits route is asked for where the request wants one of `SMALL`.
 _EDITS_SMALLEST: Final = (1024, 1024)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is posted, and what to make of the answer.
+    """The message of one request, and how to treat its answer.
 
     Parameters
     ----------
     route
         The last part of the address.
     body
-        The scalar fields.
+        The fields. The pictures are among them where `as_json` is true.
     files
-        Name, file name, bytes and MIME type of each part; empty where the pictures are in `body`.
+        Field name, file name, bytes and MIME type of each file; empty where the pictures are in `body`.
     as_json
-        The body goes as JSON, not as a form.
+        The body is sent as JSON, not as a form.
     stream
         The answer is a stream of events.
     reduce_to
-        The size that was asked for, where the server was asked for a larger one.
+        The request's width and height in pixels, where the server is asked for a larger picture.
     notes
-        What was done otherwise than asked, a line each.
+        One line for each departure from the request, for the user.
     parameters
-        What the request said, for the record: JSON-safe, without user, address and pictures.
+        The settings that each picture's record keeps: JSON-safe, without user, address and pictures.
     """
 
     route: Route
@@ -69,14 +71,14 @@ class Plan:
 
 
 def choose_route(request: VariationRequest, *, is_openai: bool) -> Route:
-    """Return the route that will serve a request.
+    """Return the route for a request.
 
     Parameters
     ----------
     request
-        Its option `route` wins; a gpt-image model or a prompt needs edits.
+        Its option `route` wins; a prompt, a mask or a GPT Image model needs the edits route.
     is_openai
-        The server is OpenAI's own, which no longer has the other route.
+        The server is OpenAI's own, which no longer has the variations route.
     """
     if (route := request.options.get("route")) is not None:
         return "edits" if route == "edits" else "variations"
@@ -86,14 +88,14 @@ def choose_route(request: VariationRequest, *, is_openai: bool) -> Route:
 
 
 def choose_model(request: VariationRequest, *, is_openai: bool) -> str | None:
-    """Return the model to name: the one asked for, else on OpenAI's edits route our default, else none."""
+    """Return the model to name: the request's, else on OpenAI's edits route our default, else None."""
     if request.model is None and is_openai and choose_route(request, is_openai=is_openai) == "edits":
         return DEFAULT_MODEL
     return request.model
 
 
 def check(request: VariationRequest, *, is_openai: bool) -> None:
-    """Raise `InvalidRequestError` for what the route chosen can't do; see `engine.Engine.check`."""
+    """Raise `InvalidRequestError` where the request's route can't do what it asks; see `engine.Engine.check`."""
     if request.fit == "retarget":
         raise InvalidRequestError(
             "fit is retarget; allowed: crop, pad, stretch; only patch has it", field="fit"
@@ -114,7 +116,7 @@ def check(request: VariationRequest, *, is_openai: bool) -> None:
 
 
 def make_plan(request: VariationRequest, *, is_openai: bool) -> Plan:
-    """Return what is posted for a request that `check` has passed.
+    """Return the plan for a request that `check` accepted.
 
     Raises
     ------
@@ -125,7 +127,7 @@ def make_plan(request: VariationRequest, *, is_openai: bool) -> Plan:
     plan = _edits(request, is_openai=is_openai) if route == "edits" else _classic(request)
     if request.user is not None:
         plan.body["user"] = request.user
-    # PSOpenAI's rule: what the caller adds is merged over ours and wins.
+    # The caller's own fields win over ours, as in PSOpenAI.
     plan.body.update(request.extra_body)
     return plan
 
@@ -150,7 +152,7 @@ def _classic(request: VariationRequest) -> Plan:
 
 
 def _square_png(request: VariationRequest) -> tuple[bytes, str | None]:
-    """Return the image as the classic route wants it, a square PNG below 4 MB, and what was done for that."""
+    """Return the image as the variations route takes it, a square PNG below 4 MB, and a note on how it changed."""
     from ipy_imgvar.images import codec
     from ipy_imgvar.images.png import may_be_turned
 
@@ -158,7 +160,7 @@ def _square_png(request: VariationRequest) -> tuple[bytes, str | None]:
     original = request.image.read()
     mime_type, size = codec.probe(original, request.image.name)
     is_fit = mime_type == "image/png" and size[0] == size[1] and len(original) < _CLASSIC_MAX_BYTES
-    # Few servers carry out an orientation that a PNG only notes.
+    # A PNG may ask for a rotation in its Exif data, and few servers apply that.
     if is_fit and not may_be_turned(original):
         return original, None
     image = request.image.open()
@@ -172,6 +174,7 @@ def _square_png(request: VariationRequest) -> tuple[bytes, str | None]:
         data = codec.encode_png(fitted, level=6)
         if len(data) < _CLASSIC_MAX_BYTES:
             break
+        # Three quarters of the side have about half of the pixels, so a few rounds are enough.
         side = (side[0] * 3 // 4, side[1] * 3 // 4)
     sent = f"a PNG of {fitted.width}x{fitted.height}"
     return data, f"{request.image.name} ({size[0]}x{size[1]}) was sent as {sent}: {done} by {request.fit}"
@@ -181,7 +184,7 @@ def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
     assert request.image is not None  # noqa: S101 - the engine has refused it
     model = choose_model(request, is_openai=is_openai)
     small = request.size in SMALL
-    asked = _EDITS_SMALLEST if small else request.size
+    sent_size = _EDITS_SMALLEST if small else request.size
     prompt = request.prompt or variation_prompt(request.strength)
     options = {name: request.options[name] for name in SENT if name in request.options}
     stream = bool(request.options.get("stream"))
@@ -189,13 +192,13 @@ def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
         "model": model,
         "prompt": prompt,
         "n": request.n,
-        "size": f"{asked[0]}x{asked[1]}",
+        "size": f"{sent_size[0]}x{sent_size[1]}",
         **options,
     }
     if stream:
         body |= {"stream": True, "partial_images": request.options.get("partial_images", 2)}
     if not is_openai and not is_gpt_image(model):
-        # Others answer with addresses, even with paths of their own disk, unless told otherwise.
+        # By default, other servers answer with addresses, some even with paths on their own disk.
         body["response_format"] = "url" if request.response_format == "url" else "b64_json"
     parameters = {
         "route": "edits",
@@ -210,7 +213,9 @@ def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
         files.append(_edits_mask(request))
     notes = []
     if small:
-        notes.append(f"{asked[0]}x{asked[1]} was asked for, the least this route makes, and reduced here")
+        notes.append(
+            f"{sent_size[0]}x{sent_size[1]} was asked for, the least this route makes, and reduced here"
+        )
     plan = Plan(
         "edits",
         body,
@@ -229,7 +234,7 @@ def _edits_image(request: VariationRequest) -> tuple[str, str, bytes, str]:
     assert request.image is not None  # noqa: S101 - the engine has refused it
     data = request.image.read()
     mime_type, _ = codec.probe(data, request.image.name)
-    # A mask lies on the upright picture, so an orientation that is only noted must be carried out.
+    # A mask's pixels are those of the upright picture, so a rotation that Exif data asks for is applied first.
     if mime_type not in _EDITS_TYPES or request.mask is not None:
         data, mime_type = codec.encode_png(request.image.open(), level=6), "image/png"
     if len(data) > _EDITS_MAX_BYTES:
@@ -240,17 +245,17 @@ def _edits_image(request: VariationRequest) -> tuple[str, str, bytes, str]:
 
 
 def _edits_mask(request: VariationRequest) -> tuple[str, str, bytes, str]:
-    """Return the mask the other way round, as the API has it: what is transparent is made anew."""
+    """Return the mask in the API's form: opaque where pixels stay, transparent where it edits (createEdit, `mask`)."""
     from ipy_imgvar.images import codec
 
     assert request.image is not None  # noqa: S101 - the engine has refused it
-    assert request.mask is not None  # noqa: S101 - asked for by the caller
+    assert request.mask is not None  # noqa: S101 - the caller has checked it
     keep = codec.kept_pixels(request.mask.open(), request.image.open().size)
     return "mask", "mask.png", codec.encode_png(codec.opaque_where(keep), level=6), "image/png"
 
 
 def _as_json(plan: Plan) -> Plan:
-    """Put the pictures into the body, for servers that take no form."""
+    """Return a plan with its pictures in the body as data: URLs, for servers that take no form."""
     urls = {
         name: {"image_url": f"data:{mime_type};base64,{base64.b64encode(data).decode('ascii')}"}
         for name, _, data, mime_type in plan.files

@@ -1,7 +1,7 @@
-"""What the edits route is asked for when a variation is wanted and the user gave no prompt.
+"""The prompts for variations on the edits route, for requests without a prompt of their own.
 
-That route makes nothing without a prompt. Ours say what changes and what stays; a change of their words is a new
-version, since the version is recorded with each picture.
+That route requires a prompt. Each prompt here says what changes and what stays. Change the version with their words,
+since each picture's record names the version.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Final
 
 __all__ = ["PROMPT_VERSION", "variation_prompt"]
 
+#: The version that a picture's record names.
 PROMPT_VERSION: Final = 1
 
 _SUBTLE: Final = (
@@ -24,6 +25,8 @@ _STRONG: Final = (
     "Create a new variation of this image. Keep the subject and the overall style; "
     "choose a new composition, viewpoint and background. Do not add text."
 )
+#: Strengths at which the prompt changes: subtle below the first, strong above the second, medium between. Chosen so
+#: that the default strength is medium, and each prompt has about a third of the range.
 _SUBTLE_BELOW, _MEDIUM_TO = 0.35, 0.7
 
 

@@ -1,7 +1,7 @@
-"""The `patch` engine: from a request to pixels, through `synthesis`, to PNG files that say what repeats them.
+"""The `patch` engine: it turns a request into pixels, calls `synthesis`, and returns PNG files.
 
-Everything about images as arrays is in the other modules of this package; here are the request's limits, the fit,
-transparency, and the encoding.
+This module checks requests, fits the image, handles transparency and encodes; each PNG holds the settings that make it
+again. The other modules of the package work on arrays and know no request.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ __all__ = ["PatchEngine"]
 
 
 class PatchEngine:
-    """Makes variations offline: new arrangements of one picture's own patches.
+    """The offline engine: it makes variations by rearranging the patches of one picture.
 
     It can't invent content, pose or style. See `synthesis` for the method and its sources.
 
     Parameters
     ----------
     connection
-        What the registry gives to every engine; this one sends nothing.
+        Ignored; the registry passes it to every engine, and this one sends nothing.
     threads
-        For the large steps of a picture, where the job sets no number. It changes no byte.
+        Threads for the large steps of a picture, where the job sets no number. Their number changes no pixel.
     """
 
     name = "patch"
@@ -53,7 +53,7 @@ class PatchEngine:
         return CAPABILITIES
 
     def check(self, request: VariationRequest) -> None:
-        """Refuse a mask where pixels move; see `engine.Engine`."""
+        """Refuse a mask together with fit=retarget, which moves pixels; see `engine.Engine`."""
         if request.fit == "retarget" and request.mask is not None:
             raise InvalidRequestError(
                 "a mask keeps pixels in place, and fit=retarget moves them; choose one of the two",
@@ -75,8 +75,10 @@ class PatchEngine:
                 f"{request.image.name} is one flat colour: there is nothing to rearrange, only its tone changes"
             )
         elif shape[0] < request.size[1] and shape[1] < request.size[0]:
-            made = f"{shape[1]}x{shape[0]}"
-            job.warn(f"{request.image.name} has {made} pixels to offer: made at that size, then enlarged")
+            synthesis_size = f"{shape[1]}x{shape[0]}"
+            job.warn(
+                f"{request.image.name} has {synthesis_size} pixels to offer: made at that size, then enlarged"
+            )
         if keep is not None and keep.all():
             job.warn("the mask keeps every pixel: the pictures are the source")
         parameters = _parameters(request)
@@ -113,13 +115,14 @@ class PatchEngine:
 
 
 def _options(request: VariationRequest) -> dict[str, bool]:
-    """Return all of the engine's options, those that were left out too."""
+    """Return the value of each of the engine's options: the request's, else the default."""
     return {**CAPABILITIES.defaults(), **request.options}
 
 
 def _with_deadline(check: Callable[[], None], timeout_s: float) -> Callable[[], None]:
     if not timeout_s:
         return check
+    # From the engine's start, so that the deadline covers decoding, all pictures and their encoding.
     deadline = time.monotonic() + timeout_s
 
     def check_both() -> None:
@@ -133,7 +136,7 @@ def _with_deadline(check: Callable[[], None], timeout_s: float) -> Callable[[], 
 
 
 def _parameters(request: VariationRequest) -> dict[str, Any]:
-    """All that repeats a picture, but its index; `n` is left out since a picture does not depend on it."""
+    """Return the settings that make a picture again, without its index; no picture depends on `n`."""
     assert request.image is not None  # noqa: S101 - `generate` has refused it
     settings = request.settings()
     return {
@@ -149,14 +152,20 @@ def _parameters(request: VariationRequest) -> dict[str, Any]:
 def _prepare(
     request: VariationRequest,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None, tuple[int, int]]:
-    """Return the source's pixels, those to keep in place, and the shape to make.
+    """Return the source's pixels, the mask of pixels to keep, and the shape of the picture to synthesise.
 
-    The pixels are float32 (H, W, C) in 0..1, premultiplied where C is 4; the others are bool (H, W). The picture
-    is made at the source's own resolution where that is below `size`: patches of an enlarged picture hold no more
-    detail and cost more.
+    Returns
+    -------
+    pixels : ndarray of shape (H, W, C), float32
+        In 0..1; C is 1, 3 or 4, and colours are premultiplied where it is 4.
+    keep : ndarray of shape (H, W), bool, or None
+        True where a pixel stays; None without a mask.
+    shape : tuple of int
+        (rows, columns). It is the source's own resolution where that is below `size`: patches of an enlarged picture
+        have no more detail and take longer.
     """
     assert request.image is not None  # noqa: S101 - `generate` has refused it
-    # A mask belongs to the whole image, so that must not be decoded at a reduced scale.
+    # A mask has the full image's pixels, so the image must not be decoded at a reduced scale.
     image = request.image.open(at_least_px=None if request.mask else max(request.size))
     if request.fit == "retarget":
         fitted, (width, height) = codec.retarget_image(image, request.size)
@@ -168,16 +177,17 @@ def _prepare(
     pixels = np.asarray(fitted, dtype=np.float32) / np.float32(255)
     if fitted.mode == "L":
         pixels = pixels[:, :, None]
+    # Premultiplied, so that the colour of transparent pixels plays no part in comparing patches.
     if fitted.mode == "RGBA":
         pixels[:, :, :3] *= pixels[:, :, 3:]
     keep: NDArray[np.bool_] | None = None
     if request.mask is not None:
-        kept = codec.from_array(codec.kept_pixels(request.mask.open(), image.size), "the mask")
-        keep = np.asarray(codec.fit_image(kept, request.size, request.fit, exact_colours=True)) > 0
+        mask = codec.from_array(codec.kept_pixels(request.mask.open(), image.size), "the mask")
+        keep = np.asarray(codec.fit_image(mask, request.size, request.fit, exact_colours=True)) > 0
     return pixels, keep, (height, width)
 
 
 def _finished(picture: NDArray[np.uint8], request: VariationRequest) -> Image:
-    """Bring a synthesised picture to the size asked for."""
+    """Return a synthesised picture as an image of the request's size: padded or resized, as `fit` says."""
     image = codec.of_pixels(picture)
     return codec.pad_image(image, request.size) if request.fit == "pad" else codec.resize(image, request.size)

@@ -26,7 +26,9 @@ __all__ = ["NAME", "Ledger", "open_to_read", "read_line", "whole_lines"]
 NAME: Final = "ledger.jsonl"
 #: How each line begins: `item` is the first field of a record.
 _BEGIN: Final = b'{"item":'
+#: Seconds between two forced writes to the disk: what a power failure can lose, at a cost that a run does not notice.
 _SYNC_EVERY_S: Final = 5.0
+#: Bytes that are copied at once when a ledger is repaired, so that a large one takes no memory.
 _COPIED_BYTES: Final = 1 << 20
 
 
@@ -168,7 +170,7 @@ def _opened(path: Path, flags: int = 0) -> int:
 
 def open_to_read(folder: Path) -> int:
     """Open the ledger of a folder and return its descriptor; OSError where there is none."""
-    # A pipe that nobody writes to would be waited for.
+    # Opening a pipe without a writer would block.
     return _regular(os.open(folder / NAME, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
 
 

@@ -26,9 +26,11 @@ __all__ = ["PAGE_ITEMS", "fragment", "write_pages"]
 
 #: More rows than this make a browser slow, so they go to a page of their own.
 PAGE_ITEMS: Final = 500
+#: Items of a bulk result that a cell shows, the failures that it names, and the pictures of each item: one screen.
 _SHOWN_ITEMS: Final = 8
 _SHOWN_FAILURES: Final = 5
 _SHOWN_PICTURES: Final = 4
+#: The longer side of a thumbnail on the page, in pixels.
 _THUMBNAIL_PX: Final = 96
 #: Of a picture's number in a file's name; a longer one is no number of ours.
 _MAX_DIGITS: Final = 4

@@ -41,6 +41,7 @@ _POLL_S: Final = 0.2
 _MAX_DEATHS: Final = 3
 #: A 429 costs nothing and says that all is well later, so it is tried again even where nothing was said of retries.
 _PATIENCE: Final = 10
+#: The most seconds between two tries where the server names none: OpenAI's limits count per minute.
 _LONGEST_BACKOFF_S: Final = 60.0
 
 

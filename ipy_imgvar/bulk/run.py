@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "plan", "run"]
 
 _log = logging.getLogger("ipy_imgvar")
-#: What of a request has no bearing on the pictures, so that a change of it makes nothing again.
+#: Request fields that don't affect pixels; changing one doesn't invalidate the ledger.
 _NO_MATTER: Final = ("timeout", "max_retry_count", "response_format")
+#: Seconds between two refreshes of the bar while no item ends, so that its clock goes on.
 _REFRESH_S: Final = 1.0
 
 
@@ -116,7 +117,7 @@ def run(
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed processes were writing; nobody else writes here while the ledger is open."""
+    """Remove the half-written files of killed processes; the ledger's lock keeps other writers out."""
     for place in (folder, folder / SOURCES):
         for half in place.glob(f".*{HALF_SUFFIX}"):
             with contextlib.suppress(OSError):

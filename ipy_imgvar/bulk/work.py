@@ -42,7 +42,9 @@ __all__ = ["SOURCES", "Outcome", "Task", "item_seed", "take_secrets", "work"]
 _log = logging.getLogger("ipy_imgvar")
 #: The folder in `out_dir` with a thumbnail of each source that is no file.
 SOURCES: Final = "sources"
+#: The longer side of the thumbnail of a source that is no file, in pixels.
 _THUMBNAIL_PX: Final = 256
+#: Bytes that are written to find out whether the disk has room, before a server is paid: less than any picture.
 _PROBE_BYTES: Final = 1 << 16
 
 

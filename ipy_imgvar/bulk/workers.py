@@ -25,6 +25,7 @@ __all__ = ["Workers", "choose_workers"]
 
 #: Threads that wait for a server: what most accounts allow at once.
 _HOSTED_WORKERS: Final = 8
+#: The most workers that may be asked for: more threads than a process can start is a slip of the hand.
 _MOST_WORKERS: Final = 1000
 
 

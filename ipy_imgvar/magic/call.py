@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Display", "read_call"]
 
+#: Pictures in a row; a run has at most 10 of an image.
 _MAX_COLUMNS: Final = 10
+#: The options that go with --history.
 _WITH_HISTORY: Final = ("history", "quiet")
 
 

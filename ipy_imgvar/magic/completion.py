@@ -35,6 +35,7 @@ _MAGIC: Final = re.compile(r"(?:^|=)\s*(%%?)imagevariation(?=\s)")
 _QUOTES: Final = ("'", '"')
 #: A folder with more entries than this is not read to the end, so that Tab answers at once.
 _MAX_ENTRIES: Final = 2000
+#: The sizes that the images API had, which every engine takes.
 _SIZES: Final = ("256", "512", "1024")
 
 

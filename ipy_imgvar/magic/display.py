@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Echo", "RunDisplay", "show_history", "spoken_log"]
 
-#: A run shorter than this shows no progress: a flicker tells nobody anything.
+#: Seconds before progress is shown: in a shorter run it would only flicker.
 _PATIENCE_S: Final = 1.0
+#: Seconds between two updates of the progress: each is a message to the browser.
 _REFRESH_S: Final = 0.2
+#: Characters of the bar in a terminal.
 _BAR_WIDTH: Final = 24
 
 
@@ -120,7 +122,7 @@ class RunDisplay:
         if not self._quiet and is_rich(self._shell):
             from ipy_imgvar.results import gallery
 
-            # Whoever interrupts later wants the prompt back at once.
+            # After an interrupt the prompt should come back at once.
             gallery.prepare(picture, self._expected)
         self._refreshed = 0.0
 
@@ -142,7 +144,7 @@ class RunDisplay:
         count = len(self._pictures)
         if count:
             note = f"{count} picture{' was' if count == 1 else 's were'} finished"
-            # Whoever interrupts wants the prompt back: the sheet takes longer than all the rest.
+            # After an interrupt the prompt should come back: the sheet takes longer than all the rest.
             self._show(Variations(self._pictures), [note], with_sheet=False)
         elif self._handle is not None:
             # A bar that stands still would say that the run goes on.

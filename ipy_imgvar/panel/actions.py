@@ -1,7 +1,7 @@
 """What each button of the panel does: all decisions, no widgets.
 
 An action returns at once. What takes time (reading a source, a run) is a job; it changes the state through
-`Job.tell`, so that a job which was left behind changes nothing.
+`BackgroundTask.tell`, so that a job which was left behind changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ipy_imgvar.images.kinds import looks_like_image
 from ipy_imgvar.images.similarity import THUMBNAIL_PX, sample
 from ipy_imgvar.panel import engines
 from ipy_imgvar.panel.cards import card_of
-from ipy_imgvar.panel.job import Job, Worker
+from ipy_imgvar.panel.job import BackgroundTask, Worker
 from ipy_imgvar.panel.sources import SourceActions, message
 from ipy_imgvar.panel.state import Card, PanelState, Status
 from ipy_imgvar.panel.tree import grow
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PanelActions"]
 
+#: Seconds between two changes of the progress bar: each is a message to the browser.
 _REFRESH_S: Final = 0.1
 
 
@@ -163,7 +164,12 @@ class PanelActions(SourceActions):
         return Client(self.state.engine, api_key=key, namespace=self._namespace)
 
     def _work(
-        self, job: Job, client: Client, request: VariationRequest, sample: Sample, ending: ExitStack
+        self,
+        job: BackgroundTask,
+        client: Client,
+        request: VariationRequest,
+        sample: Sample,
+        ending: ExitStack,
     ) -> Callable[[], None]:
         """Run on the worker's thread, close what `ending` holds, and return how it ended."""
         refreshed = 0.0
@@ -200,7 +206,7 @@ class PanelActions(SourceActions):
             status, result = Status.CANCELLED, exc.partial
         except ImageVariationError as exc:
             result, error = exc.partial, str(exc)
-        except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread
+        except Exception as exc:  # noqa: BLE001 - a thread's exception is shown nowhere
             error = message(exc)
         return partial(self._ended, status, result, error)
 
@@ -227,7 +233,7 @@ class PanelActions(SourceActions):
             raise InvalidRequestError("a run is going on; wait for it, or cancel it, then go back")
         run = self.state.nodes[index].run
 
-        def work(job: Job) -> None:
+        def work(job: BackgroundTask) -> None:
             source = run[0].source
             try:
                 taken = sample(source)
@@ -236,7 +242,7 @@ class PanelActions(SourceActions):
             fit: Fit = run.request.fit if run.request is not None else "crop"
             try:
                 cards = tuple(card_of(each, taken, fit, run.engine or "") for each in run)
-            except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread
+            except Exception as exc:  # noqa: BLE001 - a thread's exception is shown nowhere
                 job.tell(self._loaded, message(exc))
                 return
             job.tell(self._went_back, run, cards, source if taken else None, taken)

@@ -14,11 +14,11 @@ from ipy_imgvar.errors import CancelledError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Work = Callable[["Job"], Callable[[], None] | None]
+    Work = Callable[["BackgroundTask"], Callable[[], None] | None]
     Execute = Callable[[Callable[[], None]], object]
     After = Callable[[float, Callable[[], None]], object]
 
-__all__ = ["PATIENCE_S", "Job", "Worker", "after", "on_thread"]
+__all__ = ["PATIENCE_S", "BackgroundTask", "Worker", "after", "on_thread"]
 
 #: How long a cancelled job may take to stop by itself; a person should wait at most 0.3 s.
 PATIENCE_S: Final = 0.2
@@ -36,7 +36,7 @@ def after(delay_s: float, action: Callable[[], None]) -> None:
     timer.start()
 
 
-class Job:
+class BackgroundTask:
     """One piece of work, as its thread sees it."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Job:
 
     @property
     def abandoned(self) -> bool:
-        """Nobody listens any more."""
+        """Whether the panel has stopped listening."""
         return self._abandoned
 
     def check(self) -> None:
@@ -83,7 +83,7 @@ class Worker:
         self._execute = execute
         self._later = later
         self._lock = threading.Lock()
-        self._job: Job | None = None
+        self._job: BackgroundTask | None = None
 
     def submit(self, work: Work, *, replace: bool = False) -> bool:
         """Start a job; False, and nothing happens, while another goes on, unless it is to be replaced.
@@ -95,7 +95,7 @@ class Worker:
                 if not replace:
                     return False
                 self._job.abandon()
-            job = self._job = Job()
+            job = self._job = BackgroundTask()
 
         def run() -> None:
             last = None
@@ -134,7 +134,7 @@ class Worker:
             job.abandon()
             self._forget(job)
 
-    def _forget(self, job: Job) -> None:
+    def _forget(self, job: BackgroundTask) -> None:
         with self._lock:
             if self._job is job:
                 self._job = None

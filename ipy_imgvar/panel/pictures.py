@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENLARGED_PX", "PictureActions"]
 
+#: The longer side of an enlarged picture, in pixels of the page.
 ENLARGED_PX: Final = 512
 
 

@@ -18,7 +18,7 @@ from ipy_imgvar.results.history import last
 
 if TYPE_CHECKING:
     from ipy_imgvar.images.similarity import Sample
-    from ipy_imgvar.panel.job import Job, Worker
+    from ipy_imgvar.panel.job import BackgroundTask, Worker
     from ipy_imgvar.panel.state import PanelState
 
 __all__ = ["UPLOAD_MAX_BYTES", "SourceActions", "message"]
@@ -98,14 +98,14 @@ class SourceActions(PictureActions):
     ) -> None:
         """Read a source on the loader's thread; a newer choice replaces one that is still being read."""
 
-        def work(job: Job) -> None:
+        def work(job: BackgroundTask) -> None:
             try:
                 sources = load_sources(value, name=name)
                 source = sources[0]
                 source.fetch(check=job.check)  # A newer choice does not wait for an address that drips.
                 taken = sample(source)
                 settings = codec.parameters_of(source.read()) if restore else None
-            except Exception as exc:  # noqa: BLE001 - nobody would see it on this thread
+            except Exception as exc:  # noqa: BLE001 - a thread's exception is shown nowhere
                 job.tell(self._loaded, f"{message(exc)}; the source is unchanged")
                 return
             choice = partial(

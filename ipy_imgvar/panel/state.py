@@ -1,6 +1,6 @@
 """What the panel knows: a state machine with a status, without widgets, threads or a kernel.
 
-Whoever changes it (the actions, or a worker's thread through its job) sets traits; whoever shows it observes them.
+The actions, or a worker's thread through its task, set traits; the views observe them.
 """
 
 from __future__ import annotations
@@ -232,5 +232,5 @@ class PanelState(HasTraits):
             after = f" after {count} picture{'' if count == 1 else 's'}" if count else ""
             warnings.insert(0, f"cancelled{after}")
         self.notice = "; ".join(warnings)
-        # Last, since whoever waits for the end may go on as soon as it is there.
+        # Last, since an observer of the end may go on as soon as it is set.
         self.status = status

@@ -46,9 +46,13 @@ __all__ = ["Service", "create_app"]
 
 _log = logging.getLogger("ipy_imgvar.server")
 
+#: Seconds between two removals of pictures whose hour is over.
 _TIDY_S: Final = 60.0
+#: Seconds for which the body of a refused request is read, so that its sender sees the answer.
 _DISCARD_S: Final = 5.0
+#: Bytes of a piece of a large answer; the time-out of a slow reader counts for each.
 _PIECE_BYTES: Final = 65_536
+#: Bytes of the warning header; clients and proxies refuse headers of more than 8 kB in all.
 _MAX_WARNING: Final = 1000
 
 
@@ -163,7 +167,7 @@ class _Guarded:
                 elapsed_ms = round((time.perf_counter() - began) * 1000)
                 message["headers"] = [
                     *message["headers"],
-                    # Whoever keeps the connection would send the next request into a closed one.
+                    # A client that keeps the connection would send its next request into a closed one.
                     *([(b"connection", b"close")] if self._service.load.stopping else []),
                     (b"x-request-id", request_id.encode()),
                     (b"openai-processing-ms", str(elapsed_ms).encode()),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Form", "Uploads", "read_form"]
 
+#: Parts of a form: far more than the API has fields, and each part costs time.
 _MAX_PARTS: Final = 64
 _MAX_TEXT_BYTES: Final = 200_000  # a prompt of the API has up to 32,000 characters
 #: A field with a picture; PHP's clients number what others call image or image[].

@@ -37,7 +37,7 @@ class Policy:
     Parameters
     ----------
     keys
-        Whoever sends one of them; with none, anybody whose `Host` and `Origin` are in order.
+        The keys that are accepted; without any, every client whose `Host` and `Origin` are in order is.
     hosts
         Names, beside this machine's own addresses, under which the server may be asked.
     """

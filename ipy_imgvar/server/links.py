@@ -1,6 +1,6 @@
 """Pictures that are offered at an address: in a private folder, for an hour, within a bound.
 
-An address is a name of 128 random bits and nothing else leads to a file, so whoever has it may have the picture,
+An address is a name of 128 random bits and nothing else leads to a file, so the address is the permission,
 as with the addresses that the API gives out.
 """
 

@@ -23,11 +23,12 @@ __all__ = ["ClientGoneError", "Queue"]
 
 Result = TypeVar("Result")
 
+#: Seconds that Retry-After asks for at most: an estimate beyond says little.
 _MAX_WAIT_S: Final = 120
 
 
 class ClientGoneError(Exception):
-    """Nobody is there any more to answer."""
+    """A client that closed its connection before its answer was ready."""
 
 
 class Queue:
@@ -78,7 +79,7 @@ class Queue:
         work
             Called with an event; it should end soon after that is set.
         gone
-            Done when nobody waits for the result any more.
+            Done when the client has closed its connection.
 
         Raises
         ------

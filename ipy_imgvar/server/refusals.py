@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Refusal", "refusal_of", "too_many_images"]
 
+#: Seconds of Retry-After where nothing better is known.
 _RETRY_AFTER_S: Final = 10
 
 

@@ -1,4 +1,4 @@
-"""From a form to what is asked of the engine: the API's fields, checked, and what of them an engine can't use.
+"""From a form to a checked request: the API's fields, and a warning for each that the engine can't use.
 
 Pure: no socket and no file. The rules that every interface shares are `Client.request`'s and are only called here.
 """

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EventSource"]
 
-#: A comment is sent when nothing else was for this long, so that nobody in between gives up.
+#: Seconds without an event after which a comment is sent, so that no proxy on the way closes the connection.
 _PING_S: Final = 15.0
+#: The sizes that the API's schema of an event names.
 _SIZES: Final = ("1024x1024", "1024x1536", "1536x1024")
 
 

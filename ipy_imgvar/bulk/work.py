@@ -21,7 +21,7 @@ from ipy_imgvar.bulk.items import Ready, digest
 from ipy_imgvar.capabilities import checked
 from ipy_imgvar.engines import EngineSpec, make_engine
 from ipy_imgvar.errors import APIStatusError, ConfigurationError, ImageVariationError
-from ipy_imgvar.images.formats import written_extension_of
+from ipy_imgvar.images.formats import extension_of, written_extension_of
 from ipy_imgvar.images.source import Source, load_sources
 from ipy_imgvar.images.thumbnails import thumbnail
 from ipy_imgvar.plain import plain
@@ -194,7 +194,7 @@ def _attempt(task: Task, engine: Engine, job: Job, record: dict[str, Any]) -> No
 
     def take(picture: Variation) -> None:
         data = picture.bytes
-        name = task.name(picture.index, written_extension_of(picture.mime_type))
+        name = task.name(picture.index, extension_of(picture.mime_type))
         _write(out_dir / name, data)
         record["paths"].append(name)
         record["sizes"].append(len(data))

@@ -1,6 +1,7 @@
 """A bulk run: every item once, whatever fails, whoever works, and however often it is started."""
 
 import base64
+import io
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import pytest
 from cases import slow
 from PIL import Image
 
-from ipy_imgvar import Client
+from ipy_imgvar import Client, Variation
 from ipy_imgvar.bulk import BulkResult
 from ipy_imgvar.errors import CancelledError, ConfigurationError, EngineError, InvalidRequestError
 
@@ -365,7 +366,7 @@ def test_a_key_does_not_travel(make_folder, tmp_path):
 
 KILLED_WORKER = """
 import os, signal, sys, threading, time
-from ipy_imgvar import Client
+from ipy_imgvar import Client, Variation
 from ipy_imgvar.bulk import workers
 made = []
 class Watched(workers.WorkerProcesses):
@@ -399,7 +400,7 @@ def test_a_killed_worker_costs_nothing(patch, make_photos, tmp_path, look, start
 
 INTERRUPTED = """
 import sys
-from ipy_imgvar import Client
+from ipy_imgvar import Client, Variation
 Client("patch").map(sys.argv[1], out_dir=sys.argv[2], size=64, on_progress=lambda *_: print(".", flush=True))
 """
 
@@ -429,7 +430,7 @@ def test_an_interrupt_finishes_what_is_under_way(make_folder, tmp_path, look, st
 
 KILLED = """
 import sys
-from ipy_imgvar import Client
+from ipy_imgvar import Client, Variation
 Client("patch").map(sys.argv[1], out_dir=sys.argv[2], size=64, max_workers=2)
 """
 
@@ -461,7 +462,7 @@ def test_a_killed_run_goes_on(make_folder, tmp_path, look, patch, start_python, 
 
 FULL = """
 import resource, signal, sys
-from ipy_imgvar import Client
+from ipy_imgvar import Client, Variation
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 result = Client("patch").map(sys.argv[1], out_dir=sys.argv[2], size=int(sys.argv[3]), max_workers=1)
@@ -482,3 +483,19 @@ def test_a_picture_that_does_not_fit_is_one_line(make_folder, tmp_path, look, ph
     assert "can't be written" in errors[0]
     assert len(look.pictures(tmp_path / "out")) == 2
     assert not look.half_files(tmp_path / "out")
+
+
+def test_a_picture_is_named_by_its_format(fake_engine, photo_path, tmp_path):
+    """A picture that a server made in a format of its own keeps its bytes, under that format's extension."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(file, "GIF")
+
+    class Server(fake_engine):
+        def generate(self, request, job):  # noqa: ARG002
+            yield Variation(
+                file.getvalue(), source=request.image, mime_type="image/gif", size=(64, 64), index=1, seed=1
+            )
+
+    (item,) = Client(Server()).map([photo_path], out_dir=tmp_path / "out", size=64)
+    assert item.paths[0].suffix == ".gif"
+    assert item.paths[0].read_bytes() == file.getvalue()

@@ -301,8 +301,8 @@ class OpenAIEngine:
         server = self.connection.server
         if response.has_redirect_location:
             return APIStatusError(
-                f"{server} answered {response.status_code}: it redirects to {redirect_target(response, mask)}, where the key "
-                "is not sent; give that server as --api-base",
+                f"{server} answered {response.status_code}: it redirects to {redirect_target(response, mask)}, where "
+                "the key is not sent; give that server as --api-base",
                 status=response.status_code,
             )
         model, answer_id = plan.body.get("model"), request_id(response, mask)

@@ -1,4 +1,4 @@
-"""The files that pictures are saved to: their names, whether they can be written, and writing them.
+"""The files for saved pictures: their names, a check that they can be written, and the writing.
 
 A name is a path, a pattern with {i}, {n} and {stem}, or `<stem>-<number>` in a folder.
 """
@@ -36,14 +36,14 @@ __all__ = [
 #: source's stem.
 FIELDS: Final = ("i", "n", "stem")
 
-
+#: A field of a pattern, with the format that may follow it, as in "{i:03}".
 _FIELD: Final = re.compile(r"\{(" + "|".join(FIELDS) + r")(?::([^{}]*))?\}")
 
 
 def checked_files(pattern: Any, stems: Sequence[str]) -> list[Path]:
-    """Return one path for each picture of a run that is about to begin, all of which can be written.
+    """Return one path for each picture of the next run, after a check that all can be written.
 
-    Call it before the run: after it, the pictures are made, and paid for.
+    Call it before the run: afterwards the pictures are paid for, and an error comes too late.
 
     Parameters
     ----------
@@ -64,12 +64,12 @@ def checked_files(pattern: Any, stems: Sequence[str]) -> list[Path]:
 
 
 def checked_folder(folder: Any, *, field: str = "out_dir") -> Path:
-    """Return the absolute path of a folder that a run is about to write into; it need not exist.
+    """Return the absolute path of a folder that a run will write into; it need not exist.
 
     Raises
     ------
     InvalidRequestError
-        If it is no path, or no file can be written there.
+        If the value is no path, or no file can be written there.
     """
     if not isinstance(folder, (str, os.PathLike)) or not os.fsdecode(folder).strip():
         raise InvalidRequestError(f"{field} is {shown(folder)}; allowed: the path of a folder", field=field)
@@ -80,16 +80,16 @@ def checked_folder(folder: Any, *, field: str = "out_dir") -> Path:
 
 
 def refuse_unwritable(path: Path, *, name: str = "", field: str = "out_file") -> None:
-    """Raise `InvalidRequestError` if a file can't be written here; nothing is made, folders neither.
+    """Raise `InvalidRequestError` if a file can't be written; no file or folder is made for the check.
 
     Parameters
     ----------
     path
-        The file; one that exists can be replaced.
+        The file; a file that exists counts as writable.
     name
-        The name that the message gives it; "" takes the path itself.
+        The file's name in the message; "" for the path itself.
     field
-        The name of the argument, for the message.
+        The argument that the error names.
     """
     wrong = ""
     try:
@@ -101,11 +101,11 @@ def refuse_unwritable(path: Path, *, name: str = "", field: str = "out_file") ->
         elif not os.access(folder, os.W_OK | os.X_OK):
             wrong = f"no permission for the folder {_as_given(folder, path)}"
         else:
-            # The file system says of each name that is missing whether it can take it.
+            # `lstat` fails for a name that the file system can't have, also where no file has it yet.
             for part in path.absolute().relative_to(folder).parts:
                 with contextlib.suppress(FileNotFoundError):
                     os.lstat(folder / part)
-    except (OSError, ValueError) as exc:  # Too long for the file system, a null byte.
+    except (OSError, ValueError) as exc:  # A name too long for the file system, or with a null byte.
         wrong = getattr(exc, "strerror", None) or str(exc)
     if wrong:
         raise InvalidRequestError(
@@ -114,7 +114,7 @@ def refuse_unwritable(path: Path, *, name: str = "", field: str = "out_file") ->
 
 
 def _as_given(folder: Path, path: Path) -> Path:
-    """Return a folder above a path: relative if the path is."""
+    """Return a folder above a path for a message: relative if the path is relative."""
     return folder if path.is_absolute() else Path(os.path.relpath(folder))
 
 
@@ -180,7 +180,7 @@ def _target(text: str, extensions: Sequence[str]) -> Path:
 
 def _fill(pattern: str, values: Mapping[str, int | str]) -> str:
     if any(re.search(r"\d{3}", match[2] or "") for match in _FIELD.finditer(pattern)):
-        # No file system takes such a name, and a width of ten digits takes all memory.
+        # File names have at most 255 bytes or so, and a number padded to ten digits of width would fill the memory.
         raise InvalidRequestError(f"{pattern} is too wide; allowed: {{i}} or {{i:03}}", field="out_file")
     try:
         return _FIELD.sub(lambda match: format(values[match[1]], match[2] or ""), pattern)

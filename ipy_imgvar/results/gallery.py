@@ -1,7 +1,7 @@
-"""Pictures as they are shown: HTML for notebooks, a contact sheet where only one image fits, a table for terminals.
+"""The display of pictures: HTML for notebooks, a contact sheet as the one image of a cell, a table for terminals.
 
-Knows nothing of IPython. Every text that came from outside is escaped; no colour is set, so light and dark themes
-both work; and a notebook that is saved holds thumbnails, never originals.
+It does not depend on IPython. It escapes every text from outside, and sets no colour, so that light and dark themes
+both work. A saved notebook holds thumbnails, never originals.
 """
 
 from __future__ import annotations
@@ -36,24 +36,25 @@ __all__ = [
     "text",
 ]
 
-#: Longest side of a picture on the page, by how many there are: a thumbnail is never larger than it is shown.
+#: Longest side of a thumbnail on the page, in pixels: of the only picture, and of each where there are several. No
+#: thumbnail is larger than its place on the page, so that notebooks stay small.
 _ALONE_PX: Final = 512
 _TOGETHER_PX: Final = 256
-#: Share of its width to which a picture shrinks before a row breaks: four of 256 px stand on a page of 740 px.
+#: Share of its width to which a picture shrinks before a row breaks, chosen so that four of 256 px fit a page of 740 px.
 _SHRUNK: Final = 0.7
-#: Pictures in a row at most: 12 of 256 px are 3160 px wide, wider than most screens.
+#: Pictures in a row at most, chosen so that a row is wider than most screens: 12 of 256 px have 3160 px.
 _MOST_COLUMNS: Final = 12
-#: Full rows above which a short last row is no longer noticed.
+#: Full rows from which on the last row may be short, since it is then no longer noticed.
 _MANY_ROWS: Final = 4
-#: Width of the narrowest caption, in pixels: a narrower one would break its words.
+#: Width of the narrowest caption, in pixels, chosen so that its words do not break.
 _CAPTION_PX: Final = 160
 #: Longest side of the contact sheet, in pixels.
 _SHEET_PX: Final = 1024
-#: Between two pictures, in pixels, on the page and in the sheet.
+#: Gap between two pictures, in pixels, on the page and in the sheet.
 _GAP_PX: Final = 8
 #: Longest side of a thumbnail in the history, in pixels.
 _HISTORY_PX: Final = 64
-#: Runs that a history shows: more thumbnails would make a notebook heavy.
+#: Runs that a history shows at most, since every thumbnail makes the notebook larger.
 _HISTORY_RUNS: Final = 20
 
 
@@ -65,13 +66,13 @@ def html(
     Parameters
     ----------
     pictures
-        A `Variations` adds a line about the run and its warnings.
+        For a `Variations`, a line about the run and its warnings follow.
     columns
-        How many pictures in a row, or None for rows of like length, as wide as the page allows.
+        The number of pictures in a row; None for rows of similar length, as wide as the page allows.
     notes
         Further lines below the pictures.
     expected
-        How many pictures there will be, where some are still being made: one alone is shown larger.
+        The number of pictures at the end of the run, so that the thumbnails' size stays the same until then.
     """
     count = max(expected, len(pictures))
     side_px = _side_px(count)
@@ -92,10 +93,10 @@ def html(
 
 
 def rows_of_like_length(count: int, tile_px: int) -> tuple[str, str]:
-    """Return the columns and the largest width of a grid that fits its number of columns to the width of the page.
+    """Return the CSS columns and the largest width of a grid whose number of columns depends on the page's width.
 
-    A fragment has no style sheet that could ask for the page's width. But in a length, `(100% - 740px)*9999` is huge
-    on a page wider than 740 px and negative on any other, so `min` and `max` choose one of two lengths by it.
+    A fragment has no style sheet, so it can't use media queries. But the length `(100% - 740px)*9999` is huge on a page
+    wider than 740 px and negative on any other, so that `min` and `max` choose one of two lengths with it.
     """
     smallest_px = round(tile_px * _SHRUNK)
     column, width = "100%", f"{tile_px}px"
@@ -109,9 +110,9 @@ def rows_of_like_length(count: int, tile_px: int) -> tuple[str, str]:
 
 
 def _columns_of_like_rows(count: int) -> list[int]:
-    """Return the numbers of columns that give `count` pictures rows of like length, such as 7, 4, 2 and 1 for seven.
+    """Return the numbers of columns with rows of similar length for `count` pictures, such as 7, 4, 2 and 1 for seven.
 
-    The last row has at least half of the others' length, or stands below so many that it does not matter.
+    The last row has at least half of the others' length, or follows more than `_MANY_ROWS` full rows.
     """
     numbers = {math.ceil(count / rows) for rows in range(1, count + 1)} or {1}
     return [
@@ -122,12 +123,12 @@ def _columns_of_like_rows(count: int) -> list[int]:
 
 
 def _across(columns: int, tile_px: int) -> int:
-    """Return the width of so many tiles and the gaps between them, in pixels."""
+    """Return the width of a row of tiles with their gaps, in pixels."""
     return columns * (tile_px + _GAP_PX) - _GAP_PX
 
 
 def prepare(picture: Variation, expected: int) -> None:
-    """Make the thumbnail that `html` will show, while the engine works on the next picture."""
+    """Make the thumbnail for `html` now, while the engine works on the next picture."""
     with contextlib.suppress(ImageVariationError):  # `html` shows the error.
         picture.thumbnail(_side_px(expected))
 
@@ -140,7 +141,7 @@ def _figure(picture: Variation, side_px: int) -> tuple[str, int]:
     """Return a picture with its caption, and its width in pixels."""
     try:
         image, width = _image(picture, side_px)
-    except ImageVariationError as exc:  # Its original was removed; the others are still worth showing.
+    except ImageVariationError as exc:  # The store has removed its original; the other pictures are shown.
         return f'<figure style="margin:0;max-width:{side_px}px">{escaped(str(exc))}</figure>', side_px
     style = f"margin:0;max-width:{max(width, _CAPTION_PX)}px"
     small = "font-size:85%;overflow-wrap:anywhere"
@@ -148,12 +149,12 @@ def _figure(picture: Variation, side_px: int) -> tuple[str, int]:
 
 
 def picture_html(picture: Variation, side_px: int) -> str:
-    """Return an img element of a picture with alternative text, reduced so that no side is longer."""
+    """Return an img element of a picture with alternative text, reduced to sides of at most `side_px`."""
     return _image(picture, side_px)[0]
 
 
 def image_html(data: bytes, alt: str, side_px: int) -> str:
-    """Return an img element of an encoded picture, reduced so that no side is longer."""
+    """Return an img element of an encoded picture, reduced to sides of at most `side_px`."""
     return embedded(thumbnail(data, side_px), alt)
 
 
@@ -164,7 +165,7 @@ def _image(picture: Variation, side_px: int) -> tuple[str, int]:
 
 
 def preview_html(data: bytes, side_px: int = _ALONE_PX) -> str:
-    """Return an unfinished picture as an HTML fragment, or nothing where it can't be decoded."""
+    """Return a first look of a picture as an HTML fragment, or "" where it can't be decoded."""
     try:
         element = image_html(data, "A first look", side_px)
     except ImageVariationError:
@@ -173,14 +174,14 @@ def preview_html(data: bytes, side_px: int = _ALONE_PX) -> str:
 
 
 def caption(picture: Variation) -> str:
-    """Return a picture's name and size as text, and the options that make it alone again where a seed can."""
+    """Return a picture's name and size as text, with the options that make it again where it has a seed."""
     width, height = picture.size
     seed = "" if picture.seed is None else f" · seed {picture.seed} · --index {picture.index}"
     return f"{plain(picture.name)} · {width}x{height}{seed}"
 
 
 def run_lines(pictures: Sequence[Variation]) -> list[str]:
-    """Return the lines about a run: its engine, how long it took and how it ended; then its warnings."""
+    """Return a line about a run (pictures, engine, seconds, tokens, status), then its warnings."""
     if not inherits(pictures, "ipy_imgvar.Variations"):
         return []
     run = cast("Variations", pictures)
@@ -189,7 +190,7 @@ def run_lines(pictures: Sequence[Variation]) -> list[str]:
     model = f" ({plain(run.model)})" if run.model and run.model != run.engine else ""
     seconds = f" · {run.elapsed:.1f} s" if run.elapsed else ""
     tokens = (run.usage or {}).get("total_tokens")
-    # A server may count in any JSON.
+    # A server may send any JSON as its count.
     usage = f" · {tokens} tokens" if isinstance(tokens, int) and tokens else ""
     count = f"{len(run)} picture{'' if len(run) == 1 else 's'}"
     state = "" if run.status == "done" else f" · {plain(run.status)}"
@@ -198,18 +199,18 @@ def run_lines(pictures: Sequence[Variation]) -> list[str]:
 
 
 def contact_sheet(pictures: Sequence[Variation]) -> dict[str, bytes]:
-    """Return one picture of at most 1024 px a side with all pictures in a grid, by its MIME type.
+    """Return one image of at most 1024 px a side that has all pictures in a grid, by its MIME type.
 
-    It is a JPEG, or a PNG where something is transparent; where the originals of all were removed, there is none.
+    The image is a JPEG, or a PNG where it has transparency. The result is empty where the store has removed all originals.
     """
     cells = []
     pictures = [each for each in pictures if each.is_there]
     columns = math.ceil(math.sqrt(len(pictures)))
-    # From the thumbnails that the page shows: decoding the originals again would take most of the time.
+    # The page's thumbnails are used again, since decoding the originals would take most of the time.
     shown_px = _side_px(len(pictures))
     side_px = min(shown_px, _SHEET_PX // max(1, columns) - _GAP_PX)
     for each in pictures:
-        # Another process may make room in the store meanwhile.
+        # Another process may remove the original from the store at this moment.
         with contextlib.suppress(ImageVariationError):
             cells.append(codec.reduced(each.thumbnail(shown_px)[0], each.name, side_px))
     if not cells:
@@ -233,7 +234,7 @@ def text(pictures: Variations, *, notes: Sequence[str] = ()) -> str:
 
 
 def _history_rows(runs: Sequence[Variations]) -> list[tuple[str, ...]]:
-    """Return a row of texts for each of the newest runs; `_HISTORY_HEAD` has the columns."""
+    """Return a row of texts for each of the newest runs, in the columns of `_HISTORY_HEAD`."""
     first = max(0, len(runs) - _HISTORY_RUNS)
     rows: list[tuple[str, ...]] = []
     for number, run in enumerate(runs[first:], start=first):

@@ -1,6 +1,6 @@
-"""HTML of texts and pictures, for notebooks and pages: the one place that escapes, embeds and captions.
+"""HTML for texts and pictures in notebooks and pages: all escaping, embedding and captions are here.
 
-No colour is set and no style sheet is needed, so that light and dark themes both work.
+The HTML sets no colour and needs no style sheet, so that light and dark themes both work.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["embedded", "escaped", "figure"]
 
-#: A picture that shrinks with its cell and keeps its shape.
+#: The style of a picture that shrinks with its cell and keeps its aspect ratio.
 _FLUID: Final = "display:block;max-width:100%;height:auto;margin:0"
+#: The option in a caption that must stay on one line, so that it can be copied.
 _INDEX: Final = re.compile(r"--index \d+")
 
 
@@ -41,9 +42,9 @@ def embedded(picture: tuple[bytes, str, Size], alt: str, *, style: str = _FLUID)
     picture
         Its bytes, MIME type and size, as `thumbnails.thumbnail` returns them.
     alt
-        The text instead of it; it is escaped here.
+        The alternative text, not escaped yet.
     style
-        The element's own.
+        The element's CSS.
     """
     data, mime_type, (width, height) = picture
     text = base64.b64encode(data).decode("ascii")
@@ -61,9 +62,9 @@ def figure(image: str, words: str, *, style: str = "margin:0", caption_style: st
     image
         An img element, a link around one, or "" where there is no picture.
     words
-        The caption; it is escaped here, and its line breaks at no option.
+        The caption, not escaped yet; no line break splits its options.
     style, caption_style
-        The figure's and the caption's own; "" where a style sheet has them.
+        The CSS of the figure and the caption; "" where a style sheet has it.
     """
     caption = _INDEX.sub(r'<span style="white-space:nowrap">\g<0></span>', escaped(words))
     return (

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_usage", "json_safe"]
 
-#: Levels of nesting that are read; deeper parts are left out. Chosen above those of any server, which has two or three.
+#: Levels of nesting that are read; deeper parts are left out. Chosen above the two or three that servers have.
 _MOST_LEVELS = 8
 #: The bound of whole numbers, those of 64 bits with a sign; larger ones are left out. Python can't add very large ones
 #: to a float, nor write those of over 4300 digits as text.

@@ -40,7 +40,7 @@ __all__ = [
 #: thumbnail is larger than its place on the page, so that notebooks stay small.
 _ALONE_PX: Final = 512
 _TOGETHER_PX: Final = 256
-#: Share of its width to which a picture shrinks before a row breaks, chosen so that four of 256 px fit a page of 740 px.
+#: Share of its width to which a picture shrinks before a row breaks, chosen so that four of 256 px fit into 740 px.
 _SHRUNK: Final = 0.7
 #: Pictures in a row at most, chosen so that a row is wider than most screens: 12 of 256 px have 3160 px.
 _MOST_COLUMNS: Final = 12
@@ -201,7 +201,7 @@ def run_lines(pictures: Sequence[Variation]) -> list[str]:
 def contact_sheet(pictures: Sequence[Variation]) -> dict[str, bytes]:
     """Return one image of at most 1024 px a side that has all pictures in a grid, by its MIME type.
 
-    The image is a JPEG, or a PNG where it has transparency. The result is empty where the store has removed all originals.
+    The image is a JPEG, or a PNG where it has transparency. The result is empty if the store has removed all originals.
     """
     cells = []
     pictures = [each for each in pictures if each.is_there]
@@ -292,7 +292,7 @@ def history_html(runs: Sequence[Variations]) -> str:
 def _thumbnails(run: Variations) -> str:
     elements = []
     for each in run:
-        # Another process may have made room in the store while this one reads.
+        # Another process may remove the original from the store at this moment.
         with contextlib.suppress(ImageVariationError):
             elements.append(_image(each, _HISTORY_PX)[0])
     return "".join(elements)

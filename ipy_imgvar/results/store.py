@@ -1,8 +1,8 @@
-"""Files that are whole or absent, and the store: every finished picture, as received, until room is needed.
+"""Atomic file writes, and the store: a folder of every finished picture, bounded by removing the oldest runs.
 
-A run is a folder `runs/<id>` with its pictures and one `run.jsonl` that grows by a line with each of them, so a killed
-process or a full disk leaves a readable run with what was finished. Ids sort by the order in which runs began. The
-content of a record is the history's.
+A run is a folder `runs/<id>` with its pictures and a file `run.jsonl`, which gets one more line with each picture. So a
+killed process or a full disk leaves a readable run with its finished pictures. Ids sort in the order in which the runs
+began. `history` decides the contents of a record.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ if TYPE_CHECKING:
 
 __all__ = ["HALF_SUFFIX", "Run", "Store", "new_run_id", "read_record", "write_atomic", "write_first_free"]
 
+#: The name of a run's record, and its name in earlier versions, which wrote one JSON object.
 _RECORD: Final = "run.jsonl"
 _EARLIER_RECORD: Final = "run.json"
-#: The UTC time that a run's name begins with, and its length.
+#: The format of the UTC time at the beginning of a run's id, and its length in characters.
 _CLOCK: Final = "%Y%m%dT%H%M%S%f"
 _CLOCK_CHARS: Final = 21
-#: How many of the newest runs are measured anew each time: other processes may still be making them.
+#: The newest runs, by number, whose size is measured anew each time: other processes may still add to them.
 _GROWING: Final = 32
-#: The end of the names of files that are not whole yet; no other program's files are called so.
+#: The end of the names of incomplete files; no other program uses it.
 HALF_SUFFIX: Final = ".imgvar.tmp"
-#: Characters of a target's name in the name of its half file. At four bytes each, and with the rest, they stay below
-#: the 255 bytes of most file systems.
+#: Characters of the final name in an incomplete file's name. At four bytes each (UTF-8), and with the rest, they stay
+#: below the 255 bytes that most file systems allow.
 _MOST_NAME_CHARS: Final = 40
-#: Windows would write "\r\n" for each "\n" without it.
+#: A flag for opening files on Windows, which otherwise writes "\r\n" for each "\n".
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a crash at any instant, sees the old content or all of the new.
+    """Write a file so that it has either its old content or all of the new, for any reader and after any crash.
 
-    Parents are made. The temporary file lies beside the target, since a rename is atomic within one file system only.
+    Missing folders are made. The temporary file is in the target's folder, since renames are atomic in one file system only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_whole(str(path), data)
@@ -54,8 +55,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 def write_first_free(paths: Iterable[Path], data: bytes) -> Path:
     """Write a file under the first of several names that does not exist yet, and return that path.
 
-    The name is taken in one step with the whole file, so that programs which do this at once get a name each, and no
-    file is replaced.
+    The complete file gets its name in one step, so that programs which do this at the same time get different names,
+    and no file is replaced.
 
     Parameters
     ----------
@@ -79,9 +80,9 @@ def write_first_free(paths: Iterable[Path], data: bytes) -> Path:
 
 
 def _write_whole(target: str, data: bytes) -> None:
-    """Write a file as `write_atomic`, into a folder that is there.
+    """Write a file as `write_atomic` does, into an existing folder.
 
-    Paths here are texts: a `Path` costs as much as the call that it is made for, and a run writes every picture so.
+    Paths are texts here: making a `Path` takes as long as the call that it is for, and a run does so for every picture.
     """
     temporary = _half_beside(target)
     try:
@@ -113,13 +114,13 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _take(temporary: str, path: Path) -> bool:
-    """Give a whole file a name, and return whether that name was free; a rename would replace the file that has it."""
+    """Give a complete file its name if that is free, and return whether it was; a rename would replace another file."""
     try:
         os.link(temporary, path)
     except FileExistsError:
         return False
     except OSError:
-        # FAT and some network file systems have no hard links: there the name is taken by an empty file.
+        # FAT and some network file systems have no hard links, so an empty file takes the name first.
         try:
             path.open("xb").close()
         except FileExistsError:
@@ -129,12 +130,12 @@ def _take(temporary: str, path: Path) -> bool:
 
 
 def new_run_id(after: str = "") -> str:
-    """Return a name for a run; names sort by the time they were made.
+    """Return an id for a run; ids sort by time.
 
     Parameters
     ----------
     after
-        The newest name so far, or "": the new one sorts behind it, also where the clock went back.
+        The newest id so far, or ""; the new id sorts after it, even if the clock was set back.
     """
     now = datetime.now(UTC).replace(tzinfo=None)
     with contextlib.suppress(ValueError, OverflowError):
@@ -176,7 +177,7 @@ class Run:
         return self.folder / name
 
     def finish(self, **outcome: Any) -> None:
-        """Write how the run ended."""
+        """Write the run's outcome, such as its status, as the last line of the record."""
         self.record |= outcome
         if not self._end:
             self._make_folder()
@@ -185,20 +186,20 @@ class Run:
     def _make_folder(self) -> None:
         try:
             os.mkdir(self._path)  # noqa: PTH102
-        except OSError:  # The folder above is not there yet, or this one is.
+        except OSError:  # The folder above is missing, or this one exists.
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def _append(self, line: dict[str, Any]) -> None:
-        """Make the record longer by a line; where there is no room for it, it stays as it was.
+        """Append a line to the record; if the disk is full, the record stays unchanged.
 
-        Lines are never written over. Replacing the file instead would make the file system write it out at once, which
-        takes longer than all else.
+        Replacing the file instead would make the file system flush it at once, which takes longer than the rest of the
+        run's writing.
         """
         text = _json(line) + "\n"
         if not self._end:
             text = _json({**self._head, "id": self.folder.name}) + "\n" + text
         data = text.encode()
-        # Made with the first line only: a record that was removed must not come back as a fragment.
+        # Only the first line creates the file: a record that was removed must not return as a fragment.
         flags = os.O_WRONLY | _BINARY | (0 if self._end else os.O_CREAT | os.O_EXCL)
         descriptor = os.open(f"{self._path}/{_RECORD}", flags, 0o644)
         try:
@@ -215,9 +216,9 @@ class Run:
 
 
 def read_record(data: bytes) -> dict[str, Any] | None:
-    """Return a run's record, put together from its lines, or None where no line can be read.
+    """Return a run's record from its lines, or None where no line can be read.
 
-    A line that broke off, or that is not ours, is passed over.
+    Damaged lines, and lines of another kind, are skipped.
     """
     record: dict[str, Any] | None = None
     for line in data.splitlines():
@@ -227,7 +228,7 @@ def read_record(data: bytes) -> dict[str, Any] | None:
             continue
         if not isinstance(entry, dict):
             continue
-        if "picture" in entry:  # The first line may be damaged; the pictures are as good as ever.
+        if "picture" in entry:  # The pictures can be read even if the first line is damaged.
             record = {"pictures": []} if record is None else record
             record["pictures"].append(entry["picture"])
         elif record is None:
@@ -241,7 +242,7 @@ def _record_in(folder: Path) -> dict[str, Any] | None:
     with contextlib.suppress(OSError):
         return read_record((folder / _RECORD).read_bytes())
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        # Earlier versions wrote one JSON object; its pictures are as good as ever.
+        # Earlier versions wrote one JSON object.
         whole = json.loads((folder / _EARLIER_RECORD).read_bytes())
         return whole if isinstance(whole, dict) else None
     return None
@@ -278,7 +279,7 @@ class Store:
         self._lock = threading.Lock()
 
     def new_id(self) -> str:
-        """Return a name for a run that sorts behind all that are there."""
+        """Return an id for a run that sorts after those of all existing runs."""
         with self._lock:
             if self._newest is None or self._others_wrote():
                 self._newest = max([*self._names(), self._newest or ""])
@@ -286,18 +287,18 @@ class Store:
             return self._newest
 
     def begin(self, name: str, record: dict[str, Any]) -> Run:
-        """Open a run called `name`, from `new_id`; only the mark that it is being made is written yet."""
+        """Open a run with an id from `new_id`; only the line that protects it from removal is written yet."""
         if not os.path.isdir(self.root):  # noqa: PTH112 - half the time of a path's
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         run = Run(self.root / "runs" / name, record)
-        with self._lock:  # The set is read while it is held.
+        with self._lock:  # `_remove_oldest` reads the set under the same lock.
             self._in_use.add(run)
         self._holders.hold(name)
         weakref.finalize(run, self._holders.release, name)
         return run
 
     def keep(self, name: str, data: bytes) -> Path:
-        """Write a source that has no file of its own; it is removed when room is needed, as a run is."""
+        """Write a source that has no file of its own, and return its path; the store removes it as it does a run."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self.root / "runs" / self.new_id() / name
         write_atomic(path, data)
@@ -328,11 +329,11 @@ class Store:
                     return
             names = self._names()
             self._newest = max([*names, self._newest or ""])
-            # Each run is counted when it is new; those of other processes may still grow.
+            # Older runs are measured once; the newest ones may belong to other processes, and still grow.
             known = {name: self._sizes[name] for name in names[:-_GROWING] if name in self._sizes}
             self._sizes = {name: known[name] if name in known else self._size(name) for name in names}
             self._bytes = sum(self._sizes.values())
-            # Read after the runs were listed: one that begins from now on is not among them.
+            # Read after the runs were listed: a run that begins later is not in the list, and so is not removed.
             held = self._holders.held()
             if self._bytes > self.max_bytes:
                 self._remove_oldest(names, held | {newest.folder.name})

@@ -1,7 +1,7 @@
 """The result of a run: `Variation`, one picture, and `Variations`, a sequence of them.
 
-A picture is held as the bytes that were received, in memory or in a file of the store; every other form is made when
-it is asked for: `representations` shows them in a notebook, `forms` makes the values that a caller wants.
+A picture is held as the bytes that the engine gave, in memory or in a file of the store; every other form is computed
+on demand. `representations` shows results in a notebook, and `forms` returns them in the caller's response format.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ class Variation(Represented):
     Parameters
     ----------
     data
-        The encoded picture, byte for byte as it was made or received, or None when `path` has it.
+        The encoded picture, byte for byte as the engine gave it, or None when `path` has it.
     source
-        The image it is a variation of.
+        The image that was varied.
     mime_type
-        By content, such as "image/png".
+        The type of the bytes, such as "image/png".
     size
         (width, height) in pixels.
     index
-        Its number among the variations of its source, from 1.
+        The picture's number among the variations of its source, from 1.
     seed
         The seed of the engine's random numbers, or None.
     parameters
-        Everything that is needed to make it again; JSON-safe, without paths, user, headers or address.
+        All settings that make the picture again; JSON-safe, without paths, user, headers or address.
     remote_url
-        Its address on a server, or None.
+        The picture's address on a server, or None.
     path
-        Its original in the store, or None.
+        The file of its original in the store, or None.
     reduce_to
-        The (width, height) asked for, where the server could only make a larger picture: the original stays as it
-        is, and `bytes` are reduced to fit.
+        The request's (width, height) in pixels, where the server could only make a larger picture. `original` is that
+        picture, and `bytes` are reduced to fit.
     """
 
     __slots__ = (
@@ -106,7 +106,15 @@ class Variation(Represented):
         self.path = path
 
     def kept_at(self, path: Path, lease: object) -> Variation:
-        """Return the same picture, read from `path` when asked for; `lease` is held as long as the picture is."""
+        """Return the same picture as a file in the store, read on demand.
+
+        Parameters
+        ----------
+        path
+            The file of the original.
+        lease
+            An object that protects the file as long as it is referenced; the picture holds it.
+        """
         stored = Variation(
             None,
             source=self.source,
@@ -135,17 +143,17 @@ class Variation(Represented):
 
     @property
     def is_there(self) -> bool:
-        """Whether `bytes` can be had: false when the original was removed from the store."""
+        """Whether `bytes` can be read: false when the store has removed the original."""
         return self._data is not None or (self.path is not None and self.path.is_file())
 
     @property
     def bytes(self) -> builtins.bytes:
-        """The encoded picture, reduced where a smaller one was asked for than the server makes.
+        """The encoded picture, reduced where the request's size is smaller than the server makes.
 
         Raises
         ------
         ImageVariationError
-            If the store no longer has it.
+            If the store no longer has the original.
         """
         data = self.original
         if self.size == self.original_size:
@@ -156,7 +164,7 @@ class Variation(Represented):
 
     @property
     def original(self) -> builtins.bytes:
-        """The encoded picture byte for byte as it was made or received; see `bytes`."""
+        """The encoded picture byte for byte as the engine gave it; see `bytes`."""
         if self._data is not None:
             return self._data
         try:
@@ -173,7 +181,7 @@ class Variation(Represented):
 
     @property
     def url(self) -> str:
-        """Its address on a server, else a data: URL."""
+        """The picture's address on a server, else a data: URL."""
         return self.remote_url or f"data:{self.mime_type};base64,{self.base64}"
 
     @property
@@ -186,7 +194,7 @@ class Variation(Represented):
     def thumbnail(self, side_px: int) -> tuple[builtins.bytes, str, Size]:
         """Return the picture reduced for display: see `thumbnails.thumbnail`.
 
-        The last one is kept, since a display that is updated shows the same one many times.
+        The last thumbnail is cached, since a display that is updated shows it many times.
         """
         if self._thumbnail is None or self._thumbnail[0] != side_px:
             from ipy_imgvar.images.thumbnails import thumbnail
@@ -209,13 +217,13 @@ class Variation(Represented):
     def save(self, path: str | Path) -> Path:
         """Write the picture to a file; the extension (.png, .jpg, .jpeg, .webp) decides the format.
 
-        The bytes stay as they are when the format is theirs. Parents are made, an existing file is replaced in one
-        step, and the path written is returned.
+        A picture that has this format already is written unchanged. Missing folders are made, an existing file is
+        replaced in one step, and the path is returned.
 
         Raises
         ------
         InvalidRequestError
-            For any other extension, or a folder.
+            If the path has another extension, or is a folder.
         ImageVariationError
             If the file can't be written.
         """
@@ -227,7 +235,7 @@ class Variation(Represented):
 
 
 def _contained(size: Size, limit: Size) -> Size:
-    """Return the largest size within a limit that keeps the aspect ratio; never a larger one."""
+    """Return the largest size, up to `size` itself, that fits into `limit` with the same aspect ratio."""
     scale = min(1.0, limit[0] / size[0], limit[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -242,13 +250,13 @@ class Variations(Represented, Sequence[Variation]):
     engine, model
         The names of the engine and the model, or None.
     request
-        Without an image; None for a sequence that was put together by hand.
+        The run's request, without its image; None for a sequence that no run returned.
     elapsed
-        Seconds that the run took.
+        The run's duration in seconds.
     usage
-        A server's counts, as it sent them.
+        The server's token counts, or None.
     warnings
-        Lines that the caller should know.
+        Messages for the caller, a line each.
     status
         `done`, `failed`, `interrupted` or `running`.
     started
@@ -326,7 +334,7 @@ class Variations(Represented, Sequence[Variation]):
         Raises
         ------
         ImageVariationError
-            If there are no pictures, or of more than one size.
+            If there are no pictures, or they differ in size.
         """
         import numpy as np
 
@@ -352,9 +360,8 @@ class Variations(Represented, Sequence[Variation]):
         Parameters
         ----------
         where
-            A folder (existing, or a path without an extension), see `save_into`; or a pattern as
-            `files.expand_pattern` takes it, whose extension decides the format. A file that has such a name is
-            replaced.
+            A folder (one that exists, or a path without an extension), see `save_into`; or a pattern for
+            `files.expand_pattern`, whose extension decides the format. Existing files of the pattern are replaced.
 
         Raises
         ------
@@ -376,13 +383,13 @@ class Variations(Represented, Sequence[Variation]):
         return files.save_as(self, paths)
 
     def save_into(self, folder: Path, numbers: Iterable[int] | None = None) -> list[Path]:
-        """Write every picture into a folder under a name that no file has; see `files.save_into`."""
+        """Write every picture into a folder under an unused name; see `files.save_into`."""
         return files.save_into(self, folder, numbers)
 
     def __repr__(self) -> str:
-        made = f" by {self.engine}" if self.engine else ""
+        maker = f" by {self.engine}" if self.engine else ""
         state = "" if self.status == "done" else f", {self.status}"
-        return plain(f"<Variations: {len(self)} picture{'' if len(self) == 1 else 's'}{made}{state}>")
+        return plain(f"<Variations: {len(self)} picture{'' if len(self) == 1 else 's'}{maker}{state}>")
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's signature
         from ipy_imgvar.results import gallery

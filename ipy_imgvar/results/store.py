@@ -46,7 +46,7 @@ _BINARY: Final = getattr(os, "O_BINARY", 0)
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that it has either its old content or all of the new, for any reader and after any crash.
 
-    Missing folders are made. The temporary file is in the target's folder, since renames are atomic in one file system only.
+    Missing folders are made. The temporary file is in the target's folder: a rename is atomic in one file system only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_whole(str(path), data)

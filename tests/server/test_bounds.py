@@ -153,6 +153,7 @@ PICTURES = {
 }
 
 
+@pytest.mark.slow
 def test_pictures_are_decoded_within_what_is_told(standing):
     """A picture of any kind takes no more memory to decode than was told before from its headers."""
     side = 2200

@@ -58,6 +58,7 @@ def test_an_unknown_certificate(secure, photo):
     assert secure.requests == []
 
 
+@pytest.mark.slow
 def test_no_tls(api, photo):
     """A server that speaks no TLS is an error, and no thread is left."""
     threads = threading.active_count()

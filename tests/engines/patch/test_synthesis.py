@@ -279,6 +279,7 @@ def test_a_subject_that_moves_stays_whole(photograph, strength):
         assert best > 0.85
 
 
+@pytest.mark.slow
 def test_statistics_on_a_photograph(photograph):
     """Pictures have the source's colours and sharpness, and are as new as strength says."""
     source = photograph("astronaut", 128)
@@ -328,6 +329,7 @@ def test_siblings_differ(photograph, name, strength):
         assert np.abs(results[left] - results[right]).mean() > 6
 
 
+@pytest.mark.slow
 def test_a_tripod_keeps_its_legs(photograph):
     """What stands on something thin stands on it in the picture too, moved or mirrored."""
     from skimage.feature import match_template

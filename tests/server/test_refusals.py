@@ -168,8 +168,8 @@ def broken_images():
 
 
 BROKEN = broken_images()
-#: Pictures of one bit a pixel that take 112 and 8 MB a channel when decoded; packing the first takes a second.
-LARGE = {"bomb": (30_000, 30_000), "large": (8_000, 8_000)}
+#: Pictures of one bit a pixel that take 400 and 64 MB when decoded; packing the first takes a second.
+LARGE = {"bomb": (20_000, 20_000), "large": (8_000, 8_000)}
 
 
 @pytest.mark.parametrize("name", [*BROKEN, *LARGE])

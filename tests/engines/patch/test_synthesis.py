@@ -120,7 +120,7 @@ def test_a_mask_that_keeps_nothing_is_no_mask_to_fail_on(small):
     assert pictures(small, keep=nothing)[0].shape == small.shape
 
 
-@pytest.mark.parametrize("strength", [0.2, slow(0.5), 0.85])
+@pytest.mark.parametrize("strength", [slow(0.2), slow(0.5), 0.85])
 @pytest.mark.parametrize(("side_px", "dot_px"), [(72, 1), (128, 2), (192, 3), (192, 6)])
 def test_a_dot_on_a_plain_ground_works(side_px, dot_px, strength):
     """One hot pixel, a star, a small logo: too small for a subject, and no reason to fail."""
@@ -317,7 +317,7 @@ def test_arrangements_are_new(photograph, strength, median, least):
     assert min(shares) > least
 
 
-@pytest.mark.parametrize("strength", [0.2, 0.5, 0.85])
+@pytest.mark.parametrize("strength", [slow(0.2), 0.5, slow(0.85)])
 @pytest.mark.parametrize("name", ["astronaut", slow("coffee"), slow("coins")])
 def test_siblings_differ(photograph, name, strength):
     """No two pictures of a call are nearly the same."""

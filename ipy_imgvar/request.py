@@ -49,19 +49,18 @@ RESPONSE_FORMATS: Final[Mapping[str, ResponseFormat]] = {
     "byte": "byte",
     "bytes": "byte",
 }
-#: The words for a strength, as fractions 0..1 of the way from a copy to a free invention; chosen by eye, and evenly
-#: apart for a person who compares the three. The panel's slider shows the same numbers.
+#: The words for a strength and their values, 0..1: the distance from the source. The panel's slider shows the numbers.
 STRENGTHS: Final[Mapping[str, float]] = {"subtle": 0.2, "medium": 0.5, "strong": 0.85}
 
 #: Pixels of a side, for every engine: an array of 8192 x 8192 RGB floats takes .8 GB. Engines declare less in `Sizes`.
 _MAX_SIDE_PX: Final = 8192
-#: The largest signed 64-bit integer: JSON readers, and servers' seeds, take no more.
+#: The largest seed: the largest signed 64-bit integer.
 _MAX_SEED: Final = 2**63 - 1
 #: Pictures of one request, the API's limit: https://platform.openai.com/docs/api-reference/images/createVariation
 _MAX_N: Final = 10
 #: Tries after the first, the range of PSOpenAI's -MaxRetryCount.
 _MAX_RETRIES: Final = 100
-#: Seconds for one request: a day. A longer limit is a mistake of unit, and 0 says "no limit".
+#: Seconds for one request: a day; 0 stands for "no limit", so no caller needs more.
 _MAX_TIMEOUT_S: Final = 86_400
 
 
@@ -230,7 +229,7 @@ def _check_index(request: VariationRequest) -> None:
 def whole_number(name: str, value: Any, low: int, high: int) -> int:
     """Return `value`, a whole number or its decimal text, if it is in range; else raise `InvalidRequestError`."""
     message = f"{name} is {shown(value)}; allowed: a whole number from {low} to {high}"
-    # At most 20 digits: `int` takes quadratic time, and refuses texts of more than 4300 digits with a message of its own.
+    # At most 20 digits, more than any limit has: `int` raises its own error for a text of thousands.
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,20}\s*", value):
         value = int(value)
     number = _index(value)

@@ -39,7 +39,7 @@ OPENAI_BASE: Final = "https://api.openai.com/v1"
 
 #: The endpoint's path, which people copy from a server's documentation together with the base.
 _ENDPOINT: Final = re.compile(r"/images(/(generations|edits|variations))?$", re.IGNORECASE)
-#: Bytes of the store, about 500 pictures of 1024x1024 as PNG; the oldest runs go first.
+#: Bytes of the store, 500 pictures of 2 MB; above it the oldest runs go first. `IPY_IMGVAR_STORE_BYTES` changes it.
 STORE_MAX_BYTES: Final = 1_000_000_000
 #: The value of `IPY_IMGVAR_STORE`, or of the trait `store` in `%config`, that turns the store off.
 STORE_OFF: Final = "off"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Display", "read_call"]
 
-#: Pictures in a row: a run makes at most 10 of an image, and more columns would be thumbnails.
+#: Pictures in a row at most: a run makes at most 10 of an image.
 _MAX_COLUMNS: Final = 10
 #: Options that a line with --history may have, by `dest`.
 _WITH_HISTORY: Final = ("history", "quiet")

@@ -34,7 +34,7 @@ __all__ = ["Completion", "candidates"]
 #: The magic's name at the start of a line or after an assignment's `=`, and the blank that ends it.
 _MAGIC: Final = re.compile(r"(?:^|=)\s*(%%?)imagevariation(?=\s)")
 _QUOTES: Final = ("'", '"')
-#: Entries of a folder that Tab reads: more take longer than a person waits on a network drive.
+#: Entries of a folder that Tab reads at most, so that it answers at once.
 _MAX_ENTRIES: Final = 2000
 #: The sizes of the images API for variations, in pixels (https://platform.openai.com/docs/api-reference/images).
 _SIZES: Final = ("256", "512", "1024")

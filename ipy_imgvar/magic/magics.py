@@ -84,7 +84,7 @@ class ImageVariationMagics(Magics):
         self._shell = shell
         self._echo = Echo(shell)
         self._completion = Completion(shell, lambda: self.engine)
-        # Read now, so that a refused value leaves the default in place: traitlets would restore 0 or "" for an unread one.
+        # Read now, so that a refused value leaves this default; traitlets restores 0 or "" for a trait never read.
         with suppress(ConfigurationError):
             _ = (self.store, self.store_bytes)
         self._moved = False

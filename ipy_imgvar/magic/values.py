@@ -192,7 +192,7 @@ def _typed_key(prompt: str) -> str:
 def _object_of(
     token: Token, names: Names, reserved: tuple[str, ...] = (), *, private: bool = False
 ) -> tuple[bool, Any]:
-    """Return whether the token is `{expr}` or `$name` and nothing else, and the object; `reserved` are fields of paths."""
+    """Return whether the token is `{expr}` or `$name` alone, and the object; `reserved` names are no expressions."""
     if len(token.parts) != 1:
         return False, None
     part = token.parts[0]

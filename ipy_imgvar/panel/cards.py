@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["card_of", "sent_html"]
 
-#: Characters of a thumbnail's HTML, which the notebook's file holds; a transparent picture, a PNG, may need fewer pixels.
+#: Characters of a thumbnail's HTML, which the notebook's file holds; a transparent picture is a PNG, which is larger.
 _MAX_THUMBNAIL: Final = 45_000
 
 

@@ -193,8 +193,8 @@ def _bulk(words: list[str]) -> int:
 def _dry_run(images: Any, out_dir: str) -> int:
     from ipy_imgvar.bulk.run import plan
 
-    found = plan(images, out_dir)
-    streams.write(f"{found.found:,} images, {found.done:,} done, {found.found - found.done:,} to do")
+    counts = plan(images, out_dir)
+    streams.write(f"{counts.found:,} images, {counts.done:,} done, {counts.found - counts.done:,} to do")
     return _OK
 
 

@@ -1,7 +1,7 @@
-"""Variations of any image, in the notebook where you already are: one magic, one panel, one client.
+"""Variations of any image in a notebook: one magic, one panel and one client.
 
-`%load_ext ipy_imgvar`, then `%imagevariation cat.png -n 4`; or `variations("cat.png", n=4)` in Python. Names are
-loaded when first used, so that importing this package costs next to nothing.
+`%load_ext ipy_imgvar`, then `%imagevariation cat.png -n 4`; or `variations("cat.png", n=4)` in Python. A public name
+loads its module at its first use, so importing this package loads neither Pillow nor the widgets.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ __all__ = [
     "variations",
 ]
 
-_HOMES: Final = {
+#: The module of each public name, relative to this package; `__getattr__` imports it at the first use.
+_MODULES: Final = {
     "Client": "client",
     "Secret": "settings",
     "Variation": "results.variations",
@@ -44,9 +45,10 @@ _HOMES: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"ipy_imgvar.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return getattr(import_module(f"ipy_imgvar.{_MODULES[name]}"), name)
     if name == "__version__":
+        # Reading the package's metadata takes milliseconds, so only a caller that asks for the version pays.
         from importlib.metadata import version
 
         return version("ipy-imgvar")
@@ -58,14 +60,14 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:
-    """Register the magic: what `%load_ext ipy_imgvar` calls."""
+    """Register the magic; `%load_ext ipy_imgvar` calls this."""
     from ipy_imgvar.magic import load
 
     load(ipython)
 
 
 def unload_ipython_extension(ipython: InteractiveShell) -> None:
-    """Undo all that loading did: what `%unload_ext ipy_imgvar` calls."""
+    """Undo the loading; `%unload_ext ipy_imgvar` calls this."""
     from ipy_imgvar.magic import unload
 
     unload(ipython)

@@ -1,6 +1,6 @@
-"""The checks that follow from what an engine declares, once, so that every engine refuses in the same words.
+"""Checks of a request against an engine's `Capabilities`, with the same messages for every engine.
 
-Pure functions of a request and `Capabilities`; what an engine alone can judge is its own `check`.
+Pure functions; `Engine.check` has the rules that `Capabilities` can't express.
 """
 
 from __future__ import annotations
@@ -21,29 +21,30 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "check_features", "check_size", "checked", "option_value"]
 
-#: The request's fields that need a feature, in the order in which they are refused, and what to do without it.
+#: The request's fields that need a feature, with the message's advice, in the order of the checks.
 _FEATURES: Final[Mapping[str, str]] = {
     "mask": "leave it out",
     "prompt": "leave it out",
     "seed": "leave it out: this engine draws its own",
     "index": "leave it out: without a seed no picture can be made again",
 }
+#: The accepted words of an option of type `bool`, in lower case.
 _WORDS: Final[Mapping[str, bool]] = {
     "true": True, "yes": True, "1": True, "false": False, "no": False, "0": False,
 }  # fmt: skip
-#: A text that means a number where any value is taken.
+#: A text that becomes a number in an option of type `object`; 18 digits always fit 64 bits.
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
-#: The bounds of a whole number whose option sets none: those of 64 bits.
+#: The bounds of a number whose option declares none: those of a signed 64-bit integer.
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 
 def checked(request: VariationRequest, engine: Engine) -> VariationRequest:
-    """Return a request that an engine can run: as `check` leaves it, and passed by the engine's own check.
+    """Return a request that has passed `check` and the engine's own check.
 
     Raises
     ------
     InvalidRequestError
-        For what the engine can't honour.
+        For a field that the engine can't honour.
     """
     request = check(request, engine.capabilities(request.model), engine.name)
     engine.check(request)
@@ -65,10 +66,10 @@ def check(request: VariationRequest, capabilities: Capabilities, engine: str) ->
     Raises
     ------
     InvalidRequestError
-        For a feature, model, size or option that is not declared.
+        For a feature, model, size or option that the capabilities lack.
     """
     check_features({name: getattr(request, name) for name in _FEATURES}, capabilities, engine)
-    # Each request has a strength, so only one that was chosen can be told from none.
+    # Every request has a strength, so only a value beside the default shows that the caller chose it.
     if request.strength != STRENGTHS["medium"] and "strength" not in capabilities.features:
         raise _without("strength", engine)
     check_size(request.size, capabilities.sizes, f"the engine {engine} makes")
@@ -83,23 +84,24 @@ def check(request: VariationRequest, capabilities: Capabilities, engine: str) ->
     return replace(request, options=_options(request.options, capabilities, engine))
 
 
-def check_features(asked: Mapping[str, Any], capabilities: Capabilities, engine: str) -> None:
-    """Raise `InvalidRequestError` for a mask, prompt, seed or index where the engine lacks the feature.
+def check_features(arguments: Mapping[str, Any], capabilities: Capabilities, engine: str) -> None:
+    """Raise `InvalidRequestError` for a mask, prompt, seed or index if the engine lacks the feature.
 
     Parameters
     ----------
-    asked
-        Arguments of a request by name, in any spelling; a None was not given.
+    arguments
+        Arguments of a request by name, in any spelling; None for one that the caller left out.
     capabilities, engine
         See `check`.
     """
     for name in _FEATURES:
         feature = "seed" if name == "index" else name
-        if asked.get(name) is not None and feature not in capabilities.features:
+        if arguments.get(name) is not None and feature not in capabilities.features:
             raise _without(name, engine)
 
 
 def _without(name: str, engine: str) -> InvalidRequestError:
+    """Return the refusal of a field whose feature the engine lacks."""
     article = "an" if name == "index" else "a"
     remedy = _FEATURES.get(name, "leave it out")
     return InvalidRequestError(
@@ -108,14 +110,14 @@ def _without(name: str, engine: str) -> InvalidRequestError:
 
 
 def check_size(size: Size, sizes: Sizes, maker: str) -> None:
-    """Raise `InvalidRequestError` for a size that is not declared.
+    """Raise `InvalidRequestError` for a size outside of the rules.
 
     Parameters
     ----------
     size
         Width and height in pixels.
     sizes
-        The sizes that are allowed.
+        The allowed sizes.
     maker
         The subject and verb of the message's second part, such as "the engine patch makes".
     """
@@ -125,7 +127,7 @@ def check_size(size: Size, sizes: Sizes, maker: str) -> None:
 
 
 def _follows(size: Size, sizes: Sizes) -> bool:
-    """Return whether a size keeps every rule."""
+    """Return whether a size follows every rule."""
     width, height = size
     return (
         min(size) >= sizes.least
@@ -137,6 +139,7 @@ def _follows(size: Size, sizes: Sizes) -> bool:
 
 
 def _described(sizes: Sizes) -> str:
+    """Return the rules in words, for a message."""
     if sizes.fixed:
         return ", ".join(map(_written, (*sizes.fixed, *sizes.also)))
     sides = f"sides of {sizes.least} to {sizes.most} pixels" if sizes.most is not None else "sides"
@@ -157,7 +160,7 @@ def _written(size: Size) -> str:
 
 
 def _options(given: Mapping[str, Any], capabilities: Capabilities, engine: str) -> dict[str, Any]:
-    """Return the options in the types that are declared."""
+    """Return the options converted to their declared types; refuse one that the engine doesn't declare."""
     known = {option.name: option for option in capabilities.options}
     for name in given:
         if name not in known:
@@ -170,23 +173,23 @@ def _options(given: Mapping[str, Any], capabilities: Capabilities, engine: str) 
 
 
 def option_value(option: EngineOption, value: Any) -> Any:
-    """Return an option's value in its declared type.
+    """Return an option's value converted to its declared type.
 
     Raises
     ------
     InvalidRequestError
-        If the value is none of that type, or not allowed.
+        If the value can't be converted, or is not allowed.
     """
     if option.choices:
         word = str(value).strip().lower()
-        found = word if word in option.choices else None
+        converted = word if word in option.choices else None
     else:
-        found = _CONVERSIONS[option.type](value, *(option.range or (_LEAST, _MOST)))
-    if found is None:
+        converted = _CONVERSIONS[option.type](value, *(option.range or (_LEAST, _MOST)))
+    if converted is None:
         raise InvalidRequestError(
             f"option {option.name} is {shown(value)}; allowed: {option.allowed}", field="options"
         )
-    return found
+    return converted
 
 
 def _bool(value: Any, *_: float) -> bool | None:
@@ -216,6 +219,7 @@ def _anything(value: Any, *_: float) -> Any:
     return int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
 
 
+#: Converts a value of an option, given its range, or returns None if it can't; by the option's type.
 _CONVERSIONS: Final[Mapping[type, Any]] = {
     bool: _bool,
     int: _int,

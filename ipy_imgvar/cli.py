@@ -1,7 +1,7 @@
-"""`imgvar`: the magic's job in a terminal, many images at once, and the way to start the server.
+"""`imgvar`: the magic's options in a terminal, bulk runs over many images, and the command that starts the server.
 
-Standard output has nothing but the result; what is said beside it goes to standard error. Exit codes: 0, 1 when a
-picture could not be made, 2 for a wrong line, 130 when interrupted.
+Standard output carries the result alone; notices, progress and errors go to standard error. Exit codes: 0 for success,
+1 if a picture could not be made, 2 for a wrong line, 130 after an interrupt.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+#: Exit codes. 2 is what argparse uses for a wrong line, 130 what shells report after SIGINT (128 + 2).
 _OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 _EXAMPLES: Final = (
     "imgvar create cat.png -n 4                            cat-1.png ... cat-4.png, offline",
@@ -59,19 +60,21 @@ _BULK_EXAMPLES: Final = (
     "imgvar bulk 'photos/**/*.jpg' --out-dir out --dry-run how many there are, and how many are done",
     "imgvar bulk photos --out-dir out --scheduler tcp://host:8786",
 )
-#: What only a bulk run has; what only one picture at a time has.
+#: Options that only `bulk` has, beside those of the table.
 _BULK_OPTIONS: Final = (
     Option("dry_run", ("--dry-run",), "flag", "", "What you get", "count the images, make nothing"),
     Option("again", ("--again",), "flag", "", "What you get", "make again what is done"),
     Option("scheduler", ("--scheduler",), "value", "URL", "What you get", "work on this Dask cluster"),
 )
+#: The `dest` of options that only `create` has: a bulk run writes its pictures to `--out-dir`.
 _NOT_IN_BULK: Final = ("response_format", "out_file", "json", "stream")
 
-#: What only a notebook has, and what to use here.
+#: Options of the magic that the command line refuses, by `dest`, with the message that says what to use instead.
 _NOTEBOOK_ONLY: Final[Mapping[str, str]] = {
     "out": "there is no variable to bind here; --out-file saves, -f prints",
     "api_key": "a command line is seen by others; use OPENAI_API_KEY or --api-key-file",
 }
+#: Response formats that standard output gets as lines of text; `byte` goes there as it is.
 _TEXT_FORMS: Final = ("url", "base64")
 
 
@@ -101,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _interrupted() -> str:
+    """Return the line that follows an interrupt: whether this process has stored pictures."""
     from ipy_imgvar.results.history import made_here
 
     if made_here() is None:
@@ -131,29 +135,31 @@ def _options() -> list[Option]:
 
 
 def _create(words: list[str]) -> int:
-    found = parse([Token(word, parts=(word,)) for word in words], [*_options(), *_refused()])
-    if "help" in found:
-        streams.write(help_text("imgvar create", _EXAMPLES, _options()) + _engine_help(found))
+    tokens = parse([Token(word, parts=(word,)) for word in words], [*_options(), *_refused()])
+    if "help" in tokens:
+        streams.write(help_text("imgvar create", _EXAMPLES, _options()) + _engine_help(tokens))
         return _OK
     for dest, advice in _NOTEBOOK_ONLY.items():
-        if dest in found:
+        if dest in tokens:
             raise InvalidRequestError(advice, field=dest)
-    arguments = arguments_of(found, TerminalReader())
+    arguments = arguments_of(tokens, TerminalReader())
     if not arguments.images:
         raise InvalidRequestError(
             "no image was given; usage: imgvar create IMAGE... [options]", field="image"
         )
-    if "verbose" in found:
+    if "verbose" in tokens:
+        # WARNING for other libraries, DEBUG for this package alone.
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logging.getLogger("ipy_imgvar").setLevel(logging.DEBUG)
-    return _run(arguments, quiet="quiet" in found, as_json="json" in found)
+    return _run(arguments, quiet="quiet" in tokens, as_json="json" in tokens)
 
 
-def _engine_help(found: Mapping[str, list[Token]]) -> str:
-    named, base = found.get("engine"), found.get("api_base")
+def _engine_help(tokens: Mapping[str, list[Token]]) -> str:
+    """Return the help of the line's engine, or "" if a setting can't work: a run reports that."""
+    engine, base = tokens.get("engine"), tokens.get("api_base")
     with contextlib.suppress(ConfigurationError):
-        asked = connection(api_base=base[-1].text if base else None)
-        return engine_help(named[-1].text if named else None, asked)
+        settings = connection(api_base=base[-1].text if base else None)
+        return engine_help(engine[-1].text if engine else None, settings)
     return ""
 
 
@@ -164,30 +170,31 @@ def _bulk(words: list[str]) -> int:
         if "bulk" in option.places or ("cli" in option.places and option.dest not in _NOT_IN_BULK)
     ]
     options += _BULK_OPTIONS
-    found = parse([Token(word, parts=(word,)) for word in words], options)
-    if "help" in found:
+    tokens = parse([Token(word, parts=(word,)) for word in words], options)
+    if "help" in tokens:
         text = help_text("imgvar bulk", _BULK_EXAMPLES, options)
-        streams.write(text.replace(usage("imgvar bulk"), _BULK_USAGE) + _engine_help(found))
+        streams.write(text.replace(usage("imgvar bulk"), _BULK_USAGE) + _engine_help(tokens))
         return _OK
-    if not found["image"] or "out_dir" not in found:
+    if not tokens["image"] or "out_dir" not in tokens:
         raise InvalidRequestError(
             f"usage: {_BULK_USAGE}",
-            field="out_dir" if found["image"] else "image",
+            field="out_dir" if tokens["image"] else "image",
         )
-    scheduler = found.pop("scheduler")[-1].text if "scheduler" in found else None
-    arguments = arguments_of(found, TerminalReader())
-    chosen: Any = arguments.images[0] if len(arguments.images) == 1 else arguments.images
-    if "dry_run" in found:
-        return _dry_run(chosen, arguments.bulk["out_dir"])
-    arguments.bulk["resume"] = "again" not in found
-    return _run_bulk(chosen, arguments, scheduler, quiet="quiet" in found)
+    scheduler = tokens.pop("scheduler")[-1].text if "scheduler" in tokens else None
+    arguments = arguments_of(tokens, TerminalReader())
+    # A folder or a pattern that stands alone goes to `map` as it is, not in a list: `map` expands it.
+    images: Any = arguments.images[0] if len(arguments.images) == 1 else arguments.images
+    if "dry_run" in tokens:
+        return _dry_run(images, arguments.bulk["out_dir"])
+    arguments.bulk["resume"] = "again" not in tokens
+    return _run_bulk(images, arguments, scheduler, quiet="quiet" in tokens)
 
 
 def _dry_run(images: Any, out_dir: str) -> int:
     from ipy_imgvar.bulk.run import plan
 
-    found = plan(images, out_dir)
-    streams.write(f"{found.found:,} images, {found.done:,} done, {found.found - found.done:,} to do")
+    counts = plan(images, out_dir)
+    streams.write(f"{counts.found:,} images, {counts.done:,} done, {counts.found - counts.done:,} to do")
     return _OK
 
 
@@ -212,7 +219,7 @@ def _run_bulk(images: Any, arguments: Arguments, scheduler: str | None, *, quiet
 
 
 def _client(arguments: Arguments) -> Client:
-    """Return a client of the engine that a line names, with the key of its key file."""
+    """Return a client with the line's engine and the key of its key file."""
     from ipy_imgvar.client import Client
 
     connection = dict(arguments.connection)
@@ -222,23 +229,23 @@ def _client(arguments: Arguments) -> Client:
 
 
 def _refused() -> list[Option]:
-    """Options of the notebook that get an answer of their own, rather than "there is no such option"."""
+    """Return the magic's options for which `_NOTEBOOK_ONLY` has a message, so that the parser knows them."""
     return [option for option in OPTIONS if option.dest in _NOTEBOOK_ONLY]
 
 
 class TerminalReader:
-    """Reads a line's words as text; see `arguments.Reader`."""
+    """Reader of a line's words as text; see `arguments.Reader`."""
 
     returns = "prints"
 
     def value(self, token: Token, option: Option) -> Any:
-        """Return the text, or the object of a JSON text."""
+        """Return the text; of a mapping, the object that its JSON describes."""
         if option.kind != "mapping":
             return token.text
         try:
             return json.loads(token.text)
         except ValueError:
-            # The text is not shown: headers and bodies may hold keys.
+            # The message leaves the text out: headers and bodies may hold keys.
             raise InvalidRequestError(
                 f'{token.option} is no JSON object; allowed: {{"name": "value"}}'
             ) from None
@@ -257,7 +264,7 @@ class TerminalReader:
         return load_sources(text)
 
     def many(self, token: Token) -> str:
-        """Return the folder or pattern as it is."""
+        """Return the folder or the pattern unchanged."""
         return token.text
 
 
@@ -308,7 +315,10 @@ def _check_result(form: str | None, *, as_json: bool) -> None:
 
 
 def _targets(pattern: str | None, images: list[Source], n: int) -> list[Path] | None:
-    """Return the files to write, or None for default names in this folder; whether they can be written is known now."""
+    """Return the files to write, or None for default names in this folder.
+
+    Refuses a file that can't be written before the run, since its pictures may cost money.
+    """
     from ipy_imgvar.results.files import checked_files, refuse_unwritable
 
     if pattern is not None:
@@ -318,6 +328,7 @@ def _targets(pattern: str | None, images: list[Source], n: int) -> list[Path] | 
 
 
 def _key_in(path: str) -> str:
+    """Return the key that a file holds, without the line break at its end."""
     try:
         return Path(path).expanduser().read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
@@ -327,7 +338,7 @@ def _key_in(path: str) -> str:
 def _deliver(
     pictures: Variations, form: str | None, targets: list[Path] | None, pattern: str | None, *, as_json: bool
 ) -> None:
-    """Print the pictures, or save them and print where."""
+    """Print the pictures, or save them and print the paths."""
     from ipy_imgvar.results.forms import converted
 
     if form == "byte":
@@ -336,6 +347,7 @@ def _deliver(
     if form in _TEXT_FORMS:
         streams.write("\n".join(converted(pictures, form, single=False)))
         return
+    # Without targets, as after a failure, the names follow the pictures that exist.
     if targets is not None and len(targets) == len(pictures):
         paths = pictures.save_as(targets)
     elif pattern is not None:
@@ -345,12 +357,14 @@ def _deliver(
     if as_json:
         described = _described(pictures, paths)
         text = json.dumps(described, ensure_ascii=False, indent=1)
+        # With escapes only if standard output can't encode the text, or a terminal would obey part of it.
         streams.write(text if streams.takes(text) else json.dumps(described, indent=1))
     else:
         streams.write("\n".join(plain(str(path)) for path in paths))
 
 
 def _described(pictures: Variations, paths: list[Path]) -> dict[str, Any]:
+    """Return the object that `--json` prints."""
     return {
         "engine": pictures.engine,
         "model": pictures.model,

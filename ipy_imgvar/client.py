@@ -1,6 +1,6 @@
-"""The one way to a variation: the magic, the panel, the command line, the server and Python all call this client.
+"""The client that the magic, the panel, the command line, the server and Python callers share.
 
-It picks the engine, checks the request and hands both to `run`. It holds no image logic and knows no interface.
+It chooses the engine, checks the requests and passes both to `run`. It processes no image and knows no interface.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Client:
         A name such as "patch", or an `Engine`. None: "openai" if a key or a base is given here, in `namespace` or in
         the environment, else "patch".
     api_key, api_base, organization, project
-        Where and as whom a hosted engine asks; None looks in `namespace`, then in the environment (see
-        `settings.connection`).
+        The server of a hosted engine and the credentials for it; None looks in `namespace`, then in the environment
+        (see `settings.connection`).
     model
         Default of the requests' `model`.
     timeout, max_retry_count, extra_headers, extra_query, extra_body
         Defaults of the requests' fields of the same name.
     namespace
-        A notebook's variables; plain Python has none.
+        A notebook's variables; None outside of a notebook.
 
     Raises
     ------
@@ -76,9 +76,9 @@ class Client:
         extra_body: Mapping[str, Any] | None = None,
         namespace: Mapping[str, Any] | None = None,
     ) -> None:
-        # Wrapped before anything can fail: a traceback with variables, as in %xmode Verbose, shows arguments.
+        # Wrapped before any call that can fail: a traceback with variables, as in %xmode Verbose, shows arguments.
         api_key = None if api_key is None else Secret(api_key)
-        found = connection(
+        settings = connection(
             api_key=api_key,
             api_base=api_base,
             organization=organization,
@@ -93,12 +93,13 @@ class Client:
             "extra_query": extra_query,
             "extra_body": extra_body,
         }
+        # Checks the defaults now, so that a wrong one is reported here and not by the first request.
         VariationRequest.from_arguments(**self._defaults)
         if engine is None:
-            engine = default_engine(found)
-        #: How to make the engine in another process; None for an object of the caller's.
-        self._spec = EngineSpec(engine, found) if isinstance(engine, str) else None
-        self.engine: Engine = make_engine(engine, found) if isinstance(engine, str) else _checked(engine)
+            engine = default_engine(settings)
+        #: Describes the engine for another process, which makes its own; None if the caller passed an object.
+        self._spec = EngineSpec(engine, settings) if isinstance(engine, str) else None
+        self.engine: Engine = make_engine(engine, settings) if isinstance(engine, str) else _checked(engine)
 
     @with_request_fields
     def variations(
@@ -112,7 +113,10 @@ class Client:
         cancel: threading.Event | None = None,
         **arguments: Unpack[RequestArguments],
     ) -> Variations:
-        """Make `n` variations of each image: `request`, then `run`, which have the parameters and the errors."""
+        """Make `n` variations of each image.
+
+        Calls `request`, then `run`, which document the parameters and the errors.
+        """
         return self.run(
             self.request(image, **arguments),
             on_progress=on_progress,
@@ -124,18 +128,18 @@ class Client:
 
     @with_request_fields
     def request(self, image: Any, **arguments: Unpack[RequestArguments]) -> list[VariationRequest]:
-        """Check what is asked, and return one request for each image; nothing is sent and nothing is made.
+        """Check the arguments and return one request for each image; sends nothing and makes nothing.
 
         Parameters
         ----------
         image
             A path, an http(s) or data: URL, bytes, a binary file, a PIL image, an array, a figure, an IPython Image,
-            a `Variation`; a list, a `Variations`, a pandas Series or an array of paths means each of them. An address
-            is not fetched here.
+            a `Variation`; a list, a `Variations`, a pandas Series or an array of paths means each of its elements. The
+            client fetches no address here.
         **arguments
             The other fields of `VariationRequest`, in every accepted spelling; None takes the client's own default,
-            else the field's. A list of masks has one for each image. Where the engine takes a seed and none is given,
-            one is drawn for all images.
+            else the field's. A list of masks has one mask for each image. If the engine takes a seed and the caller
+            gives none, the client draws one seed for all images.
 
         Raises
         ------
@@ -145,6 +149,7 @@ class Client:
         mask = arguments.pop("mask", None)
         request = self._shared_request(arguments, mask)
         if "seed" in self.engine.capabilities(request.model).features and request.seed is None:
+            # 31 bits, so that the seed also fits a signed 32-bit integer of an engine or a server.
             request = replace(request, seed=secrets.randbelow(2**31))
         requests = [replace(request, image=source) for source in load_sources(image)]
         if mask is not None:
@@ -161,19 +166,19 @@ class Client:
         on_notice: Callable[[str], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> Variations:
-        """Run what `request` has checked.
+        """Run requests that `request` has checked.
 
         Parameters
         ----------
         requests
-            Of one call of `request`: they differ in image and mask only. `timeout` also bounds fetching each image
-            that is an address.
+            The result of one call of `request`: they differ in image and mask only. `timeout` also bounds the fetch of
+            each image that is an address.
         on_progress
-            Called with the share of the whole run that is done, 0..1, and what is being done.
+            Called with the finished share of the whole run, 0..1, and a text that names the current step.
         on_picture
             Called with each picture when it is finished and stored.
         on_preview
-            Called with each encoded picture of an unfinished state, where the engine has one.
+            Called with each encoded picture of an unfinished state, if the engine yields such pictures.
         on_notice
             Called before a picture is sent to a server, with a line that names it and the model.
         cancel
@@ -182,14 +187,14 @@ class Client:
         Returns
         -------
         Variations
-            Source by source.
+            The pictures in the order of `requests`.
 
         Raises
         ------
         InvalidRequestError
-            If an image or a mask can't be read; nothing was made.
+            If an image or a mask can't be read; the engine has made nothing.
         EngineError
-            If a picture could not be made. With several images the others are still made, and `partial` has them.
+            If the engine could not make a picture. With several images it still makes the others; `partial` has them.
         CancelledError
             If `cancel` was set; `partial` has the finished pictures.
         """
@@ -217,32 +222,34 @@ class Client:
         cancel: threading.Event | None = None,
         **arguments: Unpack[RequestArguments],
     ) -> BulkResult:
-        """Make variations of many images into a folder, and go on where an earlier run has stopped.
+        """Make variations of many images into a folder, and continue a run that stopped earlier.
 
-        An image that fails is written down, and the others go on; an interrupt finishes what is under way.
+        The ledger records an image that fails, and the others go on; after an interrupt the images that are being
+        worked on are finished first.
 
         Parameters
         ----------
         images
-            A folder, a pattern, a pandas Series, or an iterable of anything that `variations` takes, read in its turn.
+            A folder, a pattern, a pandas Series, or an iterable of anything that `variations` takes; the run reads each
+            image when its turn comes.
         out_dir
-            Where the pictures, `ledger.jsonl` and `index.html` go.
+            The folder for the pictures, `ledger.jsonl` and `index.html`.
         executor, max_workers
             An executor whose workers see the same folders; see `bulk.workers.choose_workers`.
         resume
-            Skip what the ledger has as done with the same request and source, and whose files exist.
+            Skip an image if the ledger says that it is done with the same request and source, and its files exist.
         on_progress, on_notice, progress
-            See `run`; `progress` shows a bar, None in a notebook and a terminal only.
+            See `run`; `progress` shows a bar, and None shows one in a notebook and a terminal only.
         **arguments
-            See `request`; one mask is for all images, and an image's seed comes from `seed` and its path. Where
-            `max_retry_count` is left out, a 429 is tried again up to 10 times.
+            See `request`; one mask is for all images, and an image's seed comes from `seed` and its path. Without
+            `max_retry_count`, the run tries again up to 10 times after a 429.
 
         Raises
         ------
         InvalidRequestError
-            If an argument is wrong or the folder can't be written; nothing was made.
+            If an argument is wrong or the folder can't be written; the engine has made nothing.
         EngineError, CancelledError
-            If the executor takes no more work, or `cancel` was set; what was finished is kept.
+            If the executor takes no more work, or `cancel` was set; finished pictures stay in the folder.
         """
         from ipy_imgvar.bulk import run as bulk
 
@@ -264,7 +271,7 @@ class Client:
         )
 
     def _bulk_request(self, arguments: RequestArguments, cancel: threading.Event | None) -> VariationRequest:
-        """Return the checked request of a bulk run, without image; its mask is read."""
+        """Return the checked request of a bulk run, without an image; reads its mask."""
         mask = arguments.pop("mask", None)
         shared = self._shared_request(arguments, mask)
         if mask is not None:
@@ -273,16 +280,16 @@ class Client:
         return checked(shared, self.engine)
 
     def _shared_request(self, given: Mapping[str, Any], mask: Any) -> VariationRequest:
-        """Return the checked request of all images, without image and mask."""
+        """Return the checked request that all images share, without image and mask."""
         arguments = self._defaults | {name: value for name, value in given.items() if value is not None}
-        # First, so that an index without a seed does not ask for a seed that the engine refuses.
+        # Before the parse, so that no message advises adding a seed that this engine would refuse.
         self._refuse_unsupported({**arguments, "mask": mask})
         return VariationRequest.from_arguments(**arguments)
 
-    def _refuse_unsupported(self, asked: Mapping[str, Any]) -> None:
-        model = asked.get("model")
-        found = self.engine.capabilities(model if isinstance(model, str) else None)
-        check_features(asked, found, self.engine.name)
+    def _refuse_unsupported(self, arguments: Mapping[str, Any]) -> None:
+        model = arguments.get("model")
+        capabilities = self.engine.capabilities(model if isinstance(model, str) else None)
+        check_features(arguments, capabilities, self.engine.name)
 
     def close(self) -> None:
         """Release the engine's connections and threads; the client can't be used afterwards."""
@@ -320,6 +327,7 @@ def variations(image: Any, **arguments: Any) -> Variations:
     >>> variations(picture, engine="patch", size="64x64", seed=1)
     <Variations: 1 picture by patch>
     """
+    # Wrapped here too, since a traceback with variables would show this function's arguments.
     if arguments.get("api_key") is not None:
         arguments["api_key"] = Secret(arguments["api_key"])
     own = {"engine", "api_key", "api_base", "organization", "project", "namespace"}
@@ -330,6 +338,7 @@ def variations(image: Any, **arguments: Any) -> Variations:
 
 
 def _checked(engine: Any) -> Engine:
+    """Return an object that has the methods of an engine; else raise `ConfigurationError`."""
     try:
         fits = isinstance(engine, Engine) and not isinstance(engine, type)
     except Exception:  # noqa: BLE001 - a foreign object may raise anything when it is looked at
@@ -342,6 +351,7 @@ def _checked(engine: Any) -> Engine:
 
 
 def _with_masks(requests: list[VariationRequest], mask: Any) -> list[VariationRequest]:
+    """Return the requests with one mask for all, or one for each."""
     masks = load_sources(mask, field="mask")
     if len(masks) not in (1, len(requests)):
         raise InvalidRequestError(
@@ -354,7 +364,8 @@ def _with_masks(requests: list[VariationRequest], mask: Any) -> list[VariationRe
 
 
 def _read_masks(requests: Sequence[VariationRequest], job: Job) -> None:
-    """Fetch and decode each mask once; a fault of it is a mistake of that argument, before anything is made."""
+    """Fetch and decode each mask once, before the run; an error names the argument `mask`."""
+    # By identity, since one mask may serve all requests.
     masks = {id(each.mask): (each.mask, each.timeout) for each in requests if each.mask is not None}
     try:
         for mask, timeout_s in masks.values():

@@ -1,6 +1,6 @@
-"""The seam between the client and the engines: what an engine offers, and what it gets to work with.
+"""The protocol between the client and the engines: the engine's methods, its `Capabilities`, and the `Job` it gets.
 
-Values only: no engine is imported here, and nothing of any interface.
+Types only: this module imports no engine and no interface.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ if TYPE_CHECKING:
 
 __all__ = ["Capabilities", "Engine", "EngineOption", "Feature", "Job", "Sizes"]
 
+#: The names that `Capabilities.features` may hold.
 Feature = Literal["mask", "prompt", "negative_prompt", "seed", "strength", "stream", "preview"]
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOption:
-    """One of an engine's own options: what `--option NAME=VALUE`, completion, help and panel know of it.
+    """One of an engine's own options, as `--option NAME=VALUE`, completion, help and panel read it.
 
     Parameters
     ----------
     name
         The name in `VariationRequest.options`.
     type
-        `bool`, `int`, `float` or `str`. A text that was typed is converted to it before the engine sees it. `object`
+        `bool`, `int`, `float` or `str`. The client converts a text to this type before the engine sees it. `object`
         takes any value, and a text of digits becomes a number.
     default
-        The value when the option is left out; None leaves it to the engine or its server.
+        The value of an option that the request leaves out; None leaves it to the engine or its server.
     help
         The effect, in one line.
     choices
-        The texts that are allowed, in lower case; none allows any.
+        The allowed texts, in lower case; an empty tuple allows any.
     range
-        The least and the greatest number that are allowed; None sets no bound.
+        The least and the greatest allowed number; None sets no bound.
     """
 
     name: str
@@ -49,7 +50,7 @@ class EngineOption:
 
     @property
     def allowed(self) -> str:
-        """The values that are allowed, for a person."""
+        """The allowed values, in words for a message."""
         if self.type is bool:
             return "true or false"
         if self.choices:
@@ -60,22 +61,22 @@ class EngineOption:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The sizes of pictures that an engine makes; each rule holds for width and height, in pixels.
+    """The sizes of pictures that an engine makes, as rules for width and height in pixels.
 
     Parameters
     ----------
     least, most
         Bounds of a side; None sets no upper one.
     multiple
-        Each side is divisible by it.
+        The number that divides each side.
     ratio
-        The longer side is at most this many times the shorter one; None allows any shape.
+        The greatest ratio of the longer side to the shorter one; None allows any shape.
     pixels
-        The most pixels of a picture, width times height; None sets no bound.
+        The greatest number of pixels, width times height; None sets no bound.
     fixed
-        The only sizes, where an engine has no others: then no other rule counts.
+        The only sizes, if the engine has a fixed set; then no other rule applies.
     also
-        Sizes that are taken beside those of the rules.
+        Allowed sizes beside those of the rules.
     """
 
     least: int = 1
@@ -89,31 +90,32 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine takes and how it may be run, as data: the client checks it, every interface shows it.
+    """An engine's features, models, options, sizes and way of working, as data.
+
+    The client checks requests against it, and every interface shows it.
 
     Parameters
     ----------
     features
         The fields of a request that the engine honours: mask, prompt, negative_prompt, seed, strength. The client
-        refuses the others by name, so that none is dropped in silence. "stream" says that each picture is handed over
-        before the next one is ready, "preview" that unfinished states can be shown.
+        refuses the others by name, so that the engine ignores none in silence. "stream" says that the engine yields
+        each picture before the next one is ready, "preview" that it reports unfinished pictures.
     models
-        The names of models that the engine knows; none means that it takes any.
+        The names of models that the engine knows; an empty tuple means that it takes any.
     other_models
-        The engine takes names beside `models` too, which are only those worth offering.
+        The engine takes other names too; `models` lists only those that the interfaces offer.
     options
         The engine's own options.
     sizes
-        The sizes it makes.
+        The sizes of its pictures.
     parallel
-        How many images are worked on at once: in processes, for work of the CPU alone, which must be safe in threads of
-        one process too; one at a time, for a device that has room for one; in threads, for a server.
+        The way to run many images: "processes" for work of the CPU alone, which must be safe in threads of one process
+        too; "one" image at a time for a device with room for one; "threads" for requests to a server.
     hosted
-        The engine sends the image to another machine. Connection, key and what is paid for are a matter of such an
-        engine only.
+        The engine sends the image to another machine. Only such an engine has a connection, a key and costs.
     destination
-        The server that gets the image, with its port, without path, user and password; None for an engine that sends
-        nothing.
+        The name and port of the server that gets the image, without path, user and password; None for an engine that
+        sends no image.
     """
 
     features: frozenset[Feature] = frozenset()
@@ -126,49 +128,50 @@ class Capabilities:
     destination: str | None = None
 
     def takes_model(self, name: str | None) -> bool:
-        """Return whether a model may be asked for; None, the engine's own choice, always may."""
+        """Return whether the engine takes a model's name; None, the engine's own choice, is always allowed."""
         return name is None or self.other_models or not self.models or name in self.models
 
     def defaults(self) -> dict[str, Any]:
-        """Return what each option is when it is left out."""
+        """Return the default of each option by name."""
         return {option.name: option.default for option in self.options}
 
 
 class Job(Protocol):
-    """What the client hands to an engine for one run.
+    """The client's side of one run: an engine reports to it, and asks it whether to stop.
 
     Attributes
     ----------
     threads
-        How many threads the run may use: 1 where there is a process for each core. None leaves it to the engine.
+        The number of threads that the run may use: 1 if there is a process for each core; None leaves it to the
+        engine.
     """
 
     threads: int | None
 
     def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:
-        """Report how far the run is.
+        """Report the run's progress.
 
         Parameters
         ----------
         fraction
-            Share of the work that is done, 0..1; never less than in the call before.
+            The finished share of the work, 0..1; never less than in the call before.
         text
-            What is being done, for a person.
+            The current step, in words for a person.
         preview
-            An encoded picture of the state so far, where the engine has one.
+            An encoded picture of the current state, if the engine has one.
         """
 
     def announce(self, text: str) -> None:
-        """Tell a person at once where the picture is about to go, before it is sent."""
+        """Name the destination of the picture to a person, before the engine sends it."""
 
     def count(self, usage: Mapping[str, Any]) -> None:
-        """Add what a server counted for one request to the result's `usage`."""
+        """Add the counts that a server reports for one request to the result's `usage`."""
 
     def warn(self, text: str) -> None:
-        """Add a line to the result's `warnings`: what was done otherwise than asked, or is no use."""
+        """Add a line to the result's `warnings`: a difference from the request, or a field without effect."""
 
     def check(self) -> None:
-        """Raise `CancelledError` when the run should stop; call it between steps of at most about 0.1 s."""
+        """Raise `CancelledError` if the run should stop; an engine calls this about every 0.1 s."""
 
 
 @runtime_checkable
@@ -178,32 +181,33 @@ class Engine(Protocol):
     Attributes
     ----------
     name
-        What `engine=` and `--engine` call it.
+        The name that `engine=` and `--engine` take.
     """
 
     name: str
 
     def capabilities(self, model: str | None = None) -> Capabilities:
-        """Return what the engine takes with a model, or with the one it chooses; touches no network, loads nothing."""
+        """Return the capabilities with a model, or with the engine's own choice; uses no network, loads no weights."""
 
     def check(self, request: VariationRequest) -> None:
-        """Raise `InvalidRequestError` for what only this engine can judge; touches no network and makes nothing.
+        """Raise `InvalidRequestError` by rules that `Capabilities` can't express; uses no network, makes nothing.
 
-        The client has checked the request against `capabilities` before, and converted its options.
+        The client has checked the request against `capabilities` before, and has converted its options.
         """
 
     def model(self, request: VariationRequest) -> str:
-        """Return the name of the model that will answer `request`."""
+        """Return the name of the model that answers `request`."""
 
     def generate(self, request: VariationRequest, job: Job) -> Generator[Variation]:
-        """Yield each picture the moment it is ready.
+        """Yield each picture as soon as it is ready.
 
-        An engine that takes a seed also takes `request.index`: None asks for pictures 1 to `n` of the run of this
-        seed, a number for that picture alone, which must have the bytes that it has in the run, and this number as
-        its `index`. An engine without the feature "seed" never gets one.
+        An engine that takes a seed also takes `request.index`: None asks for the pictures 1 to `n` of the run of this
+        seed, a number for that picture alone, with the same bytes as in the run and this number as its `index`. An
+        engine without the feature "seed" never gets an index.
 
-        Closing the generator, and any exception that passes through it, ends the engine's threads and connections.
+        If the caller closes the generator, or an exception passes through it, the engine ends its threads and
+        connections for this request.
         """
 
     def close(self) -> None:
-        """Release what the engine holds between runs; it may be called more than once."""
+        """Release the connections, threads and weights that the engine holds between runs; safe to call twice."""

@@ -1,4 +1,4 @@
-"""Everything this package raises on purpose.
+"""The exceptions of this package, and the repr of a value in their messages.
 
 * ImageVariationError
   - InvalidRequestError (also ValueError)
@@ -14,8 +14,8 @@
     + BadResponseError
   - CancelledError
 
-A message is one line: what was received, what is allowed, what to do next. Exceptions of other libraries are mapped
-where they leave an engine or a codec, never further out.
+A message is one line: the received value, the allowed values, the next step. An engine or a codec maps the exceptions
+of other libraries itself; no caller of either sees one.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ __all__ = [
 
 
 class ImageVariationError(Exception):
-    """Base of every error of this package.
+    """The base class of every error of this package.
 
     Parameters
     ----------
     message
         One line for a person; line breaks in it become spaces, control characters are escaped.
     partial
-        The pictures that were finished before the failure, or None when there are none.
+        The pictures that were finished before the failure; None if there are none.
     """
 
     def __init__(self, message: str, *, partial: Variations | None = None) -> None:
@@ -63,7 +63,7 @@ class ImageVariationError(Exception):
 
 
 class InvalidRequestError(ImageVariationError, ValueError):
-    """An argument that no engine could honour; nothing was sent or made.
+    """An argument that no engine, or not this one, can honour; the engine has sent and made nothing.
 
     Parameters
     ----------
@@ -86,23 +86,23 @@ class InvalidImageError(InvalidRequestError):
 
 
 class ConfigurationError(ImageVariationError, ValueError):
-    """A setting (engine, key, address, store) that can't work as it is, in an argument or in the environment."""
+    """A wrong setting (engine, key, address, store) in an argument or in the environment."""
 
 
 class EngineError(ImageVariationError):
-    """A failure of an engine to make the pictures."""
+    """A failure of the engine while it makes the pictures."""
 
 
 class ConnectionFailedError(EngineError):
-    """A server that could not be reached or broke off; whether it did any work is unknown."""
+    """A failed or broken connection to a server, which may have done the work and charged for it."""
 
 
 class RequestTimeoutError(ConnectionFailedError):
-    """A request or run that took longer than its time limit."""
+    """A request or run beyond its time limit."""
 
 
 class APIStatusError(EngineError):
-    """A server's refusal.
+    """An answer of a server with an error status (4xx or 5xx).
 
     Parameters
     ----------
@@ -111,12 +111,11 @@ class APIStatusError(EngineError):
     status
         The HTTP status code.
     code, param
-        The fields of the same name in the API's error object, where the server sent them.
+        The fields of the same name in the API's error object; None if the server sent none.
     request_id
-        The `x-request-id` header, to quote to the server's operator.
+        The `x-request-id` header, for a report to the server's operator.
     retry_after_s
-        Seconds that the server asks to wait before another try, 0 where it names none; None where another try is no
-        use.
+        The seconds to wait before another try, 0 if the server names none; None if another try would fail too.
 
     References
     ----------
@@ -142,30 +141,31 @@ class APIStatusError(EngineError):
 
 
 class AuthenticationError(APIStatusError):
-    """A refusal of the credentials (401 or 403): the key is missing, wrong or not allowed to do this."""
+    """The server's refusal of the credentials (401 or 403): the key is missing, wrong or lacks the permission."""
 
 
 class RateLimitError(APIStatusError):
-    """A refusal because of too many requests, or of a quota that is used up (429)."""
+    """The server's refusal because of too many requests or an exhausted quota (429)."""
 
 
 class ServerError(APIStatusError):
-    """A fault of the server's own (5xx)."""
+    """An internal error of the server (5xx)."""
 
 
 class BadResponseError(EngineError):
-    """An answer that says success and can't be understood; the server may have charged for it."""
+    """A successful answer that the client can't read; the server may have charged for it."""
 
 
 class CancelledError(ImageVariationError):
-    """A run that the caller's `cancel` event ended; `partial` has the finished pictures."""
+    """The end of a run by the caller's `cancel` event; `partial` has the finished pictures."""
 
 
 class _Shown(reprlib.Repr):
-    """A repr of at most a line, also of arrays and data frames."""
+    """Makes reprs of at most one line, also of arrays and data frames."""
 
     def __init__(self) -> None:
         super().__init__()
+        # Characters of a text, and elements of a container: a message should fit a line or two of a terminal.
         self.maxstring = self.maxother = 80
         self.maxlist = self.maxtuple = self.maxdict = 4
 
@@ -176,7 +176,7 @@ class _Shown(reprlib.Repr):
 
 
 def shown(value: object) -> str:
-    r"""Give a short, one-line repr of a received value for an error message.
+    r"""Return a short, one-line repr of a received value for an error message.
 
     Examples
     --------

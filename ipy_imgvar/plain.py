@@ -1,6 +1,6 @@
-"""Text from outside (a server, a file's name, an image's metadata) as it may be shown: the one place that decides.
+"""Escapes for text from outside (a server, a file's name, an image's metadata), so that every output shows it alike.
 
-`markup.escaped` adds the escapes of HTML; the hosted engine hides keys before it comes here.
+`markup.escaped` adds the escapes of HTML; the hosted engine masks keys before it calls this module.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Final
 
 __all__ = ["file_stem", "plain"]
 
-#: Controls, which a terminal obeys, and lone surrogates, which no file takes; line and paragraph separators.
+#: Unicode's general categories of controls, which a terminal obeys, of lone surrogates, which no encoding takes, and of
+#: line and paragraph separators (https://www.unicode.org/reports/tr44/#General_Category_Values).
 _ESCAPED_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
 #: Unicode's bidirectional embeddings, overrides and isolates: they let a name read as another one
 #: (https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing). Joiners and marks stay: scripts and emoji need
@@ -23,7 +24,7 @@ _MAX_STEM_BYTES: Final = 120
 
 
 def plain(text: str) -> str:
-    r"""Return a text from outside with every character escaped that would act instead of being shown.
+    r"""Return a text from outside with escapes for the characters that a terminal or page would obey.
 
     Examples
     --------
@@ -42,7 +43,7 @@ def _escaped(char: str) -> str:
 
 
 def file_stem(name: str) -> str:
-    r"""Return the stem that every file system, terminal and page takes, for files that are named after an image.
+    r"""Return a stem that every file system, terminal and page takes, for a file that is named after an image.
 
     Controls and bidirectional overrides are dropped, since a terminal or page would obey them; reserved punctuation
     becomes "-", and a long stem is cut. Letters, marks, joiners and emoji of all scripts stay.
@@ -57,5 +58,6 @@ def file_stem(name: str) -> str:
     >>> file_stem("a: b\x1b[2J"), file_stem("\n")
     ('a- b[2J', 'image')
     """
+    # The cut may split a character of several bytes; "ignore" drops its rest.
     safe = "".join("-" if char in _RESERVED else char for char in name if plain(char) == char)
     return safe.encode()[:_MAX_STEM_BYTES].decode("utf-8", "ignore").strip(" .") or "image"

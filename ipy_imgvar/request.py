@@ -1,7 +1,7 @@
-"""What one run is asked to do: every limit and cross-field rule, in one frozen value.
+"""A request for variations: its fields, their limits and the rules between them, in one frozen value.
 
-Magic, panel, command line, server and Python all build a `VariationRequest`, so the same mistake reads the same
-everywhere. What only an engine can judge (which sizes, which options) is left to `Engine.check`.
+Magic, panel, command line, server and Python all build a `VariationRequest`, so a mistake gets the same message
+everywhere. `capabilities` checks what an engine declares (sizes, models, options), `Engine.check` the rest.
 """
 
 from __future__ import annotations
@@ -49,53 +49,60 @@ RESPONSE_FORMATS: Final[Mapping[str, ResponseFormat]] = {
     "byte": "byte",
     "bytes": "byte",
 }
+#: The words for a strength and their values, 0..1: the distance from the source. The panel's slider shows the numbers.
 STRENGTHS: Final[Mapping[str, float]] = {"subtle": 0.2, "medium": 0.5, "strong": 0.85}
 
+#: Pixels of a side, for every engine: an array of 8192 x 8192 RGB floats takes .8 GB. Engines declare less in `Sizes`.
 _MAX_SIDE_PX: Final = 8192
+#: The largest seed: the largest signed 64-bit integer.
 _MAX_SEED: Final = 2**63 - 1
-_MAX_N: Final = 10  # https://platform.openai.com/docs/api-reference/images/createVariation
-_MAX_RETRIES: Final = 100  # the range of PSOpenAI's -MaxRetryCount
+#: Pictures of one request, the API's limit: https://platform.openai.com/docs/api-reference/images/createVariation
+_MAX_N: Final = 10
+#: Tries after the first, the range of PSOpenAI's -MaxRetryCount.
+_MAX_RETRIES: Final = 100
+#: Seconds for one request: a day; 0 stands for "no limit", so no caller needs more.
+_MAX_TIMEOUT_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariationRequest:
     """A checked request for variations of one image.
 
-    Make it with `from_arguments`, which takes every accepted spelling; the fields hold the normal form.
+    `from_arguments` makes it from every accepted spelling; the fields hold the normal form.
 
     Parameters
     ----------
     image
         The source, or None where a request stands for several images.
     n
-        How many pictures, 1..10.
+        The number of pictures, 1..10.
     size
         Width and height of each picture, in pixels.
     response_format
-        How the caller wants the pictures; a server is told where its API knows the difference.
+        The form in which the caller wants the pictures; the client tells a server whose API has the choice.
     user
-        An id of the end user, passed on to servers that take one.
+        An id of the end user, for servers that take one.
     model, prompt
         None lets the engine choose.
     strength
-        How far from the source, 0..1.
+        The distance from the source, 0..1.
     seed
-        None draws one; an engine that can't honour a given seed refuses it.
+        None draws one; an engine that takes no seed refuses it.
     index
-        Make only this picture of the run that `seed` gives, 1..10: the same bytes as in the run; `n` may say how many
-        the run had, and is 1 in the request. None makes the first `n`.
+        Make only this picture of the run of `seed`, 1..10, with the same bytes as in the run; the argument `n` may give
+        the size of that run, and the request's `n` is 1. None makes the pictures 1 to `n`.
     mask
-        What must stay in place, in the image's shape; True, 255 or opaque means keep.
+        The region that must stay, in the image's shape: True, 255 or opaque means keep.
     fit
-        What to do when the image's aspect ratio is not that of `size`.
+        The way to adapt an image whose aspect ratio differs from that of `size`.
     options
-        What only one engine knows; it checks them.
+        The engine's own options; the client checks them against its `Capabilities`.
     timeout
         Seconds for one request; 0 means no limit.
     max_retry_count
-        How often to try again after a 429 or 5xx, 0..100.
+        The number of further tries after a 429 or 5xx, 0..100.
     extra_headers, extra_query, extra_body
-        Sent to a server beside ours. They may hold keys, so they are left out of the repr and of every record.
+        Sent to a server beside the client's own. They may hold keys, so neither the repr nor any record has them.
     """
 
     image: Source | None = None
@@ -129,7 +136,7 @@ class VariationRequest:
         Raises
         ------
         InvalidRequestError
-            For a value outside what is allowed, or a name that is no field.
+            For a value that the field doesn't allow, or a name that is no field.
 
         Examples
         --------
@@ -151,19 +158,19 @@ class VariationRequest:
         return request
 
     def settings(self) -> dict[str, Any]:
-        """Return what may be written down: no image, mask, headers, query, body or user.
+        """Return the fields that a record may hold: no image, mask, headers, query, body or user.
 
         The result is JSON-safe as long as `options` is, and `from_arguments(**result)` takes it back.
         """
         private = {"image", "mask", "user", "extra_headers", "extra_query", "extra_body"}
-        kept = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in private}
-        if self.index is None:  # Left out, so that records written before there was one stay equal.
-            del kept["index"]
-        return kept | {"size": f"{self.size[0]}x{self.size[1]}", "options": dict(self.options)}
+        public = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in private}
+        if self.index is None:  # Left out, so that records from before this field existed stay equal.
+            del public["index"]
+        return public | {"size": f"{self.size[0]}x{self.size[1]}", "options": dict(self.options)}
 
 
 class RequestArguments(TypedDict, total=False):
-    """The fields of `VariationRequest` but the image, in every spelling that `from_arguments` takes."""
+    """The fields of `VariationRequest` without the image, in every spelling that `from_arguments` takes."""
 
     n: int | str | None
     size: int | str | Size | None
@@ -185,9 +192,9 @@ class RequestArguments(TypedDict, total=False):
 
 
 def with_request_fields(function: Callable[P, T]) -> Callable[P, T]:
-    """Show the fields of a request in the signature of a function that takes them as `**arguments`.
+    """Add the fields of a request to the signature of a function that takes them as `**arguments`.
 
-    Python's `help` and a notebook's completion read the signature, and know nothing of a `TypedDict`.
+    Python's `help` and a notebook's completion read the signature, and ignore a `TypedDict`.
     """
     signature = inspect.signature(function)
     own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
@@ -203,13 +210,13 @@ def with_request_fields(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _shown_default(field: Field[Any]) -> Any:
-    """Return a field's default, or None where it is the client's own, or an empty mapping."""
+    """Return a field's default; None for an empty mapping, and for a field whose default the client has."""
     own_of_client = field.name in ("timeout", "max_retry_count")
     return None if own_of_client or field.default is MISSING else field.default
 
 
 def _check_index(request: VariationRequest) -> None:
-    """Refuse an index without the run's seed, or outside of the run: `n`, above 1, says how many that had."""
+    """Refuse an index without the run's seed, or above the size of the run, which an `n` above 1 gives."""
     if request.seed is None:
         raise InvalidRequestError("index repeats one picture of a run: give its seed too", field="index")
     if 1 < request.n < (request.index or 0):
@@ -221,17 +228,18 @@ def _check_index(request: VariationRequest) -> None:
 
 def whole_number(name: str, value: Any, low: int, high: int) -> int:
     """Return `value`, a whole number or its decimal text, if it is in range; else raise `InvalidRequestError`."""
-    allowed = f"{name} is {shown(value)}; allowed: a whole number from {low} to {high}"
+    message = f"{name} is {shown(value)}; allowed: a whole number from {low} to {high}"
+    # At most 20 digits, more than any limit has: `int` raises its own error for a text of thousands.
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,20}\s*", value):
         value = int(value)
     number = _index(value)
     if number is None or not low <= number <= high:
-        raise InvalidRequestError(allowed, field=name)
+        raise InvalidRequestError(message, field=name)
     return number
 
 
 def _index(value: Any) -> int | None:
-    """Return a whole number of any type, numpy's included, or None for what is none."""
+    """Return a whole number of any type, numpy's included; None for any other value."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
     except TypeError:  # Every array has `__index__`, and it raises for most.
@@ -239,16 +247,19 @@ def _index(value: Any) -> int | None:
 
 
 def _real_number(name: str, value: Any, low: float, high: float, allowed: str) -> float:
+    """Return `value`, a number or its text, if it is in range; else raise `InvalidRequestError`."""
     try:
         number = float("nan" if isinstance(value, bool) else value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
+    # Every comparison with nan is false, so nan fails here too.
     if not low <= number <= high:
         raise InvalidRequestError(f"{name} is {shown(value)}; allowed: {allowed}", field=name)
     return number
 
 
 def _size(value: Any) -> Size:
+    """Return width and height in pixels from "512x256", "512", 512 or a pair."""
     text = str(value).strip().lower() if isinstance(value, str) else value
     if isinstance(text, str) and (match := re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)):
         width = int(match[1])
@@ -289,7 +300,7 @@ def nonempty_text(name: str, value: Any) -> str:
 
 
 def _mapping(name: str, value: Any) -> Mapping[str, Any]:
-    # The values are not shown: headers and bodies may hold keys.
+    # The message leaves the values out: headers and bodies may hold keys.
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return dict(value)
     raise InvalidRequestError(
@@ -297,6 +308,8 @@ def _mapping(name: str, value: Any) -> Mapping[str, Any]:
     )
 
 
+_TIMEOUTS: Final = f"seconds from 0 (no limit) to {_MAX_TIMEOUT_S}"
+#: Turns a field's accepted spellings into its normal form; a field without a parser is taken as it is.
 _PARSERS: Final[Mapping[str, Any]] = {
     "n": lambda value: whole_number("n", value, 1, _MAX_N),
     "size": _size,
@@ -309,7 +322,7 @@ _PARSERS: Final[Mapping[str, Any]] = {
     "index": lambda value: whole_number("index", value, 1, _MAX_N),
     "fit": lambda value: _choice("fit", value, {name: name for name in FITS}),
     "options": lambda value: _mapping("options", value),
-    "timeout": lambda value: _real_number("timeout", value, 0, 86_400, "seconds from 0 (no limit) to 86400"),
+    "timeout": lambda value: _real_number("timeout", value, 0, _MAX_TIMEOUT_S, _TIMEOUTS),
     "max_retry_count": lambda value: whole_number("max_retry_count", value, 0, _MAX_RETRIES),
     "extra_headers": lambda value: _mapping("extra_headers", value),
     "extra_query": lambda value: _mapping("extra_query", value),

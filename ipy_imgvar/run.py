@@ -1,6 +1,6 @@
-"""One run: its progress and cancel switch, and how its pictures are collected, recorded and, if it must be, kept.
+"""One run: its progress, its cancel switch, and the loop that collects and records its pictures.
 
-The client decides what is run and by which engine; here is what happens from then on, whatever it is.
+The client chooses the engine and checks the requests; this module runs them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = logging.getLogger("ipy_imgvar")
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """The caller's functions that a run calls; see `Client.run`. A None is not called."""
+    """The caller's functions that a run calls; None for those that the caller left out. See `Client.run`."""
 
     on_progress: Callable[[float, str], None] | None = None
     on_picture: Callable[[Variation], None] | None = None
@@ -45,13 +45,13 @@ class Job:
     Parameters
     ----------
     images
-        How many images the run has.
+        The number of images of the run.
     listener
-        Hears of progress, pictures and notices.
+        The functions that get progress, pictures and notices.
     cancel
         Stops the run once it is set, from any thread.
     threads
-        How many threads an engine may use for one picture; None leaves it to the engine.
+        The number of threads that an engine may use for one picture; None leaves it to the engine.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class Job:
         self.usage: dict[str, Any] = {}
 
     def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:
-        """Report; see `engine.Job.progress`."""
-        # An engine that waits for a server knows no fraction, and says 0 again after a first look.
+        """Report progress; see `engine.Job.progress`."""
+        # Never back: an engine that waits for a server knows no fraction, and reports 0 again after a preview.
         self._furthest = max(self._furthest, min(1.0, (self.current + fraction) / self._images))
         if self.listener.on_progress is not None:
             self.listener.on_progress(self._furthest, plain(text))
@@ -81,19 +81,19 @@ class Job:
         self.check()
 
     def announce(self, text: str) -> None:
-        """Tell; see `engine.Job.announce`."""
+        """Pass on a notice; see `engine.Job.announce`."""
         text = plain(text)
         _log.info("%s", text)
         if self.listener.on_notice is not None:
             self.listener.on_notice(text)
 
     def count(self, usage: Mapping[str, Any]) -> None:
-        """Add; see `engine.Job.count`."""
+        """Add usage; see `engine.Job.count`."""
         _log.info("usage: %s", dict(usage))
         add_usage(self.usage, usage)
 
     def warn(self, text: str) -> None:
-        """Add; see `engine.Job.warn`."""
+        """Add a warning, once; see `engine.Job.warn`."""
         if (line := plain(text)) not in self.warnings:
             self.warnings.append(line)
 
@@ -106,16 +106,16 @@ class Job:
 def run_request(
     engine: Engine, request: VariationRequest, job: Job, take: Callable[[Variation], object]
 ) -> None:
-    """Make the pictures of one image, and hand each to `take` the moment it is ready.
+    """Make the pictures of one image, and pass each to `take` as soon as it is ready.
 
     Raises
     ------
     CancelledError
-        If the job was cancelled; pictures that were taken stay.
+        If the caller cancelled the job; `take` keeps the pictures that it has.
     ImageVariationError
-        Whatever the engine or `take` raises.
+        An error of the engine or of `take`.
     """
-    # Without `closing`, a traceback that is kept would keep the generator's threads.
+    # Closed at once, since a stored traceback would keep the generator, and with it the engine's threads, alive.
     with closing(engine.generate(request, job)) as pictures:
         for picture in pictures:
             take(picture)
@@ -123,7 +123,7 @@ def run_request(
 
 
 def collect(engine: Engine, requests: Sequence[VariationRequest], job: Job) -> Variations:
-    """Run every request, and record how it ended whatever happens."""
+    """Run every request, and record the run and its end, also after an error or an interrupt."""
     shared = replace(requests[0], image=None, mask=None)
     recorder = Recorder(
         shared, engine=engine.name, model=engine.model(shared), warnings=job.warnings, usage=job.usage
@@ -139,7 +139,7 @@ def collect(engine: Engine, requests: Sequence[VariationRequest], job: Job) -> V
         recorder.finish("interrupted" if isinstance(exc, KeyboardInterrupt) else "failed")
         raise
     if failures and not recorder.begun and all(isinstance(exc, InvalidRequestError) for _, exc in failures):
-        # Nothing was asked of anybody: a mistake in the input is no run, and leaves no trace.
+        # No engine has started: a mistake in the input is no run, so the history gets no entry.
         raise _failure(failures, len(requests))
     result = recorder.finish("failed" if failures else "done")
     if failures:
@@ -153,7 +153,7 @@ def _run_each(
     job: Job,
     recorder: Recorder,
 ) -> list[tuple[Source | None, ImageVariationError]]:
-    """Return the images that failed: one that does is no reason to drop the others; a cancelled run is."""
+    """Return the images that failed, with their errors: the others go on, and only a cancel ends the run."""
     failures: list[tuple[Source | None, ImageVariationError]] = []
 
     def take(picture: Variation) -> None:

@@ -1,4 +1,7 @@
-"""Settings from outside: the only reader of `os.environ`, and the wrapper that keeps keys out of sight."""
+"""Settings from arguments, notebook variables and the environment, and `Secret`, which hides keys.
+
+No other module reads `os.environ`.
+"""
 
 from __future__ import annotations
 
@@ -31,20 +34,22 @@ __all__ = [
     "store_root",
 ]
 
+#: The base that answers if no setting names another (https://platform.openai.com/docs/api-reference).
 OPENAI_BASE: Final = "https://api.openai.com/v1"
 
-#: What people copy from a server's documentation with the base.
+#: The endpoint's path, which people copy from a server's documentation together with the base.
 _ENDPOINT: Final = re.compile(r"/images(/(generations|edits|variations))?$", re.IGNORECASE)
+#: Bytes of the store, 500 pictures of 2 MB; above it the oldest runs go first. `IPY_IMGVAR_STORE_BYTES` changes it.
 STORE_MAX_BYTES: Final = 1_000_000_000
-#: What `IPY_IMGVAR_STORE` and `%config` say to keep nothing on disk.
+#: The value of `IPY_IMGVAR_STORE`, or of the trait `store` in `%config`, that turns the store off.
 STORE_OFF: Final = "off"
 
 
 class Secret:
-    """Hold a key so that it is never shown by accident.
+    """A key that no output shows by accident.
 
-    Its repr, str and format are stars, a copy is itself, and pickling is refused, since a pickle would hold the
-    value in the clear.
+    Its repr, str and format are stars, a copy is the same object, and it refuses to be pickled, since a pickle would
+    hold the text in the clear.
 
     Examples
     --------
@@ -68,7 +73,7 @@ class Secret:
         object.__setattr__(self, "_reveal", lambda: stripped)
 
     def reveal(self) -> str:
-        """Return the value, to be used and not kept."""
+        """Return the text; use it at once and don't store it."""
         return self._reveal()
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
@@ -103,20 +108,20 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where, and as whom, a hosted engine asks.
+    """The server of a hosted engine, and the credentials for it.
 
     Parameters
     ----------
     api_key
-        None sends none.
+        The key; None sends no key.
     api_base
-        With its path, without a slash at the end. It may hold a user and password, so it is left out of the repr.
+        The address with its path, without a slash at the end. The repr leaves it out, since it may hold a password.
     organization, project
-        Sent as `OpenAI-Organization` and `OpenAI-Project`; None sends none.
+        Sent as `OpenAI-Organization` and `OpenAI-Project`; None sends no such header.
     key_source
-        Where the key was found: `argument`, `variable` or `environment`; None without a key.
+        The source of the key: `argument`, `variable` or `environment`; None without a key.
     chosen
-        A key or a base was given somewhere, so a hosted engine is meant when none is named.
+        Some source gave a key or a base, so a hosted engine is the default engine.
     """
 
     api_key: Secret | None = None
@@ -128,13 +133,15 @@ class Connection:
 
     @property
     def is_openai(self) -> bool:
-        """Whether the server is OpenAI's own."""
+        """Whether the server belongs to OpenAI."""
+        # Regional hosts, such as eu.api.openai.com, are OpenAI's too.
         host = urlsplit(self.api_base).hostname or ""
         return host == "api.openai.com" or host.endswith(".api.openai.com")
 
     @property
     def server(self) -> str:
-        """The server's name and port, to show: without path, user and password."""
+        """The server's name and port, for messages: without path, user and password."""
+        # From the last "@", since a password may hold one that is not escaped.
         return urlsplit(self.api_base).netloc.rpartition("@")[2]
 
     @property
@@ -151,12 +158,12 @@ class Connection:
         return unquote(parts.username), unquote(parts.password or "")
 
     def without_secrets(self) -> Connection:
-        """Return the same without the key, and the base without user and password: what may travel."""
+        """Return a copy that may leave the process: without the key, its base without user and password."""
         return replace(self, api_key=None, api_base=self.address)
 
     @property
     def authorization(self) -> str | None:
-        """The header of that name: the key, else the user and password; None without either."""
+        """The value of the `Authorization` header: the key, else user and password; None without either."""
         if self.api_key is not None:
             return f"Bearer {self.api_key.reveal()}"
         if self.login is not None:
@@ -172,53 +179,55 @@ def connection(
     project: str | None = None,
     namespace: Mapping[str, Any] | None = None,
 ) -> Connection:
-    """Find out how to reach a hosted engine: from arguments, else notebook variables, else the environment.
+    """Return the connection of a hosted engine: from arguments, else notebook variables, else the environment.
 
     Parameters
     ----------
     api_key, api_base, organization, project
-        Arguments; a None was not given.
+        Arguments; None for one that the caller left out.
     namespace
         The notebook's variables; `OPENAI_API_KEY`, `OPENAI_API_BASE`, `OPENAI_BASE_URL`, `OPENAI_ORGANIZATION`,
-        `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID` are looked up there and in the environment.
+        `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID` are read there and in the environment.
 
     Raises
     ------
     ConfigurationError
-        If the base is no http(s) address, or a value is no text.
+        If the base is no http(s) address, or a value is not text.
     """
-    places = _Places(namespace or {})
-    key, key_source = places.find(api_key, "OPENAI_API_KEY")
+    variables = _Variables(namespace or {})
+    key, key_source = variables.find(api_key, "OPENAI_API_KEY")
+    # Both names are bound to the secret, since a traceback with variables would show either.
     key = api_key = None if key is None else Secret(key)
-    base, base_source = places.find(api_base, "OPENAI_API_BASE", "OPENAI_BASE_URL")
+    base, base_source = variables.find(api_base, "OPENAI_API_BASE", "OPENAI_BASE_URL")
     return Connection(
         api_key=key,
         api_base=OPENAI_BASE if base is None else _normal_base(base),
-        organization=places.text(organization, "OPENAI_ORGANIZATION", "OPENAI_ORG_ID"),
-        project=places.text(project, "OPENAI_PROJECT_ID"),
+        organization=variables.text(organization, "OPENAI_ORGANIZATION", "OPENAI_ORG_ID"),
+        project=variables.text(project, "OPENAI_PROJECT_ID"),
         key_source=key_source,
         chosen=key_source is not None or base_source is not None,
     )
 
 
-class _Places:
+class _Variables:
     """The notebook's variables and the environment, in that order."""
 
     def __init__(self, namespace: Mapping[str, Any]) -> None:
         self._namespace = namespace
 
     def find(self, argument: Any, *names: str) -> tuple[Any, str | None]:
-        """Return a value and where it was found; empty texts count as not set."""
+        """Return a value and its source; an empty text counts as not set."""
         if argument is not None:
             return argument, "argument"
-        for place, source in ((self._namespace, "variable"), (os.environ, "environment")):
+        for variables, source in ((self._namespace, "variable"), (os.environ, "environment")):
             for name in names:
-                value = place.get(name)
+                value = variables.get(name)
                 if value is not None and value != "":
                     return value, source
         return None, None
 
     def text(self, argument: Any, *names: str) -> str | None:
+        """Return a text without spaces around it; None where it is not set."""
         value, _ = self.find(argument, *names)
         if value is None:
             return None
@@ -228,6 +237,7 @@ class _Places:
 
 
 def _normal_base(base: Any) -> str:
+    """Return a base that the client can append an endpoint to; else raise `ConfigurationError`."""
     text = base.strip().rstrip("/") if isinstance(base, str) else ""
     try:
         parts = urlsplit(text)
@@ -241,7 +251,7 @@ def _normal_base(base: Any) -> str:
         )
     server = parts.netloc.rpartition("@")[2]
     if parts.query or parts.fragment:
-        # What stands there may be a key, so only the name is shown.
+        # The value may be a key, so the message shows the name alone.
         name = parse_qsl(parts.query or parts.fragment, keep_blank_values=True)[:1]
         raise ConfigurationError(
             f"the API base of {server} has a query; give the address without it, and the rest as "
@@ -252,16 +262,16 @@ def _normal_base(base: Any) -> str:
         raise ConfigurationError(
             f"the API base ends with {endpoint[0]}, which is added to it; give {plain(rest)}"
         )
-    # Servers of this kind answer below /v1; people leave it out.
+    # Servers with OpenAI's API answer below /v1, and people leave it out.
     return text if parts.path else f"{text}/v1"
 
 
 def proxy_variables() -> dict[str, str]:
     """Return the variables that are set and name a proxy, with their values, which may hold a password."""
-    # In lower case they win, as in curl; an empty one names none.
+    # Lower case comes first and wins, as in curl; an empty value names no proxy.
     names = ("all_proxy", "https_proxy", "http_proxy")
-    found = {spelt: os.environ.get(spelt, "") for name in names for spelt in (name, name.upper())}
-    return {name: value for name, value in found.items() if value}
+    values = {spelling: os.environ.get(spelling, "") for name in names for spelling in (name, name.upper())}
+    return {name: value for name, value in values.items() if value}
 
 
 def certificate_variables() -> list[str]:
@@ -271,7 +281,7 @@ def certificate_variables() -> list[str]:
 
 
 def server_keys() -> list[Secret]:
-    """Return the keys that a server of ours asks its clients for: `IMGVAR_API_KEYS`, with commas between them."""
+    """Return the keys that `imgvar serve` accepts: `IMGVAR_API_KEYS`, with commas between them."""
     keys = os.environ.get("IMGVAR_API_KEYS", "").split(",")
     return [Secret(key) for key in keys if key.strip()]
 
@@ -282,12 +292,12 @@ def store_root() -> Path | None:
     Raises
     ------
     ConfigurationError
-        If the variable begins with the home of a user that there is none of.
+        If the variable begins with the home of a user who doesn't exist.
     """
-    place = os.environ.get("IPY_IMGVAR_STORE", "").strip()
-    if place.lower() == STORE_OFF:
+    folder = os.environ.get("IPY_IMGVAR_STORE", "").strip()
+    if folder.lower() == STORE_OFF:
         return None
-    if not place:
+    if not folder:
         try:
             return platformdirs.user_cache_path("ipy_imgvar", appauthor=False)
         except RuntimeError:
@@ -295,15 +305,15 @@ def store_root() -> Path | None:
             return None
     try:
         # Absolute at once, since a notebook may change its folder while results hold paths into the store.
-        return Path(place).expanduser().absolute()
+        return Path(folder).expanduser().absolute()
     except RuntimeError as exc:
         raise ConfigurationError(
-            f"IPY_IMGVAR_STORE is {shown(place)}: {exc}; allowed: a folder, or off"
+            f"IPY_IMGVAR_STORE is {shown(folder)}: {exc}; allowed: a folder, or off"
         ) from exc
 
 
 def store_problem() -> str | None:
-    """Return why there is no store although none was refused: no home folder can be found; None where there is one."""
+    """Return the reason why there is no store although no setting turned it off; None if there is one."""
     if os.environ.get("IPY_IMGVAR_STORE", "").strip() or store_root() is not None:
         return None
     return "no home folder can be found; IPY_IMGVAR_STORE names another place"

@@ -1,7 +1,7 @@
-"""Standard output and standard error of a command: writing to them can't break it.
+"""Standard input, output and error of a command, without failures of writing that would end the command.
 
-Characters that the output can't encode are escaped. A reader that is gone, or a stream that was closed, ends the
-output and not the command.
+A character that the output can't encode is escaped. If the reader is gone, or a stream is closed, the output ends and
+the command goes on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def open_closed() -> None:
-    """Put the null device where a shell has closed a stream (`>&-`), which Python has as None."""
+    """Replace a stream that the shell has closed (`>&-`), for which Python has None, by the null device."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open to the end
@@ -46,7 +46,7 @@ def write(text: str) -> None:
     Raises
     ------
     ImageVariationError
-        If the disk that the output goes to is full.
+        If standard output can't be written, as on a full disk.
     """
     _write(sys.stdout, text + "\n")
 
@@ -59,12 +59,12 @@ def write_bytes(data: bytes) -> None:
 
 
 def say(text: str, program: str = "imgvar") -> None:
-    """Write one line to standard error, where a person reads it."""
+    """Write one line for a person to standard error, after the program's name."""
     announce(f"{program}: {text}")
 
 
 def announce(text: str) -> None:
-    """Write one line to standard error as it is, for a program that waits for it."""
+    """Write one line to standard error without the program's name, for a program that waits for it."""
     _write(sys.stderr, f"{plain(text)}\n")
 
 
@@ -75,7 +75,7 @@ def encodable(text: str, stream: TextIO | None = None) -> str:
 
 
 def takes(text: str) -> bool:
-    """Return whether standard output shows a text as it is: it can encode it, and a terminal obeys nothing in it."""
+    """Return whether standard output can encode a text, and a terminal obeys no character of it."""
     try:
         text.encode(_encoding(sys.stdout))
     except UnicodeEncodeError:
@@ -84,9 +84,10 @@ def takes(text: str) -> bool:
 
 
 def progress(*, quiet: bool) -> Callable[[float, str], None] | None:
-    """Return a function that shows the progress of a run, or None where standard error is no terminal."""
+    """Return a function that shows the progress of a run; None if quiet, or if standard error is no terminal."""
     if quiet or not sys.stderr.isatty():
         return None
+    # "\r" goes to the start of the line, "\x1b[K" clears it (ECMA-48, EL).
     return lambda fraction, text: _write(sys.stderr, f"\r\x1b[K{fraction:4.0%} {plain(text)}")
 
 
@@ -97,7 +98,7 @@ def wipe(*, quiet: bool) -> None:
 
 
 def flush() -> None:
-    """Write out the streams' buffers: an error at the end of the process could not be handled any more."""
+    """Write out the streams' buffers now, since Python can't handle an error at the end of the process."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(ImageVariationError), _guarded(stream):
             stream.flush()
@@ -132,9 +133,10 @@ def _encoding(stream: TextIO) -> str:
 
 @contextmanager
 def _guarded(stream: TextIO) -> Iterator[None]:
+    """Silence a stream that can't be written; an error of standard output becomes an `ImageVariationError`."""
     try:
         yield
-    except BrokenPipeError:  # The reader wants no more, as `head -1` does.
+    except BrokenPipeError:  # The reader has closed the pipe, as `head -1` does.
         _silence(stream)
     except OSError as exc:
         _silence(stream)
@@ -145,10 +147,11 @@ def _guarded(stream: TextIO) -> Iterator[None]:
 
 
 def _silence(stream: TextIO) -> None:
-    """Send the rest of a stream nowhere: writing its buffer would fail again at the end of the process."""
+    """Send the rest of a stream to the null device, since its buffer would fail again at the end of the process."""
+    # A stream without a descriptor, as in a notebook, raises here and needs no silencing.
     with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
+        null_device = os.open(os.devnull, os.O_WRONLY)
         try:
-            os.dup2(nowhere, stream.fileno())
+            os.dup2(null_device, stream.fileno())
         finally:
-            os.close(nowhere)
+            os.close(null_device)

@@ -1,7 +1,7 @@
-"""From a line's options to the arguments of `Client`, for the magic and the command line alike.
+"""Translation of a line's options to the arguments of `Client`, for the magic and the command line.
 
-How a word is read differs between the two (variables and expressions here, plain text there), so each hands in a
-`Reader`. Which options go together, and what becomes of them, is decided here once.
+The two read a word differently (the magic as a variable or expression, the command line as text), so each passes its
+own `Reader`. This module decides for both which options go together, and which argument each becomes.
 """
 
 from __future__ import annotations
@@ -21,34 +21,36 @@ if TYPE_CHECKING:
 __all__ = ["Arguments", "Reader", "arguments_of"]
 
 _OPTIONS: Final[Mapping[str, Option]] = {option.dest: option for option in OPTIONS}
+#: Options that become arguments of `Client` itself, by `dest`.
 _CONNECTION: Final = ("api_key", "api_key_file", "api_base", "organization", "project")
+#: Options that say how the result is shown, by `dest`.
 _DISPLAY: Final = ("columns", "quiet")
 
 
 class Reader(Protocol):
-    """Reads the words of a line as one place understands them.
+    """Reader of a line's words: with a notebook's variables, or as text.
 
     Attributes
     ----------
     returns
-        What `-f` does there, for messages: "returns a value", or "prints".
+        The effect of `-f`, for messages: "returns a value", or "prints".
     """
 
     returns: str
 
     def value(self, token: Token, option: Option) -> Any:
-        """Return what an option's value means: an object, or text."""
+        """Return the value of an option: an object, or text."""
 
     def images(self, token: Token) -> list[Any]:
         """Return the images that one word stands for, at least one."""
 
     def many(self, token: Token) -> Any:
-        """Return a folder, a pattern or an object with images, for `Client.map` to read when their turn comes."""
+        """Return a folder, a pattern or an object with images, which `Client.map` reads later."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Arguments:
-    """What a line asks of `Client`.
+    """A line's options as arguments of `Client`, and its options for the result.
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ class Arguments:
     request
         The arguments of `Client.request`, in any spelling that it takes.
     connection
-        The arguments of `Client` that say where and as whom to ask; only those that were given.
+        The arguments of `Client` for the server and the credentials, if the line has them.
     engine
         An engine's name, an `Engine`, or None.
     form
@@ -67,9 +69,9 @@ class Arguments:
     out_file
         A path or pattern, or None.
     bulk
-        `out_dir` and `max_workers` of `Client.map`, where they were given; empty for a run in one piece.
+        `out_dir` and `max_workers` of `Client.map`, if the line has them; empty for a run that is no bulk run.
     display
-        `columns` and `quiet`, where a default is configured or they were given.
+        `columns` and `quiet`, if the line or the configuration has them.
     """
 
     images: list[Any]
@@ -86,16 +88,16 @@ class Arguments:
 def arguments_of(
     words: Mapping[str, list[Token]], reader: Reader, defaults: Mapping[str, Any] | None = None
 ) -> Arguments:
-    """Return what the sorted words of a line mean.
+    """Return the arguments that the sorted words of a line stand for.
 
     Parameters
     ----------
     words
         As `parser.parse` returns them.
     reader
-        How the place reads a word.
+        The reader of the words.
     defaults
-        Values of options that the line leaves out, by `dest`; a None is no default.
+        Values of options that the line leaves out, by `dest`; None for no default.
 
     Raises
     ------
@@ -106,9 +108,9 @@ def arguments_of(
     _refuse_clashes(words, given, reader)
     values = {dest: value for dest, value in (defaults or {}).items() if value is not None}
     if "index" in given and "n" not in given:
-        values.pop("n", None)  # a configured default gives way to the one picture that the line names
+        values.pop("n", None)  # the line names one picture, so the configured number does not apply
     if "out_file" in given:
-        values.pop("response_format", None)  # likewise
+        values.pop("response_format", None)  # the line saves files, so the configured format does not apply
     values |= _values(words, reader)
     _route_to_options(values, stream="stream" in words)
     read_image = reader.many if "out_dir" in given else reader.images
@@ -134,13 +136,15 @@ def arguments_of(
 
 
 def _take(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Remove the named values and return them."""
     return {name: values.pop(name) for name in names if name in values}
 
 
 def _values(words: Mapping[str, list[Token]], reader: Reader) -> dict[str, Any]:
-    """Return what each option means, by `dest`, without flags and images."""
+    """Return the value of each option by `dest`, without flags and the images of the line."""
     values: dict[str, Any] = {}
     for dest, tokens in words.items():
+        # None for "image", which is no option.
         option = _OPTIONS.get(dest)
         if option is None or option.kind == "flag":
             continue
@@ -154,7 +158,7 @@ def _values(words: Mapping[str, list[Token]], reader: Reader) -> dict[str, Any]:
 
 
 def _route_to_options(values: dict[str, Any], *, stream: bool) -> None:
-    """Put the two engine options that have a spelling of their own to the others."""
+    """Move `--route` and `--stream`, which are options of an engine, to the values of `--option`."""
     own = {"route": values.pop("route", None), "stream": "true" if stream else None}
     if chosen := {name: value for name, value in own.items() if value is not None}:
         values["options"] = {**values.get("options", {}), **chosen}

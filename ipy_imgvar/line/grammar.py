@@ -1,6 +1,6 @@
-"""A magic's line becomes tokens: quotes group, braces hold Python, and nothing is looked up yet.
+"""The grammar of a magic's line: quotes group words, braces hold Python; it splits and evaluates nothing.
 
-The shell's splitters don't fit: posix shlex eats the backslashes of Windows paths, IPython's keeps the quotes, and
+Existing splitters don't fit: shlex drops the backslashes of Windows paths, IPython's `arg_split` keeps the quotes, and
 both split `{table["a b"]}` in two.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["split", "whole_line"]
 
 _QUOTES: Final = "\"'"
-#: Lines that name one of these are not quoted in a message.
+#: A message does not quote a line that has one of these words, since it may hold a key.
 _PRIVATE: Final = re.compile(r"(?i)key|secret|token|password|authorization|headers|query|body")
 
 
@@ -30,13 +30,13 @@ def split(line: str) -> list[Token]:
     Parameters
     ----------
     line
-        What stands after the magic's name. A backslash escapes a space or a quote and is itself otherwise; `{{` and
-        `}}` are literal braces; a token that begins with `#` ends the line.
+        The text after the magic's name. A backslash escapes a space or a quote and stands for itself otherwise; `{{`
+        and `}}` are literal braces; a token that begins with `#` ends the line.
 
     Raises
     ------
     InvalidRequestError
-        For a quote or a brace that is never closed, or braces that hold no Python expression.
+        For a quote or a brace without its end, or braces that hold no Python expression.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def split(line: str) -> list[Token]:
 
 
 class _Reader:
-    """Reads one token after the other from a line."""
+    """Reads the tokens of a line one by one; `_at` is the index of the next character."""
 
     def __init__(self, line: str) -> None:
         self._line = line
@@ -64,6 +64,7 @@ class _Reader:
         if self._at == len(line) or line[self._at] == "#":
             return None
         start, quote, quoted = self._at, "", False
+        # The length of the part before the first quote or brace, such as `--user=`; None as long as there is neither.
         bare: int | None = None
         bare_end = False
         pieces: list[str | Expression] = []
@@ -96,11 +97,11 @@ class _Reader:
         return Token(text, quoted, tuple(_joined(pieces)), line[start:][:bare] if quoted else "", bare_end)
 
     def _shown_from(self, start: int) -> str:
-        """Show the rest of the line in a message, unless it may hold a key."""
+        """Return the rest of the line for a message, or words in its place if it may hold a key."""
         return "a value that may be a key" if _PRIVATE.search(self._line) else shown(self._line[start:])
 
     def _expression(self) -> Expression:
-        """Read up to the first closing brace that leaves a whole Python expression."""
+        """Read up to the first closing brace that completes a Python expression."""
         line, start = self._line, self._at
         end = line.find("}", start)
         while end >= 0:
@@ -114,6 +115,7 @@ class _Reader:
 
 
 def _as_expression(text: str) -> Expression | None:
+    """Return the expression in the braces, with a format after its colon; None if it is no Python."""
     if _compiles(text):
         return Expression(text.strip())
     if _is_literal("{" + text + "}"):  # a dictionary written out
@@ -125,7 +127,7 @@ def _as_expression(text: str) -> Expression | None:
 def _compiles(code: str) -> bool:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # A SyntaxWarning is for the moment when it runs, if ever.
+            warnings.simplefilter("ignore")  # Evaluating it gives the SyntaxWarning again, then for the user.
             compile(code.strip(), "<imagevariation>", "eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
@@ -143,13 +145,14 @@ def _is_literal(code: str) -> bool:
 
 
 def _written(piece: str | Expression) -> str:
+    """Return a piece as it stood in the line."""
     if isinstance(piece, str):
         return piece
     return "{" + piece.code + (f":{piece.spec}" if piece.spec else "") + "}"
 
 
 def _joined(pieces: Sequence[str | Expression]) -> list[str | Expression]:
-    """Make runs of characters into one text."""
+    """Join neighbouring characters into texts; expressions stay apart."""
     joined: list[str | Expression] = []
     for piece in pieces:
         if isinstance(piece, str) and joined and isinstance(joined[-1], str):
@@ -160,7 +163,7 @@ def _joined(pieces: Sequence[str | Expression]) -> list[str | Expression]:
 
 
 def whole_line(line: str) -> Token:
-    """Return the token of a line of a cell's body: as it stands, unless it is wholly `{expression}`."""
+    """Return the token of a line of a cell's body: its text, or an expression if braces enclose all of it."""
     if line[:1] == "{" and line[-1:] == "}" and (expression := _as_expression(line[1:-1])):
         return Token(line, parts=(expression,))
     return Token(line, parts=(line,))

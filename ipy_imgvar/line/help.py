@@ -1,4 +1,4 @@
-"""The help of the magic and the commands: from the table of options, and from what an engine declares."""
+"""The help of the magic and the commands, from the table of options and an engine's `Capabilities`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["engine_help", "help_text", "usage"]
 
+#: Characters of a line of the help: it fits a notebook's output on a laptop, and a usual terminal window.
 _HELP_COLUMNS: Final = 100
+#: Characters of the left column; an option with longer spellings shows fewer of them.
 _FLAG_COLUMNS: Final = 28
 
 
@@ -29,7 +31,7 @@ def usage(program: str) -> str:
 
 
 def _shortened(option: Option) -> str:
-    """Return the spellings and the value of an option, or the first spelling where all are too long for a column."""
+    """Return the option's spellings that fit the left column, the first one always, and its value."""
     written = f"{', '.join(option.flags)} {option.metavar}".strip()
     while len(written) > _FLAG_COLUMNS and ", " in written:
         written = f"{written.rpartition(', ')[0]} {option.metavar}".strip()
@@ -61,36 +63,36 @@ def _row(left: str, right: str, width: int) -> list[str]:
 
 
 def engine_help(name: str | None, connection: Connection) -> str:
-    """Return the part of the help that an engine decides, or "" for one that has nothing to say.
+    """Return the part of the help with the engine's options and models; "" for an engine without both.
 
     Parameters
     ----------
     name
-        The engine that a line names; None takes the one that answers when none is named.
+        The engine that the line names; None takes the default engine.
     connection
-        Where a hosted engine would ask.
+        The server of a hosted engine.
     """
     name = name or default_engine(connection)
     try:
-        found = capabilities_of(name, connection)
-    except ImageVariationError:  # The help is not the place to say that an engine can't be loaded.
+        capabilities = capabilities_of(name, connection)
+    except ImageVariationError:  # A run reports an engine that can't be loaded; the help shows the rest.
         return ""
-    written = [plain(f"{option.name}={_placeholder(option)}") for option in found.options]
+    written = [plain(f"{option.name}={_placeholder(option)}") for option in capabilities.options]
     lines = ["", f"Options of the engine {plain(name)} (--option NAME=VALUE):"] if written else []
     width = min(max(map(len, written), default=0), _HELP_COLUMNS // 2) + 2
-    for option, left in zip(found.options, written, strict=True):
+    for option, left in zip(capabilities.options, written, strict=True):
         default = "" if option.default is None else f"; default {str(option.default).lower()}"
         lines += _row(left, plain(option.help) + default, width)
-    if len(found.models) > 1:
+    if len(capabilities.models) > 1:
         lines += ["", f"Models of the engine {plain(name)} (--model NAME):"]
         lines += textwrap.wrap(
-            plain(", ".join(found.models)), _HELP_COLUMNS, initial_indent="  ", subsequent_indent="  "
+            plain(", ".join(capabilities.models)), _HELP_COLUMNS, initial_indent="  ", subsequent_indent="  "
         )
     return "".join(f"\n{line}" for line in lines)
 
 
 def _placeholder(option: EngineOption) -> str:
-    """Return what stands for an option's value in the help."""
+    """Return the placeholder of an option's value in the help."""
     if option.type is bool:
         return "true|false"
     if option.choices:

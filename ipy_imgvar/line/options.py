@@ -1,7 +1,7 @@
-"""The options of a variation, once: parser, help, completion and README's table all come from this table.
+"""The table of options, from which parser, help, completion and the README's table are made.
 
-The magic and the command line share it. Which values are allowed is `VariationRequest`'s, but for the few rules that
-are no request's: how options of one engine are written, and which names can be bound.
+The magic and the command line share it. `VariationRequest` checks the values; this module has only the rules for
+`NAME=VALUE` texts and for the names of variables.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ __all__ = [
     "table",
 ]
 
+#: The ways to read a value; see `Option.kind`.
 Kind = Literal["flag", "value", "choice", "name", "image", "path", "key", "mapping"]
 
 
@@ -38,17 +39,17 @@ class Token:
     Parameters
     ----------
     text
-        Without its quotes.
+        The word without its quotes.
     quoted
-        Some of it was in quotes or escaped, so it is text and never a variable's name.
+        Part of the word is in quotes or escaped, so it is text and never a variable's name.
     parts
-        The pieces it is made of: literal text, and expressions that stood in braces.
+        The pieces of the word: literal text, and the expressions in braces.
     bare
-        Of a quoted token, what it begins with outside of quotes and braces: `--user=` of `--user="A B"`.
+        The part of a quoted token before its first quote or brace: `--user=` of `--user="A B"`.
     bare_end
-        Of a quoted token, whether its last character stands outside of quotes.
+        The last character of a quoted token stands outside of quotes.
     option
-        Of an option's value, the option as it was typed.
+        For an option's value, the option as the user typed it.
     """
 
     text: str
@@ -60,13 +61,13 @@ class Token:
 
     @property
     def head(self) -> str:
-        """What may be an option's name: the part before any quote."""
+        """The part before any quote, which may be an option's name."""
         return self.bare if self.quoted else self.text
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A Python expression that stood in braces, and the format after its colon, if any."""
+    """A Python expression in braces, and the format after its colon, or ""."""
 
     code: str
     spec: str = ""
@@ -81,24 +82,24 @@ class Option:
     dest
         The name of the value, as `Client.variations` spells it where it takes it.
     flags
-        Its spellings, the usual one first. Dashes, underscores and case make no difference when it is read.
+        Its spellings, the usual one first. The parser ignores dashes, underscores and case.
     kind
-        How its value is read: a flag has none, a name is never looked up, a choice wins over a variable of that
+        The way to read its value: a flag has none, a name is never looked up, a choice wins over a variable of that
         name, an image is any kind of image, a path may have fields, a key is never text, a mapping is a dictionary.
     metavar
-        What stands for the value in the help.
+        The placeholder of the value in the help.
     group
         The heading under which the help lists it.
     help
-        What it does, in one line.
+        Its effect, in one line.
     peer
-        The parameter of PSOpenAI's `Request-ImageVariation` that it carries over, or "".
+        The parameter of PSOpenAI's `Request-ImageVariation` with the same effect, or "".
     choices
-        The words that a choice may be.
+        The words that a choice allows.
     repeatable
-        It may be given more than once.
+        A line may have it more than once.
     places
-        Where there is such an option: in the magic, on the command line.
+        The interfaces that have the option: "magic", "cli" (`imgvar create`), "bulk" (`imgvar bulk`).
     """
 
     dest: str
@@ -113,6 +114,7 @@ class Option:
     places: tuple[str, ...] = ("magic", "cli")
 
 
+#: Values of `Option.places`, and the headings of the help.
 _NOTEBOOK, _TERMINAL = ("magic",), ("cli",)
 _MAKE, _GET, _SHOW, _ASK = "What is made", "What you get", "What is shown", "Where it is asked for"
 
@@ -227,7 +229,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("help", ("-h", "--help"), "flag", "", _SHOW, "show this", "Get-Help"),
 )  # fmt: skip
 
-#: What IPython puts into a notebook's variables and reads there.
+#: Variables that IPython sets in a notebook and reads again; binding one would break it.
 _IPYTHON: Final = ("In", "Out", "get_ipython")
 #: The options of the magic.
 MAGIC_OPTIONS: Final = tuple(option for option in OPTIONS if "magic" in option.places)
@@ -249,7 +251,7 @@ def table(options: Sequence[Option] = OPTIONS) -> str:
 
 
 def quote(text: str) -> str:
-    """Write a text so that the magic's grammar gives it back unchanged.
+    """Return a text as a word that the magic's grammar reads back unchanged.
 
     Examples
     --------
@@ -257,13 +259,13 @@ def quote(text: str) -> str:
     "'my cat.png'"
     """
     if not text.isprintable() or text[:1] == "$" or any(char in text for char in "{}\\\"'"):
-        # Python's own literal says it all, braces and quotes of both kinds included.
+        # A Python literal in braces can hold every character, braces and both kinds of quotes included.
         return "{" + repr(text) + "}"
     return f"'{text}'"
 
 
 def named_values(values: Iterable[Any], written: str = "--option") -> dict[str, Any]:
-    """Put `NAME=VALUE` texts, and dictionaries, together; `written` is how the option was typed.
+    """Merge `NAME=VALUE` texts and dictionaries; `written` is the option as the user typed it.
 
     Raises
     ------
@@ -285,22 +287,22 @@ def named_values(values: Iterable[Any], written: str = "--option") -> dict[str, 
 
 
 def bindable(name: Any, what: str) -> str:
-    """Return a name that pictures can be bound to in a notebook.
+    """Return the name of a variable that an option or the panel may bind.
 
-    A name of Python's own is none: a cell that says `list = ...` means to replace it, an option hardly does, and the
-    notebook's later cells would fail far from the cause.
+    Refuses Python's built-in names: a cell with `list = ...` replaces the name on purpose, but `-o list` hardly does,
+    and later cells would fail far from the cause.
 
     Parameters
     ----------
     name
-        Anything that was given as the name.
+        The value given as the name; of any type.
     what
-        What an error message calls it: the option as it was typed, or "the variable".
+        Its name in a message: the option as the user typed it, or "the variable".
 
     Raises
     ------
     InvalidRequestError
-        If it is no name, or one of Python's or IPython's own.
+        If it is no name, or a name of Python or IPython.
     """
     # A name of underscores alone is IPython's last output: binding it would freeze it.
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or not name.strip("_"):

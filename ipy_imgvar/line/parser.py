@@ -1,6 +1,6 @@
-"""From the words of a line to the values of options, for the magic and the command line.
+"""The parser that sorts the words of a line by option, for the magic and the command line.
 
-Values stay `Token`s here: what a token means is the magic's grammar.
+Values stay `Token`s; a `Reader` of `arguments` evaluates them.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ if TYPE_CHECKING:
 
 __all__ = ["is_option", "parse", "spelling"]
 
-#: PSOpenAI names the image with a parameter; here it has none.
+#: Spellings of PSOpenAI's parameter for the image, which the parser accepts and drops: images need no option here.
 _IMAGE_SPELLINGS: Final = ("image", "file")
-#: After this word everything is an image, as in other commands.
+#: After this word every word is an image, as in POSIX commands (Utility Syntax Guideline 10).
 _IMAGES_FOLLOW: Final = "--"
+#: The start of a negative number, which is a value and no option.
 _NUMBER: Final = re.compile(r"-\.?\d")
 
 
 def _key(spelling: str) -> str:
-    """Spellings that differ in dashes, underscores and case only are the same one."""
+    """Return a spelling without dashes, underscores and case, so that all its variants are equal."""
     return re.sub(r"[-_]", "", spelling).lower()
 
 
 def spelling(written: str, options: Sequence[Option] = MAGIC_OPTIONS) -> Option | None:
-    """Return the option that is written so, or None."""
+    """Return the option with this spelling, or None."""
     return next((option for option in options if _key(written) in map(_key, option.flags)), None)
 
 
 def is_option(token: Token) -> bool:
-    """Return whether a token is written like an option; a negative number, a quoted word and "-" are not."""
+    """Return whether a token looks like an option; a negative number, a quoted word and "-" do not."""
     head = token.head
     if token.quoted and "=" not in head:
         return False  # part of a name in quotes, such as -"dash.png"
@@ -49,9 +50,9 @@ def parse(tokens: Iterable[Token], options: Sequence[Option] = MAGIC_OPTIONS) ->
     Parameters
     ----------
     tokens
-        In any order of options and images; `--option=value` counts as two. All after `--` are images.
+        The words, options and images in any order; `--option=value` counts as two. All words after `--` are images.
     options
-        The options that are allowed here.
+        The allowed options.
 
     Returns
     -------
@@ -61,48 +62,48 @@ def parse(tokens: Iterable[Token], options: Sequence[Option] = MAGIC_OPTIONS) ->
     Raises
     ------
     InvalidRequestError
-        For an unknown option, one without its value, or one given twice.
+        For an unknown option, an option without its value, or an option twice.
     """
     spellings = {_key(flag): option for option in options for flag in option.flags}
-    found: dict[str, list[Token]] = {"image": []}
+    by_option: dict[str, list[Token]] = {"image": []}
     words = iter(tokens)
     for token in words:
         if token.head == _IMAGES_FOLLOW and not token.quoted:
-            found["image"] += words
+            by_option["image"] += words
         elif not is_option(token):
-            found["image"].append(token)
+            by_option["image"].append(token)
         else:
-            _read_option(token, words, spellings, found)
-    return found
+            _read_option(token, words, spellings, by_option)
+    return by_option
 
 
 def _read_option(
-    token: Token, words: Iterator[Token], spellings: dict[str, Option], found: dict[str, list[Token]]
+    token: Token, words: Iterator[Token], spellings: dict[str, Option], by_option: dict[str, list[Token]]
 ) -> None:
-    """Put an option, and its value from this word or the next one, to what was found."""
+    """Add an option, with its value from this word or the next one, to `by_option`."""
     written, equals, rest = token.text.partition("=")
     key = _key(written)
     if key in _IMAGE_SPELLINGS:
-        found["image"] += [_after(token, len(written) + 1)] if equals else []
+        by_option["image"] += [_after(token, len(written) + 1)] if equals else []
         return
     option = spellings.get(key)
     if option is None:
         raise _unknown(written, spellings)
-    if option.dest in found and not option.repeatable:
+    if option.dest in by_option and not option.repeatable:
         raise InvalidRequestError(f"{written} is given twice; allowed: once", field=option.dest)
     if option.kind == "flag":
         if equals:
             raise InvalidRequestError(f"{written} takes no value; received {shown(rest)}", field=option.dest)
-        found[option.dest] = []
+        by_option[option.dest] = []
         return
     value = _after(token, len(written) + 1) if equals else next(words, None)
     if value is None or (not equals and is_option(value)):
         raise InvalidRequestError(f"{written} needs a value; see --help", field=option.dest)
-    found.setdefault(option.dest, []).append(replace(value, option=written))
+    by_option.setdefault(option.dest, []).append(replace(value, option=written))
 
 
 def _after(token: Token, start: int) -> Token:
-    """Return the value of `--option=value`: the token without its first `start` characters, which are bare."""
+    """Return the value of `--option=value`: the token without its first `start` characters, the unquoted name."""
     head = token.parts[0] if token.parts else token.text
     rest: tuple[str | Expression, ...] = token.parts[1:]
     if isinstance(head, str) and head[start:]:
@@ -111,6 +112,7 @@ def _after(token: Token, start: int) -> Token:
 
 
 def _unknown(written: str, spellings: dict[str, Option]) -> InvalidRequestError:
+    # 0.5, below difflib's 0.6: the spellings have no dashes here, so short ones still match after one mistake.
     near = difflib.get_close_matches(_key(written), spellings, n=1, cutoff=0.5)
     hint = f"; did you mean {_spelled(near[0], spellings[near[0]])}?" if near else ""
     if re.fullmatch(r"-[a-zA-Z]\d+(x\d+)?", written) and written[1].lower() in spellings:
@@ -121,4 +123,5 @@ def _unknown(written: str, spellings: dict[str, Option]) -> InvalidRequestError:
 
 
 def _spelled(key: str, option: Option) -> str:
+    """Return the option's spelling that has this key, with its dashes."""
     return next(flag for flag in option.flags if _key(flag) == key)

@@ -1,4 +1,4 @@
-"""The IPython interface: what `%load_ext` and `%unload_ext` do."""
+"""The IPython interface: registers the magic with a shell, and removes it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ __all__ = ["load", "unload"]
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magic with a shell; loading twice leaves one."""
+    """Register the magic with a shell; a second call replaces the first registration."""
     unload(shell)
     magics = ImageVariationMagics(shell)
     shell.register_magics(magics)
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Undo `load`; do nothing where it was not loaded."""
+    """Undo `load`; do nothing if the magic is not registered."""
+    # IPython has no call that removes a magic, so its three registries are edited.
     magics = shell.magics_manager.registry.pop(ImageVariationMagics.__name__, None)
     if magics is None:
         return

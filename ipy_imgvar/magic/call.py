@@ -1,4 +1,4 @@
-"""From a line, and a cell's body, to a `Call`: what to vary, how, and what to do with the result."""
+"""The reader of a magic's line and a cell's body, which returns a `Call`: images, arguments and display."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Display", "read_call"]
 
-#: Pictures in a row; a run has at most 10 of an image.
+#: Pictures in a row at most: a run makes at most 10 of an image.
 _MAX_COLUMNS: Final = 10
-#: The options that go with --history.
+#: Options that a line with --history may have, by `dest`.
 _WITH_HISTORY: Final = ("history", "quiet")
 
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """How a run is shown."""
+    """The options for the output of a run; `columns` None takes as many as fit."""
 
     quiet: bool = False
     verbose: bool = False
@@ -41,16 +41,16 @@ class Display:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A line that was read.
+    """The meaning of a magic's line.
 
     Parameters
     ----------
     action
-        What the line asks for; history needs none of the rest, help engine and connection, the panel no image.
+        The action of the line. "history" uses no arguments, "help" the engine and the connection, "panel" no image.
     arguments
-        What is asked of the client.
+        The arguments of the client.
     display
-        How it is shown.
+        The options for the output.
     """
 
     action: Literal["run", "help", "history", "panel"]
@@ -63,7 +63,7 @@ class Call:
         Raises
         ------
         InvalidRequestError
-            If `out_file` is no path, can't name all pictures, or can't be written: to find out after the run is late.
+            If `out_file` is no path, can't name all pictures, or can't be written; call this before the run.
         """
         if self.arguments.out_file is None:
             return []
@@ -74,28 +74,28 @@ class Call:
 
 
 def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, Any]) -> Call:
-    """Read what a line asks for.
+    """Read a line and a cell's body.
 
     Parameters
     ----------
     line, cell
-        What stands after the magic's name, and the body of a cell magic.
+        The text after the magic's name, and the body of a cell magic.
     names
-        The variables that can be seen.
+        The variables that the line can use.
     defaults
-        Values of options that the line leaves out, by `dest`; a None is no default.
+        Values of options that the line leaves out, by `dest`; None for no default.
 
     Raises
     ------
     InvalidRequestError
-        For anything that is wrong in the line or body; nothing was made.
+        For a mistake in the line or the body.
     """
     tokens, silenced = _without_semicolon(split(line))
     words = parse(tokens)
     if "help" in words:
-        named = words["engine"][-1].text if words.get("engine") else defaults.get("engine")
-        asked = {"api_base": words["api_base"][-1].text} if words.get("api_base") else {}
-        return Call("help", Arguments(images=[], request={}, engine=named, connection=asked))
+        engine = words["engine"][-1].text if words.get("engine") else defaults.get("engine")
+        connection = {"api_base": words["api_base"][-1].text} if words.get("api_base") else {}
+        return Call("help", Arguments(images=[], request={}, engine=engine, connection=connection))
     if "history" in words:
         _refuse_beside_history(words, cell)
         quiet = silenced or "quiet" in words or bool(defaults.get("quiet"))
@@ -112,7 +112,7 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
         )
     if "panel" in words:
         if "n" not in words:
-            arguments.request.pop("n", None)  # One is the magic's default, not the panel's.
+            arguments.request.pop("n", None)  # 1 is the magic's default; the panel has its own.
         return Call("panel", arguments, display)
     if not arguments.images:
         raise InvalidRequestError(f"no image was given; usage: {usage('%imagevariation')}", field="image")
@@ -137,7 +137,7 @@ def _columns(value: Any) -> int | None:
 
 
 def _with_body(cell: str, images: list[Source], prompt: Any, names: Names) -> tuple[list[Source], str | None]:
-    """Return the images and the prompt of a cell: its body is the prompt beside an image, else a list of images."""
+    """Return a cell's images and prompt: the body is the prompt if the line has an image, else a list of images."""
     lines = [line.strip() for line in cell.splitlines()]
     if not images:
         tokens = [whole_line(line) for line in lines if line and not line.startswith("#")]
@@ -148,7 +148,7 @@ def _with_body(cell: str, images: list[Source], prompt: Any, names: Names) -> tu
         raise InvalidRequestError(
             "the prompt is given twice, by --prompt and in the cell's body; keep one", field="prompt"
         )
-    if files := [line for line in lines if line and os.path.isfile(line)]:  # noqa: PTH113 - no name is too long for it
+    if files := [line for line in lines if line and os.path.isfile(line)]:  # noqa: PTH113 - Path.is_file raises for long names
         raise InvalidRequestError(
             f"the body names the file {files[0]} beside an image in the line; a body is a prompt there; "
             "list all images in the body, or all in the line",
@@ -158,7 +158,7 @@ def _with_body(cell: str, images: list[Source], prompt: Any, names: Names) -> tu
 
 
 def _refuse_quotes(tokens: list[Token]) -> None:
-    """Raise for a line of a body in quotes, which a whole line does not need, unless a file is called so."""
+    """Refuse a quoted line of a body, since a whole line is one image, unless a file has the quotes in its name."""
     for token in tokens:
         text = token.text
         if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and not os.path.isfile(text):  # noqa: PTH113
@@ -169,12 +169,12 @@ def _refuse_quotes(tokens: list[Token]) -> None:
 
 
 def _without_semicolon(tokens: list[Token]) -> tuple[list[Token], bool]:
-    """Drop the `;` that silences a cell: IPython leaves it in the magic's line."""
+    """Drop the `;` that silences a cell, which IPython leaves in the magic's line; say whether it was there."""
     if not tokens or not tokens[-1].text.endswith(";") or (tokens[-1].quoted and not tokens[-1].bare_end):
         return tokens, False
     *others, end = tokens
     text = end.text.rstrip(";")
     last_part = str(end.parts[-1]).rstrip(";")
     parts = (*end.parts[:-1], last_part) if last_part else end.parts[:-1]
-    # What stays of a quoted token is its quoted part, so an empty one is a value still.
+    # A quoted token keeps its quoted part, and "" in quotes is still a value.
     return ([*others, replace(end, text=text, parts=parts)] if text or end.quoted else others), True

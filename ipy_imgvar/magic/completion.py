@@ -1,6 +1,6 @@
-"""What Tab offers in a magic's line and body: options, their values, variables that hold images, file names.
+"""Tab completion in a magic's line and body: options, their values, variables that hold images, and file names.
 
-Nothing is evaluated: variables are judged by their type, and what stands in braces is left to IPython.
+It evaluates nothing: it judges variables by their type, and leaves expressions in braces to IPython.
 """
 
 from __future__ import annotations
@@ -31,23 +31,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Completion", "candidates"]
 
+#: The magic's name at the start of a line or after an assignment's `=`, and the blank that ends it.
 _MAGIC: Final = re.compile(r"(?:^|=)\s*(%%?)imagevariation(?=\s)")
 _QUOTES: Final = ("'", '"')
-#: A folder with more entries than this is not read to the end, so that Tab answers at once.
+#: Entries of a folder that Tab reads at most, so that it answers at once.
 _MAX_ENTRIES: Final = 2000
-#: The sizes that the images API had, which every engine takes.
+#: The sizes of the images API for variations, in pixels (https://platform.openai.com/docs/api-reference/images).
 _SIZES: Final = ("256", "512", "1024")
 
 
 class Completion:
-    """The matcher that is registered with a shell's completer.
+    """A matcher in a shell's completer.
 
     Parameters
     ----------
     shell
-        Where it is registered, and whose variables it offers.
+        The shell whose completer gets the matcher, and whose variables it offers.
     engine
-        Returns the name of the engine that is configured, or "".
+        Returns the configured engine's name, or "".
     """
 
     def __init__(self, shell: InteractiveShell, engine: Callable[[], str] = str) -> None:
@@ -56,7 +57,7 @@ class Completion:
         self._shell = shell
         self._engine = engine
 
-        # The decorator sets attributes, which a bound method does not take.
+        # A function of its own, since the decorator sets attributes, which a bound method refuses.
         @context_matcher(identifier="ipy_imgvar")  # type: ignore[untyped-decorator]
         def matcher(context: CompletionContext) -> SimpleMatcherResult:
             return self._match(context)
@@ -75,23 +76,23 @@ class Completion:
 
         names = Names(self._shell.user_ns)
         before = _before_cursor(context)
-        found = None
+        offers = None
         if before is not None:
-            found = candidates(before[0], names, in_body=before[1], engine=self._engine())
-        if found is None:
+            offers = candidates(before[0], names, in_body=before[1], engine=self._engine())
+        if offers is None:
             return {"completions": [], "suppress": False}
-        word, texts = found
+        word, texts = offers
         return {
             "completions": [SimpleCompletion(text, type=_kind(text, names)) for text in texts],
             "matched_fragment": word,
-            # IPython would add every name and file that begins alike.
+            # Else IPython adds every name and file with the same start.
             "suppress": True,
             "do_not_suppress": set(),
         }
 
 
 def _kind(text: str, names: Names) -> str:
-    """Return what a front end writes beside an offer."""
+    """Return the kind of an offer, which a front end shows beside it."""
     if text[:1] == "-":
         return "option"
     if text.removeprefix("$") in names:
@@ -100,7 +101,7 @@ def _kind(text: str, names: Names) -> str:
 
 
 def _before_cursor(context: CompletionContext) -> tuple[str, bool] | None:
-    """Return what stands before the cursor, and whether it is a line of a cell's body."""
+    """Return the text before the cursor, and whether it is in a cell's body; None outside of the magic."""
     text = context.full_text.lstrip("\n")  # IPython drops empty lines before a cell magic
     skipped = context.full_text[: len(context.full_text) - len(text)].count("\n")
     lines = text.split("\n")[: context.cursor_line - skipped + 1]
@@ -111,12 +112,13 @@ def _before_cursor(context: CompletionContext) -> tuple[str, bool] | None:
     if not in_cell and (match := _MAGIC.search(line)):
         return line[match.end() :], False
     if in_cell and (match := _MAGIC.match(lines[0])) and match[1] == "%%":
-        # Beside an image in the line, the body is a prompt, of which nothing is known.
+        # If the line has an image, the body is a prompt, for which there is nothing to offer.
         return None if _names_image(lines[0][match.end() :]) else (line, True)
     return None
 
 
 def _names_image(line: str) -> bool:
+    """Return whether a line has an image; False if it can't be read."""
     try:
         return bool(parse(split(line))["image"])
     except InvalidRequestError:
@@ -126,23 +128,23 @@ def _names_image(line: str) -> bool:
 def candidates(
     before: str, names: Names, *, in_body: bool = False, engine: str = ""
 ) -> tuple[str, list[str]] | None:
-    """Return the word that is being written, and what it may become.
+    """Return the word before the cursor, and the words that may replace it.
 
     Parameters
     ----------
     before
-        The magic's line up to the cursor, or that part of a line of its body.
+        The magic's line up to the cursor, or a line of its body up to the cursor.
     names
-        The variables that can be seen.
+        The variables that the line can use.
     in_body
-        A whole line is one image there, unquoted.
+        The text is from the body, where a whole line is one image without quotes.
     engine
-        The engine that answers a line that names none; "" for what the settings call for.
+        The engine of a line that names none; "" for the one that the settings choose.
 
     Returns
     -------
     tuple of str and list of str, or None
-        None leaves it to IPython, as in an expression.
+        None leaves the completion to IPython, as in an expression.
     """
     if in_body:
         word = before.lstrip()
@@ -159,16 +161,17 @@ def candidates(
         option = spelling(written)
         return (word, _values(option, word, names, _Line(words, names, engine))) if option else None
     if option is not None and option.kind != "flag":
-        found = _values(option, word, names, _Line(words, names, engine))
+        offers = _values(option, word, names, _Line(words, names, engine))
     elif word[:1] == "-":
-        found = _flags(word, words)
+        offers = _flags(word, words)
     else:
-        found = list(_images(word, names))
-    return word, found
+        offers = list(_images(word, names))
+    return word, offers
 
 
 def _words(before: str) -> list[str]:
-    """Split as the grammar does, but keep quotes and backslashes; the last word is the one before the cursor."""
+    """Split like the grammar, but keep quotes and backslashes; the last word is the one before the cursor."""
+    # The grammar itself refuses an open quote or brace, which a line has while a person types.
     words, quote, escaped, depth = [""], "", False, 0
     for char in before:
         if char.isspace() and not quote and not escaped and not depth:
@@ -188,14 +191,14 @@ def _words(before: str) -> list[str]:
 
 
 def _flags(word: str, words: list[str]) -> list[str]:
-    """Return the options that begin so and are not there yet."""
+    """Return the options that begin with `word` and that the line may still take."""
     used = {option.dest for each in words if each.startswith("-") and (option := spelling(each))}
     free = [option for option in MAGIC_OPTIONS if option.repeatable or option.dest not in used]
     return [flag for option in free for flag in option.flags if flag.startswith(word)]
 
 
 class _Line:
-    """What the words before the cursor say of the engine; nothing is looked up before it is asked for."""
+    """The engine of a line, from the words before the cursor; it looks up settings only on demand."""
 
     def __init__(self, words: list[str], names: Names, engine: str) -> None:
         self._words = words
@@ -212,15 +215,15 @@ class _Line:
         return ""
 
     def capabilities(self) -> Capabilities:
-        """Return what the engine of the line takes; nothing of one that can't be described."""
-        found = Connection()
+        """Return the capabilities of the line's engine; empty ones if the engine can't be loaded."""
+        settings = Connection()
         with suppress(ConfigurationError):
-            found = connection(api_base=self.given("api_base") or None, namespace=self._names.mapping())
+            settings = connection(api_base=self.given("api_base") or None, namespace=self._names.mapping())
         if self.given("api_key"):
-            found = replace(found, chosen=True)
-        engine = self.given("engine") or self._configured or default_engine(found)
+            settings = replace(settings, chosen=True)
+        engine = self.given("engine") or self._configured or default_engine(settings)
         with suppress(ImageVariationError):
-            return capabilities_of(engine, found, self.given("model") or None)
+            return capabilities_of(engine, settings, self.given("model") or None)
         return Capabilities()
 
 
@@ -241,9 +244,9 @@ def _values(option: Option, word: str, names: Names, line: _Line) -> list[str]:
     return [choice for choice in choices if choice.startswith(word)]
 
 
-def _option_values(word: str, found: Capabilities) -> Iterator[str]:
-    """Yield NAME= for each of the engine's options; once a name is written, NAME=VALUE for its choices."""
-    for option in found.options:
+def _option_values(word: str, capabilities: Capabilities) -> Iterator[str]:
+    """Yield NAME= for each of the engine's options; after a whole NAME=, NAME=VALUE for its choices."""
+    for option in capabilities.options:
         if "=" not in word:
             yield f"{option.name}="
         elif word.startswith(f"{option.name}="):
@@ -252,7 +255,7 @@ def _option_values(word: str, found: Capabilities) -> Iterator[str]:
 
 
 def _images(word: str, names: Names, *, whole_line: bool = False) -> Iterator[str]:
-    """Yield variables that hold images, then folders and image files, as they must be written."""
+    """Yield variables that hold images, then folders and image files, in the spelling that the grammar reads."""
     if word.startswith("$"):
         yield from (f"${name}" for name in names.holding_images() if name.startswith(word[1:]))
         return
@@ -267,14 +270,14 @@ def _files(word: str, *, suffixes: tuple[str, ...], whole_line: bool = False) ->
     head, tail = os.path.split(plain)
     try:
         with os.scandir(Path(head or ".").expanduser()) as entries:
-            found = sorted(
+            matches = sorted(
                 (entry.name, entry.is_dir())
                 for entry in islice(entries, _MAX_ENTRIES)
                 if entry.name.startswith(tail)
             )
-    except (OSError, ValueError, RuntimeError):  # RuntimeError: "~nobody" has no home.
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: the user after a "~" has no home.
         return
-    for name, is_folder in found:
+    for name, is_folder in matches:
         if (name.startswith(".") and not tail) or not (is_folder or name.lower().endswith(suffixes or "")):
             continue
         text = f"{plain[: len(plain) - len(tail)]}{name}" + ("/" if is_folder else "")
@@ -282,10 +285,10 @@ def _files(word: str, *, suffixes: tuple[str, ...], whole_line: bool = False) ->
 
 
 def _as_written(text: str, quote: str) -> str:
-    """Write a path so that the grammar reads it back."""
+    """Return a path in the spelling that the grammar reads back."""
     text = text.replace("{", "{{").replace("}", "}}")
     if quote:
         return quote + text.replace(quote, "\\" + quote)
     escaped = re.sub(r"([\s'\"])", r"\\\1", text)
-    # A word that begins so would be an option, a variable or a comment.
+    # With one of these at its start, the word would be an option, a variable or a comment.
     return f"./{escaped}" if escaped[:1] in ("-", "$", "#") else escaped

@@ -1,7 +1,7 @@
-"""What a run shows while it works and when it ends: one output per run, in a notebook or a terminal.
+"""The output of a run, in a notebook or a terminal: progress, pictures, result, history and log.
 
-A front end that can update an output gets progress, then the finished pictures, then the gallery, all in the same
-place; a terminal gets a progress line that is wiped, then a table.
+A front end that can update an output gets progress, then the finished pictures, then the gallery, all in one output;
+a terminal gets a progress line, which is wiped, then a table.
 """
 
 from __future__ import annotations
@@ -29,30 +29,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Echo", "RunDisplay", "show_history", "spoken_log"]
 
-#: Seconds before progress is shown: in a shorter run it would only flicker.
+#: Seconds before the first progress: in a shorter run it would only flicker. A person's train of thought stays unbroken
+#: for about a second (Nielsen, Usability Engineering, 1993, chapter 5).
 _PATIENCE_S: Final = 1.0
-#: Seconds between two updates of the progress: each is a message to the browser.
+#: Seconds between two updates of the progress: each is a message to the browser, which a kernel should not flood.
 _REFRESH_S: Final = 0.2
 #: Characters of the bar in a terminal.
 _BAR_WIDTH: Final = 24
 
 
 def is_rich(shell: InteractiveShell) -> bool:
-    """Return whether the front end shows more than text and can update an output: a kernel's does."""
+    """Return whether the front end shows HTML and updates outputs, as the front ends of kernels do."""
     return getattr(shell, "kernel", None) is not None
 
 
 class RunDisplay:
-    """The one output of a run; use it as a context manager, so that no progress line stays behind.
+    """The output of one run; use it as a context manager, so that no progress line stays behind.
 
     Parameters
     ----------
     shell
-        Where to show it.
+        The shell whose front end shows it.
     wanted
-        What the line says of it.
+        The line's options for the output.
     expected
-        How many pictures were asked for, so that the first ones are shown as large as they stay.
+        The number of pictures that the run should make, so that the first ones get their final width at once.
     """
 
     def __init__(self, shell: InteractiveShell, wanted: Display, expected: int) -> None:
@@ -65,7 +66,7 @@ class RunDisplay:
         self._refreshed = 0.0
         self._fraction = 0.0
         self._pictures: list[Variation] = []
-        #: HTML of the newest unfinished picture, until the picture comes; and of the progress.
+        #: HTML of the newest unfinished picture, "" once it is finished; and HTML of the progress.
         self._look = self._bar = ""
         self._line = self._notice = ""
 
@@ -78,7 +79,7 @@ class RunDisplay:
         self._wipe()
 
     def progress(self, fraction: float, text: str) -> None:
-        """Show how far the run is, once it has taken longer than about a second."""
+        """Show the progress of a run that takes longer than about a second."""
         now = time.monotonic()
         fraction = self._fraction = max(self._fraction, fraction)
         if self._quiet or now - self._started < _PATIENCE_S or now - self._refreshed < _REFRESH_S:
@@ -95,7 +96,7 @@ class RunDisplay:
             sys.stderr.flush()
 
     def notice(self, text: str) -> None:
-        """Show at once where a picture is about to go."""
+        """Show the destination of a picture at once, before it is sent."""
         if self._quiet:
             return
         text = self._notice = plain(text)
@@ -106,7 +107,7 @@ class RunDisplay:
             self._shell_line(text)
 
     def preview(self, data: bytes) -> None:
-        """Show an unfinished picture, where the front end shows pictures, until a better one or the picture comes."""
+        """Show an unfinished picture, if the front end shows pictures, until the next state of it comes."""
         if self._quiet or not is_rich(self._shell):
             return
         from ipy_imgvar.results import gallery
@@ -116,18 +117,18 @@ class RunDisplay:
             self._publish({"text/plain": "a first look", "text/html": self._so_far()})
 
     def picture(self, picture: Variation) -> None:
-        """Keep a finished picture, to be shown beside the progress, or when the run is stopped."""
+        """Add a finished picture, which the output shows with the progress, or after an interrupt."""
         self._pictures.append(picture)
         self._look = ""
         if not self._quiet and is_rich(self._shell):
             from ipy_imgvar.results import gallery
 
-            # After an interrupt the prompt should come back at once.
+            # Thumbnails are made now, so that after an interrupt the prompt comes back at once.
             gallery.prepare(picture, self._expected)
         self._refreshed = 0.0
 
     def result(self, pictures: Variations, notes: Sequence[str] = ()) -> None:
-        """Show what was made, and notes in a line each, in place of the progress."""
+        """Show the result in place of the progress, with each note in a line of its own."""
         self._show(pictures, notes, with_sheet=True)
 
     def bulk(self, result: BulkResult) -> None:
@@ -140,14 +141,14 @@ class RunDisplay:
             self._publish(bundle | ({"text/html": result._repr_html_()} if is_rich(self._shell) else {}))
 
     def stopped(self) -> int:
-        """Show what was finished before an error or an interrupt, and return how much; the exception says the rest."""
+        """Show the pictures that were finished before an error or an interrupt, and return their number."""
         count = len(self._pictures)
         if count:
             note = f"{count} picture{' was' if count == 1 else 's were'} finished"
-            # After an interrupt the prompt should come back: the sheet takes longer than all the rest.
+            # Without the contact sheet, which takes longer than all else: the prompt should come back at once.
             self._show(Variations(self._pictures), [note], with_sheet=False)
         elif self._handle is not None:
-            # A bar that stands still would say that the run goes on.
+            # A bar that stays in the output would look like a run that goes on.
             self._publish({"text/plain": self._notice, "text/html": _line_html(self._notice)})
         return count
 
@@ -189,7 +190,7 @@ class RunDisplay:
     def _publish(self, bundle: dict[str, Any]) -> None:
         from IPython.display import display
 
-        # A terminal prints the text, and pictures that were made must not be lost to one that is not UTF-8.
+        # Escaped, since a terminal that is not UTF-8 would raise here and lose the finished pictures.
         bundle = {**bundle, "text/plain": encodable(bundle["text/plain"])}
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
@@ -222,7 +223,7 @@ def show_history(shell: InteractiveShell, runs: Sequence[Variations], *, quiet: 
 
 
 class _PlainFormatter(logging.Formatter):
-    """Writes each message as one line that a terminal does not obey: it may quote a server or a file's name."""
+    """Writes a message as one line with escapes, since it may quote a server's text or a file's name."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         return encodable(plain(super().formatMessage(record)))
@@ -230,7 +231,7 @@ class _PlainFormatter(logging.Formatter):
 
 @contextmanager
 def spoken_log() -> Iterator[None]:
-    """Print what the package logs; keys are masked where a line is logged."""
+    """Print the package's log while the context is open; the engine masks keys before it logs."""
     log = logging.getLogger("ipy_imgvar")
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_PlainFormatter("%(message)s"))
@@ -245,11 +246,11 @@ def spoken_log() -> Iterator[None]:
 
 
 class Echo:
-    """Keeps a cell from showing what the magic returned a second time.
+    """Suppresses the second display of a value that the magic has returned and shown.
 
-    The magic has shown the pictures by itself, since IPython shows a value only where it ends a cell; there, the same
-    value must not appear again, and bytes or base64 of a picture must never be printed. One repeat is swallowed: the
-    same object, as the result of the same cell. It is `_` and `Out[n]` nevertheless.
+    The magic shows the pictures itself, since IPython shows only the value at the end of a cell. There, IPython would
+    show the same value again, and print the bytes or base64 of a picture. This class suppresses one display: of the
+    same object, as the result of the same cell. The value still becomes `_` and `Out[n]`.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -258,9 +259,9 @@ class Echo:
         shell.events.register("post_run_cell", self._forget)
 
     def swallow(self, value: Any) -> None:
-        """Let the display hook show nothing when `value` turns out to be this cell's result."""
+        """Make the display hook show nothing if `value` is the result of this cell."""
         self._value = value
-        # IPython sets this hook for each cell and puts the earlier one back after it, so ours ends with the cell.
+        # IPython sets this hook for each cell and restores the earlier one afterwards, which also removes ours.
         if sys.displayhook is self._shell.displayhook:
             sys.displayhook = self._show
 
@@ -269,7 +270,7 @@ class Echo:
         if value is None or value is not self._value:
             hook(value)
             return
-        # A formatter could hide the value too, but a terminal would still write the prompt "Out[n]:" before it.
+        # No formatter does this: with one, a terminal would still write the prompt "Out[n]:".
         self._value = None
         hook.check_for_underscore()  # type: ignore[no-untyped-call]
         hook.update_user_ns(value)  # type: ignore[no-untyped-call]
@@ -279,6 +280,6 @@ class Echo:
         self._value = None
 
     def close(self) -> None:
-        """Undo what was registered."""
+        """Unregister from the shell's events."""
         self._forget()
         self._shell.events.unregister("post_run_cell", self._forget)

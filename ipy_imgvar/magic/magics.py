@@ -40,11 +40,13 @@ EXAMPLES: Final = (
     "%imagevariation cat.png -f byte -o data             bytes, bound to a variable",
     "%imagevariation cat.png -n 4 --out-file out/{stem}-{i}.png",
 )
+#: A key of 6 characters or more that a line gives as text, with or without quotes; such a line is refused.
 _KEY_IN_LINE: Final = re.compile(r"(?i)-api-?_?key(?:\s+|=)[\"']?([^\s\"'{}$]{6,})")
-#: Traits that are fields of a request, which knows what they may be.
+#: Traits that are fields of a request; `VariationRequest` checks their values.
 _REQUEST_TRAITS: Final = ("n", "size", "strength", "fit", "timeout", "max_retry_count")
+#: Traits that are texts, where "" stands for no default.
 _TEXT_TRAITS: Final = ("user", "model", "response_format")
-#: What a line with --panel can set there.
+#: Arguments of a line with --panel that the panel has controls for.
 PANEL_SETTINGS: Final = ("n", "size", "strength", "fit", "seed", "prompt", "model", "options")
 
 
@@ -82,14 +84,14 @@ class ImageVariationMagics(Magics):
         self._shell = shell
         self._echo = Echo(shell)
         self._completion = Completion(shell, lambda: self.engine)
-        # Known before one is set: a refused value gives way to the earlier one, and to 0 or "" if there is none yet.
+        # Read now, so that a refused value leaves this default; traitlets restores 0 or "" for a trait never read.
         with suppress(ConfigurationError):
             _ = (self.store, self.store_bytes)
         self._moved = False
         self._clients: dict[Any, Client] = {}
 
     def close(self) -> None:
-        """Undo what was registered with the shell, and what was configured."""
+        """Undo the registrations with the shell and the configuration of the store, and close the clients."""
         self._echo.close()
         self._completion.close()
         for client in self._clients.values():
@@ -131,7 +133,7 @@ class ImageVariationMagics(Magics):
         try:
             value = self._do(read_call(line, cell, names, self._defaults()))
         except (InvalidRequestError, ConfigurationError) as exc:
-            if exc.partial:  # Some pictures were made, so it is not the line alone that is wrong.
+            if exc.partial:  # The run has finished some pictures, so this is no usage error.
                 _show_as_one_line(exc)
                 raise
             # A subclass of UsageError would be shown with its traceback: IPython compares the type by identity.
@@ -179,7 +181,7 @@ class ImageVariationMagics(Magics):
 
         arguments = call.arguments
         settings = {name: value for name, value in arguments.request.items() if name in PANEL_SETTINGS}
-        # A line that says how to reach a server, or holds an engine, fixes both for this panel.
+        # If the line has a connection, or an engine object, the panel gets this client and offers no other engine.
         fixed = arguments.connection or not isinstance(arguments.engine, str | None)
         client = self._client(arguments) if fixed else None
         settings["engine"] = None if fixed else arguments.engine
@@ -218,7 +220,7 @@ class ImageVariationMagics(Magics):
         return self._bound(call, pictures if form is None else converted(pictures, form, single=single))
 
     def _bound(self, call: Call, value: Any) -> Any:
-        """Return a value, bound to the variable that the line names."""
+        """Bind a value to the variable that the line names, if any, and return it."""
         if call.arguments.out is not None:
             self._shell.user_ns[call.arguments.out] = value
         return value
@@ -257,7 +259,7 @@ class ImageVariationMagics(Magics):
 
 
 def _check_default(name: str, value: Any) -> None:
-    """Raise `InvalidRequestError` for a default that no run could use; an empty text is no default."""
+    """Raise `InvalidRequestError` for a default that no run can use; an empty text is no default."""
     if name in _REQUEST_TRAITS or (name in ("user", "model") and value):
         VariationRequest.from_arguments(**{name: value})
     elif name == "response_format" and value:
@@ -273,14 +275,14 @@ def _check_default(name: str, value: Any) -> None:
 
 
 def _without_key(message: str, line: str) -> str:
-    """Mask what stands where a key should in a line: a message may quote the line."""
+    """Mask the keys of a line in a message, which may quote the line."""
     for match in _KEY_IN_LINE.finditer(line):
         message = message.replace(match[1], "********")
     return message
 
 
 def _show_as_one_line(exc: BaseException) -> None:
-    """Have IPython show the message alone; Python callers still get the exception with its traceback."""
+    """Make IPython show the message alone; Python callers still get the exception with its traceback."""
     text = f"{type(exc).__name__}: {exc}" if str(exc) else f"{type(exc).__name__}: stopped"
     if getattr(exc, "partial", None) or (isinstance(exc, KeyboardInterrupt) and not str(exc)):
         text += "; what was finished is in ipy_imgvar.last()"

@@ -1,6 +1,6 @@
-"""Tokens become values: expressions are evaluated, variables looked up, files found.
+"""Values of tokens in a notebook: results of expressions, variables, and images from files and addresses.
 
-Where two readings exist, none is guessed: the message names a spelling for each.
+For a word with two meanings it guesses none: the message names a spelling for each.
 """
 
 from __future__ import annotations
@@ -34,20 +34,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Names", "NotebookReader", "anything_of", "images_of", "value_of"]
 
+#: A `$name` alone.
 _VARIABLE: Final = re.compile(r"\$([^\W\d]\w*)")
+#: A name with an attribute, an index or a call after it: an expression without its braces.
 _INDEXED: Final = re.compile(r"(\$?)([^\W\d]\w*)([.\[(])")
+#: The start of an address with a scheme that can't be read, such as s3://.
 _SCHEME: Final = re.compile(r"(?i)[a-z][a-z0-9+.-]+://|file:")
+#: Hyphens, dashes and the minus sign, which word processors and web pages put in place of "-".
 _DASHES: Final = "\u2010\u2011\u2012\u2013\u2014\u2212"
 _DASHES_AT_START: Final = re.compile(f"[{_DASHES}-]+")
+#: Typographic quotes, which they put in place of straight ones.
 _CURLY: Final = "\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
+#: Variables that a message lists; more would not fit its one line.
 _MAX_NAMED: Final = 6
 _URL: Final = re.compile(r"(?i)(https?|data):")
 
 
 class Names:
-    """The variables a line can see: those of the calling function, then the notebook's.
+    """The variables that a line can use: those of the calling function, then the notebook's.
 
-    `last` and `history` can be called in an expression without importing them.
+    An expression can call `last` and `history` without an import.
     """
 
     def __init__(self, user_ns: dict[str, Any], local_ns: Mapping[str, Any] | None = None) -> None:
@@ -61,7 +67,7 @@ class Names:
         return self._variables[name]
 
     def mapping(self) -> Mapping[str, Any]:
-        """Return all of them."""
+        """Return all variables, without a copy."""
         return self._variables
 
     def holding_images(self) -> list[str]:
@@ -71,33 +77,33 @@ class Names:
         )
 
     def _copy(self) -> dict[str, Any]:
-        # Copied in one step each, since another thread may bind a name meanwhile.
+        # `|=` copies a dictionary in one step, while a loop would fail if another thread bound a name.
         merged: dict[str, Any] = {}
         for variables in reversed(self._variables.maps):
             merged |= variables
         return merged
 
     def evaluate(self, expression: Expression, *, private: bool = False) -> Any:
-        """Evaluate an expression as the cell would.
+        """Return the value of an expression, as a cell would evaluate it.
 
         Parameters
         ----------
         expression
-            What stood in braces.
+            The expression in the braces.
         private
-            Keep the expression and the message of an exception back: each may quote a key.
+            Leave the expression and the text of its exception out of the message: both may quote a key.
 
         Raises
         ------
         InvalidRequestError
-            If it raises anything.
+            If the expression raises an exception.
         """
         try:
             visible = self._variables.new_child()
             visible.maps.append({"history": history, "last": last})
             value = eval(expression.code, self._globals, visible)  # noqa: S307 - the user's own code
             return format(value, expression.spec) if expression.spec else value
-        except Exception as exc:  # Whatever the user's expression raises is a mistake in the line.
+        except Exception as exc:  # An exception of the user's expression is a mistake in the line.
             if private:
                 raise InvalidRequestError(
                     f"the expression can't be evaluated ({type(exc).__name__})"
@@ -108,7 +114,7 @@ class Names:
 
 
 class NotebookReader:
-    """Reads a line's words with the notebook's variables; see `arguments.Reader`."""
+    """Reader of a line's words with the notebook's variables; see `arguments.Reader`."""
 
     returns = "returns a value"
 
@@ -129,7 +135,7 @@ class NotebookReader:
 
 
 def value_of(token: Token, option: Option, names: Names) -> Any:
-    """Return what an option's value means: an object, or text.
+    """Return the value of an option: an object, or text.
 
     Raises
     ------
@@ -139,8 +145,8 @@ def value_of(token: Token, option: Option, names: Names) -> Any:
     if option.kind == "key":
         return _key_of(token, names)
     reserved = FIELDS if option.kind == "path" else ()
-    found, value = _object_of(token, names, reserved, private=option.kind == "mapping")
-    if found:
+    is_object, value = _object_of(token, names, reserved, private=option.kind == "mapping")
+    if is_object:
         return value
     if option.kind == "name":
         return _formatted(token, names)
@@ -151,18 +157,18 @@ def value_of(token: Token, option: Option, names: Names) -> Any:
 
 def _is_choice(text: str, option: Option) -> bool:
     """Return whether a word is one of an option's choices, which win over a variable of that name."""
-    # Only where a variable has the word's name: finding installed engines takes as long as loading the extension.
+    # Called only for the name of a variable: the search for installed engines takes as long as loading the extension.
     return text.lower() in option.choices or (option.dest == "engine" and text in engine_names())
 
 
 def _key_of(token: Token, names: Names) -> str | Secret:
-    """Return the key that a token leads to; text is refused, since the notebook has saved it with the line."""
-    found, value = _object_of(token, names, private=True)
-    if not found and not token.quoted and token.text in names:
-        found, value = True, names[token.text]
-    if not found and token.text == "ask":
-        return Secret(_asked("API key: "))
-    if not found:
+    """Return the key from a variable, an expression or a prompt; refuse text, which the notebook saves."""
+    is_object, value = _object_of(token, names, private=True)
+    if not is_object and not token.quoted and token.text in names:
+        is_object, value = True, names[token.text]
+    if not is_object and token.text == "ask":
+        return Secret(_typed_key("API key: "))
+    if not is_object:
         raise InvalidRequestError(
             f"{token.option} was given as text, which is saved with the notebook: rotate that key; "
             "allowed: a variable that holds it, {expression}, or ask",
@@ -175,7 +181,8 @@ def _key_of(token: Token, names: Names) -> str | Secret:
     return Secret(value)
 
 
-def _asked(prompt: str) -> str:
+def _typed_key(prompt: str) -> str:
+    """Return the text that a person types without an echo."""
     try:
         return getpass.getpass(prompt)
     except Exception as exc:  # A front end without input raises its own kind of error.
@@ -185,7 +192,7 @@ def _asked(prompt: str) -> str:
 def _object_of(
     token: Token, names: Names, reserved: tuple[str, ...] = (), *, private: bool = False
 ) -> tuple[bool, Any]:
-    """Return whether the token is wholly `{expr}` or `$name`, and that object."""
+    """Return whether the token is `{expr}` or `$name` alone, and the object; `reserved` names are no expressions."""
     if len(token.parts) != 1:
         return False, None
     part = token.parts[0]
@@ -204,6 +211,7 @@ def _object_of(
 
 
 def _formatted(token: Token, names: Names, reserved: tuple[str, ...] = ()) -> str:
+    """Return a token as text, with the values of its expressions; `reserved` ones stay as they are."""
     pieces = []
     for part in token.parts:
         if isinstance(part, str):
@@ -216,15 +224,15 @@ def _formatted(token: Token, names: Names, reserved: tuple[str, ...] = ()) -> st
 
 
 def images_of(token: Token, names: Names) -> list[Source]:
-    """Return the images that one token stands for: those of an object, or of one or more paths or URLs.
+    """Return the images of a token: those of an object, or of one or more paths or URLs.
 
     Raises
     ------
     InvalidRequestError
-        If it is a variable and a file at once, or none of both, or holds no image.
+        If the word is both a variable and a file, or neither, or holds no image.
     """
-    found, value = _object_of(token, names)
-    if found:
+    is_object, value = _object_of(token, names)
+    if is_object:
         return _images_in(value, token.text.strip("${} ") or "{}", names)
     text = _formatted(token, names)
     if not token.quoted and text.isidentifier() and text in names:
@@ -237,15 +245,15 @@ def images_of(token: Token, names: Names) -> list[Source]:
 
 
 def anything_of(token: Token, names: Names) -> Any:
-    """Return what a bulk run looks through: an object, or a path or pattern that it expands when its turn comes.
+    """Return the source of a bulk run's images: an object, or a path or pattern that the run expands later.
 
     Raises
     ------
     InvalidRequestError
-        If it is a variable and a file at once.
+        If the word is both a variable and a file.
     """
-    found, value = _object_of(token, names)
-    if found:
+    is_object, value = _object_of(token, names)
+    if is_object:
         return value
     text = _formatted(token, names)
     if token.quoted or not text.isidentifier() or text not in names:
@@ -258,7 +266,7 @@ def anything_of(token: Token, names: Names) -> Any:
 
 
 def _images_in(value: Any, name: str, names: Names) -> list[Source]:
-    """Return the images of a variable or expression; where it holds none, name the variables that do."""
+    """Return the images of a variable or expression; if it holds none, the message lists the variables that do."""
     try:
         return load_sources(value, name=name)
     except InvalidImageError as exc:
@@ -278,8 +286,8 @@ def _paths_of(text: str, names: Names) -> list[str]:
         if Path(expanded).exists():
             return [expanded]
         matches = sorted(glob.glob(expanded, recursive=True)) if glob.has_magic(expanded) else []  # noqa: PTH207
-    except (OSError, ValueError, re.error) as exc:  # Too long for the file system, a null byte.
-        reason = getattr(exc, "strerror", None) or exc  # The whole text of an OSError has the name in it.
+    except (OSError, ValueError, re.error) as exc:  # A name that is too long, or with a null byte.
+        reason = getattr(exc, "strerror", None) or exc  # The text of an OSError would repeat the name.
         raise InvalidImageError(f"{shown(text)} can't be a file name ({reason})") from exc
     if matches:
         return matches
@@ -287,6 +295,7 @@ def _paths_of(text: str, names: Names) -> list[str]:
 
 
 def _nothing_found(text: str, names: Names) -> ImageVariationError:
+    """Return the error for a word that names no file, with the spelling that the user may have meant."""
     indexed = _INDEXED.match(text)
     if indexed and (indexed[2] in names or indexed[2] in ("last", "history")):
         if not text.lower().endswith(SEARCHED):
@@ -310,7 +319,7 @@ def _nothing_found(text: str, names: Names) -> ImageVariationError:
 
 
 def _misspelt(text: str) -> str:
-    """Return what to write instead of a word that is meant otherwise, or "" where nothing is known."""
+    """Return advice on the right spelling of a word, or "" for a word that fits no known mistake."""
     hint = ""
     if (scheme := _SCHEME.match(text)) is not None:
         hint = f"{scheme[0]} addresses can't be read; allowed: http://, https://, data: or a path"

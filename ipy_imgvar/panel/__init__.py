@@ -1,6 +1,6 @@
-"""The panel: variations by hand, in widgets, over the same client as the magic.
+"""The panel: widgets to make variations, with the same client as the magic.
 
-`state` is what the panel knows, `job` the thread, `actions` what each button does, `tree` and `recipe` the history and
-the code that repeats a run; none of them knows a widget. `view` and the modules beside it are widgets and decide
-nothing.
+Without widgets: `state` holds the panel's data, `job` its threads, `actions`, `sources` and `pictures` the effects of
+the buttons, `engines` facts of the chosen engine, `cards` HTML of pictures, `tree` the history, `recipe` the code that
+repeats a run. With widgets and without decisions: `view`, `controls`, `options`, `results`, and `style` for their CSS.
 """

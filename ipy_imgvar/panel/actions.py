@@ -1,7 +1,7 @@
-"""What each button of the panel does: all decisions, no widgets.
+"""The actions of the panel's buttons: all decisions, no widgets.
 
-An action returns at once. What takes time (reading a source, a run) is a job; it changes the state through
-`BackgroundTask.tell`, so that a job which was left behind changes nothing.
+An action returns at once. Slow work (reading a source, a run) is a `BackgroundTask`; it changes the state through
+`BackgroundTask.tell`, so that an abandoned task changes nothing.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ _REFRESH_S: Final = 0.1
 
 
 class PanelActions(SourceActions):
-    """The buttons' side of the panel.
+    """The actions of the panel's buttons.
 
     Parameters
     ----------
     state
-        What they change.
+        The state that they change.
     namespace
         The notebook's variables.
     client
-        Makes all variations, or None to make a client of the chosen engine for each run.
+        The client of all runs; None makes one with the chosen engine for each run.
     worker, loader
-        For runs, and for reading sources and earlier runs.
+        Threads for runs, and for reading sources and earlier runs.
     """
 
     def __init__(
@@ -71,15 +71,15 @@ class PanelActions(SourceActions):
         self._worker = worker or Worker()
         self._seen: Variations | None = None
         self.engines = [client.engine.name] if client is not None else engine_names()
-        found = engines.found_connection(namespace, state.key_name)
-        state.engine = default_engine(found) if client is None else self.engines[0]
+        connection = engines.usable_connection(namespace, state.key_name)
+        state.engine = default_engine(connection) if client is None else self.engines[0]
         state.observe(self._engine_changed, "engine")
         self._engine_changed()
         self.look_around()
         self.grow()
 
     def close(self) -> None:
-        """End the jobs; it may be called more than once."""
+        """End the tasks; safe to call twice."""
         self._worker.close()
         self._loader.close()
         if self.state.busy:
@@ -89,8 +89,8 @@ class PanelActions(SourceActions):
         if self._client is not None:
             engine: Engine | None = self._client.engine
         else:
-            found = engines.found_connection(self._namespace, self.state.key_name)
-            engine = engines.known_engine(self.state.engine, found)
+            connection = engines.usable_connection(self._namespace, self.state.key_name)
+            engine = engines.known_engine(self.state.engine, connection)
         engines.describe(engine, self.state)
 
     def choose_strength(self, word: str) -> None:
@@ -98,12 +98,12 @@ class PanelActions(SourceActions):
         self.state.strength = STRENGTHS[word]
 
     def type_seed(self, written: str) -> None:
-        """Keep a seed that a person typed; an emptied field draws a new one for each run."""
+        """Set the seed to a typed text and lock it; an empty text unlocks it, so that each run draws a seed."""
         if written != self.state.seed:
             self.state.seed, self.state.seed_locked = written, bool(written.strip())
 
     def name_key(self, written: str) -> None:
-        """Take the name of the variable that holds the key; what is no such name is not kept, and not shown."""
+        """Set the name of the key's variable; refuse, and don't show, a text that names none: it may be a key."""
         name = written.strip()
         if name == self.state.key_name:
             return
@@ -117,19 +117,20 @@ class PanelActions(SourceActions):
         self.look_around()
 
     def look_around(self, _: Any = None) -> None:
-        """See which variables hold images, where the key is, and whether a run was made elsewhere."""
+        """Update the list of variables with images, the source of the key, and the history."""
         state = self.state
         variables = dict(self._namespace)
         state.variables = tuple(
             sorted(name for name, value in variables.items() if name[:1] != "_" and looks_like_image(value))
         )
-        found = engines.found_connection(variables, state.key_name)
-        state.key_origin = engines.key_origin(found, state.key_name)
+        connection = engines.usable_connection(variables, state.key_name)
+        state.key_origin = engines.key_origin(connection, state.key_name)
+        # A run of the magic or of Python code, since the panel's own run updates the history at its end.
         if made_here() is not self._seen and not state.busy:
             self.grow()
 
     def run(self) -> None:
-        """Start a run, unless one is going on."""
+        """Start a run; do nothing during another one."""
         state = self.state
         if state.busy:
             return
@@ -143,18 +144,19 @@ class PanelActions(SourceActions):
             (request,) = client.request(source, **state.arguments())
             if not state.begin():
                 return
+            # The thread closes the client that this method made; `stack` does it if anything above raises.
             ending = stack.pop_all()
-        if not self._worker.submit(lambda job: self._work(job, client, request, sample, ending)):
+        if not self._worker.submit(lambda task: self._work(task, client, request, sample, ending)):
             ending.close()
             state.finish(Status.FAILED, error="another run is going on; wait for it, or cancel it")
 
     def cancel(self) -> None:
-        """Stop the run; one that does not answer is left behind, and what it still makes goes to the store."""
+        """Stop the run; abandon one that does not stop in time: its pictures still go to the store."""
         if self.state.cancel():
             self._worker.cancel(self._left_behind)
 
     def _left_behind(self) -> None:
-        if not self.state.busy:  # It ended while it was given up.
+        if not self.state.busy:  # It has ended meanwhile.
             return
         self.state.finish(Status.CANCELLED)
         self.state.notice = "cancelled; what the request may still bring will be in the history"
@@ -165,13 +167,13 @@ class PanelActions(SourceActions):
 
     def _work(
         self,
-        job: BackgroundTask,
+        task: BackgroundTask,
         client: Client,
         request: VariationRequest,
         sample: Sample,
         ending: ExitStack,
     ) -> Callable[[], None]:
-        """Run on the worker's thread, close what `ending` holds, and return how it ended."""
+        """Run on the worker's thread, close the client in `ending`, and return the function that ends the run."""
         refreshed = 0.0
 
         def progress(fraction: float, text: str) -> None:
@@ -179,15 +181,15 @@ class PanelActions(SourceActions):
             now = time.monotonic()
             if now - refreshed >= _REFRESH_S:
                 refreshed = now
-                job.tell(self.state.advance, fraction, text)
+                task.tell(self.state.advance, fraction, text)
 
         def preview(data: bytes) -> None:
             if look := preview_html(data, THUMBNAIL_PX):
-                job.tell(self.state.show_look, look)
+                task.tell(self.state.show_look, look)
 
-        def picture(made: Variation) -> None:
-            if not job.abandoned:
-                job.tell(self.state.add, card_of(made, sample, request.fit, client.engine.name))
+        def picture(variation: Variation) -> None:
+            if not task.abandoned:  # The card takes time, and an abandoned task shows none.
+                task.tell(self.state.add, card_of(variation, sample, request.fit, client.engine.name))
 
         status, result, error = Status.FAILED, None, ""
         try:
@@ -198,8 +200,8 @@ class PanelActions(SourceActions):
                     on_progress=progress,
                     on_picture=picture,
                     on_preview=preview,
-                    on_notice=partial(job.tell, self._noted),
-                    cancel=job.stop,
+                    on_notice=partial(task.tell, self._noted),
+                    cancel=task.stop,
                 )
             status = Status.DONE
         except CancelledError as exc:
@@ -218,43 +220,43 @@ class PanelActions(SourceActions):
         self.state.finish(status, result, error)
 
     def bind(self, name: str, form: str) -> None:
-        """Bind pictures, as `PictureActions.bind`, and see the new variable."""
+        """Bind pictures, as `PictureActions.bind` does, and list the new variable."""
         super().bind(name, form)
         self.look_around()
 
     def grow(self) -> None:
-        """Read the history again, the panel's runs and all others."""
+        """Read the history of all runs again, of the panel and of others."""
         self._seen = made_here()
         self.state.nodes = grow(history())
 
     def go_back(self, index: int) -> None:
-        """Show an earlier run again, with its settings, and with its source where that can still be read."""
+        """Show an earlier run again, with its settings, and with its source if that can still be read."""
         if self.state.busy:
             raise InvalidRequestError("a run is going on; wait for it, or cancel it, then go back")
         run = self.state.nodes[index].run
 
-        def work(job: BackgroundTask) -> None:
+        def work(task: BackgroundTask) -> None:
             source = run[0].source
             try:
-                taken = sample(source)
+                reduced = sample(source)
             except ImageVariationError:
-                taken = None
+                reduced = None
             fit: Fit = run.request.fit if run.request is not None else "crop"
             try:
-                cards = tuple(card_of(each, taken, fit, run.engine or "") for each in run)
+                cards = tuple(card_of(each, reduced, fit, run.engine or "") for each in run)
             except Exception as exc:  # noqa: BLE001 - a thread's exception is shown nowhere
-                job.tell(self._loaded, message(exc))
+                task.tell(self._loaded, message(exc))
                 return
-            job.tell(self._went_back, run, cards, source if taken else None, taken)
+            task.tell(self._went_back, run, cards, source if reduced else None, reduced)
 
         self.state.loading = True
         self._loader.submit(work, replace=True)
 
     def _went_back(
-        self, run: Variations, cards: tuple[Card, ...], source: Source | None, taken: Sample | None
+        self, run: Variations, cards: tuple[Card, ...], source: Source | None, reduced: Sample | None
     ) -> None:
         state = self.state
-        if state.busy:
+        if state.busy:  # A run began while the earlier one was read.
             self._loaded()
             return
         state.enlarged, state.selected = "", ()
@@ -265,7 +267,7 @@ class PanelActions(SourceActions):
         if source is not None:
             state.origin = state.typed = ""
             state.source = source
-            state.sample = taken
+            state.sample = reduced
         self._loaded()
         state.status = Status.DONE
         state.notice = (

@@ -1,4 +1,4 @@
-"""Pictures as the panel shows them: HTML of a bounded size, since a notebook is saved with its widgets."""
+"""HTML of the panel's pictures, of bounded size, since the notebook's file holds the widgets' HTML."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 __all__ = ["card_of", "sent_html"]
 
-#: Characters of a thumbnail: what a panel shows is saved in the notebook, and transparency makes it a PNG.
+#: Characters of a thumbnail's HTML, which the notebook's file holds; a transparent picture is a PNG, which is larger.
 _MAX_THUMBNAIL: Final = 45_000
 
 
-def card_of(picture: Variation, taken: Sample | None, fit: Fit, engine: str) -> Card:
-    """Return a picture's card; made on a job's thread, since it decodes the picture."""
+def card_of(picture: Variation, source: Sample | None, fit: Fit, engine: str) -> Card:
+    """Return a picture's card; call it on a task's thread, since it decodes the picture."""
     words = f"{caption(picture)} · {plain(engine)}"
-    if taken is not None:
-        words += f" · distance {distance(taken, picture.original, fit):.2f}"
+    if source is not None:
+        words += f" · distance {distance(source, picture.original, fit):.2f}"
     return Card(picture, figure(_bounded(partial(picture_html, picture)), words), words)
 
 
 def sent_html(sample: Sample, name: str, request: VariationRequest) -> str:
-    """Return what will be sent of a source, with its name and sizes."""
+    """Return HTML of the source as the engine gets it, cropped or padded, with its name and sizes."""
     width, height = sample.size
     words = f"{plain(name)}, {width}x{height}, {request.fit} to {request.size[0]}x{request.size[1]}"
     image = codec.encode_png(sample.fitted(request.size, request.fit))
@@ -42,7 +42,7 @@ def sent_html(sample: Sample, name: str, request: VariationRequest) -> str:
 
 
 def _bounded(element: Callable[[int], str]) -> str:
-    """Return a thumbnail that is as large as its bound allows."""
+    """Return the largest of three thumbnails within the bound, else the smallest; `element` takes a side in pixels."""
     for side_px in (THUMBNAIL_PX, THUMBNAIL_PX * 3 // 4, THUMBNAIL_PX // 2):
         html_text = element(side_px)
         if len(html_text) <= _MAX_THUMBNAIL:

@@ -1,4 +1,4 @@
-"""The upper half of the panel: where the source comes from, and how it is varied. Widgets only."""
+"""The upper half of the panel: the controls of the source and of the settings. Widgets only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.panel.actions import PanelActions
     from ipy_imgvar.panel.state import PanelState
 
-    #: Makes a handler of an action: what it raises is shown in the panel.
+    #: Turns an action into a widget's handler, which shows the action's exception in the panel.
     Guard = Callable[[Callable[..., Any]], Callable[..., None]]
 
 __all__ = ["SettingsBox", "SourceBox", "note", "row"]
@@ -27,14 +27,14 @@ _LABEL = {"description_width": "initial"}
 
 
 def row(*children: Any) -> Any:
-    """Return a row that wraps where the page is narrow."""
+    """Return a row of widgets that wraps on a narrow page."""
     box = widgets.HBox(children)
     box.add_class("imgvar-row")
     return box
 
 
 def note(css_class: str, value: str = "") -> Any:
-    """Return a piece of HTML."""
+    """Return an HTML widget with a CSS class."""
     element = widgets.HTML(value)
     element.add_class(css_class)
     return element
@@ -46,7 +46,7 @@ def _field(kind: Any, description: str, width: str, **more: Any) -> Any:
 
 
 class SourceBox(widgets.VBox):
-    """Upload, path, variable, last result; and `preview`, which shows what will be sent."""
+    """The controls of the source: upload, path, variable and last result; `preview` shows the source for the engine."""
 
     def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
         self._state, self._actions = state, actions
@@ -80,7 +80,7 @@ class SourceBox(widgets.VBox):
         files = change["new"]
         if files:
             name, content = files[0]["name"], bytes(files[0]["content"])
-            # What stays in the widget is saved in the notebook, and the same file again would be no change.
+            # Emptied, since the notebook would save the file, and the same file again would give no event.
             self.upload.value = ()
             self._actions.upload(name, content)
 
@@ -89,17 +89,17 @@ class SourceBox(widgets.VBox):
             self._actions.pick_variable(change["new"])
 
     def _source_changed(self, _: Any = None) -> None:
-        # A field that shows another source could not be used for the same one again: that would be no change.
+        # Reset, since a field that still shows its old value gives no event if a person chooses that again.
         self.path.value = self._state.typed
         self.variable.value = self._state.origin if self._state.origin in self._state.variables else ""
 
     def _variables_changed(self, _: Any = None) -> None:
         names = self._state.variables
-        kept = self.variable.value if self.variable.value in names else ""
+        chosen = self.variable.value if self.variable.value in names else ""
         first = "pick one" if names else "none holds an image"
         with self.variable.hold_trait_notifications():
             self.variable.options = [(first, ""), *((name, name) for name in names)]
-            self.variable.value = kept
+            self.variable.value = chosen
 
     def _preview_changed(self, _: Any = None) -> None:
         waiting = "Reading ..." if self._state.loading else ""
@@ -107,7 +107,7 @@ class SourceBox(widgets.VBox):
 
 
 class SettingsBox(widgets.VBox):
-    """Engine, model, number, size, fit, strength, seed, prompt, key, and what only the engine knows."""
+    """The controls of engine, model, number, size, fit, strength, seed, prompt, key and the engine's own options."""
 
     def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
         self._state = state
@@ -138,7 +138,7 @@ class SettingsBox(widgets.VBox):
         self._shown()
 
     def _make(self, engines: list[str]) -> None:
-        """Make the controls, each with its label."""
+        """Make the controls with their labels."""
         self.engine = _field(widgets.Dropdown, "Engine", "140px", options=engines)
         self.model = _field(widgets.Combobox, "Model", "180px", continuous_update=False)
         self.n = _field(widgets.BoundedIntText, "Pictures", "110px", min=1, max=10)

@@ -1,4 +1,4 @@
-"""What the chosen engine does not take, and where its key comes from: facts for the controls."""
+"""Facts of the chosen engine for the controls: its capabilities, and the source of its key."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ __all__ = [
     "DEFAULT_KEY",
     "default_model",
     "describe",
-    "found_connection",
     "key_in",
     "key_origin",
     "known_engine",
     "refusals",
+    "usable_connection",
 ]
 
-#: The variable that holds the key when no other is named.
+#: The variable of the key if a person names no other.
 DEFAULT_KEY: Final = "OPENAI_API_KEY"
-#: The controls that need a feature of the same name.
+#: Controls that need a feature of the same name.
 _FEATURES: Final = ("prompt", "seed", "strength")
 
 
-def found_connection(namespace: Mapping[str, Any], key_name: str) -> Connection:
-    """Return where and as whom a hosted engine would ask; without any of it where a setting can't work."""
+def usable_connection(namespace: Mapping[str, Any], key_name: str) -> Connection:
+    """Return the connection of a hosted engine; an empty one if a setting can't work: a run reports that."""
     try:
         return connection(api_key=key_in(namespace, key_name), namespace=namespace)
     except ConfigurationError:
@@ -42,12 +42,12 @@ def found_connection(namespace: Mapping[str, Any], key_name: str) -> Connection:
 
 
 def key_in(namespace: Mapping[str, Any], name: str) -> Secret | None:
-    """Return the key that a variable holds that was named for it; None leaves the search to `connection`.
+    """Return the key in the variable that a person named; None leaves the search to `connection`.
 
     Raises
     ------
     ConfigurationError
-        If there is no such variable any more, or it holds something else.
+        If the variable is gone, or holds no key.
     """
     if name == DEFAULT_KEY:
         return None
@@ -59,45 +59,46 @@ def key_in(namespace: Mapping[str, Any], name: str) -> Secret | None:
         raise ConfigurationError(f"the variable {name} holds no key: {exc}") from None
 
 
-def key_origin(found: Connection, name: str) -> str:
-    """Return where the key comes from and where it goes, in words; never any of the key itself."""
-    if found.api_key is None:
+def key_origin(connection: Connection, name: str) -> str:
+    """Return the source and the destination of the key in words, without any part of the key."""
+    if connection.api_key is None:
         return "no key"
-    place = f"the environment ({name})" if found.key_source == "environment" else f"the variable {name}"
-    return f"key from {place}, for {found.server}"
+    is_environment = connection.key_source == "environment"
+    source = f"the environment ({name})" if is_environment else f"the variable {name}"
+    return f"key from {source}, for {connection.server}"
 
 
-def known_engine(name: str, found: Connection) -> Engine | None:
-    """Return an engine to ask what it takes, or None where it can't even be made."""
+def known_engine(name: str, connection: Connection) -> Engine | None:
+    """Return an engine, to read its capabilities; None if it can't be made."""
     try:
-        return make_engine(name, found)
+        return make_engine(name, connection)
     except ImageVariationError:
         return None
 
 
 def describe(engine: Engine | None, state: PanelState) -> None:
-    """Put what an engine takes into the state, and drop the options that it does not know."""
+    """Copy an engine's capabilities to the state, and drop the options that the engine lacks."""
     known = Capabilities() if engine is None else engine.capabilities()
     state.refused, state.default_model = refusals(engine), default_model(engine)
     state.models, state.engine_options = known.models, known.options
-    if engine is not None:  # One that can't be made may know them.
+    if engine is not None:  # An engine that can't be made may have these options.
         names = {option.name for option in known.options}
         state.options = {name: value for name, value in state.options.items() if name in names}
 
 
 def refusals(engine: Engine | None) -> dict[str, str]:
-    """Return, by field, why an engine does not take it; nothing is known of one that can't be made."""
+    """Return the fields that an engine refuses, each with the reason; none for an engine that can't be made."""
     if engine is None:
         return {}
     known = engine.capabilities()
-    found = {
+    reasons = {
         name: f"the engine {engine.name} takes no {name}" for name in _FEATURES if name not in known.features
     }
     if len(known.models) == 1 and not known.other_models:
-        found["model"] = f"the engine {engine.name} has only one model, {default_model(engine)}"
-    return found
+        reasons["model"] = f"the engine {engine.name} has only one model, {default_model(engine)}"
+    return reasons
 
 
 def default_model(engine: Engine | None) -> str:
-    """Return the model that answers when none is named."""
+    """Return the model of a request that names none; "" without an engine."""
     return "" if engine is None else engine.model(VariationRequest())

@@ -1,7 +1,7 @@
-"""The panel's threads: at most one job at a time, which can be told to stop and left behind.
+"""The panel's background tasks: one at a time per worker, on a daemon thread, with a stop event.
 
-Widgets get their events on the kernel's main thread, which must never wait: work goes to a daemon thread. A job that
-does not stop in time is abandoned: its thread ends when it ends, and nothing it says reaches the panel any more.
+Widgets get their events on the kernel's main thread, which must never wait. Python can't end a thread, so the panel
+abandons a task that does not stop in time: the thread runs on, and the panel ignores its calls of `tell`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PATIENCE_S", "BackgroundTask", "Worker", "after", "on_thread"]
 
-#: How long a cancelled job may take to stop by itself; a person should wait at most 0.3 s.
+#: Seconds that a cancelled task has to stop by itself, so that the panel is free again within 0.3 s.
 PATIENCE_S: Final = 0.2
 
 
@@ -37,10 +37,11 @@ def after(delay_s: float, action: Callable[[], None]) -> None:
 
 
 class BackgroundTask:
-    """One piece of work, as its thread sees it."""
+    """A piece of work on a thread: its stop event, and its way to call the panel."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
+        # Reentrant, since an action that `tell` calls may abandon the task.
         self._lock = threading.RLock()
         self._abandoned = False
 
@@ -50,18 +51,18 @@ class BackgroundTask:
         return self._abandoned
 
     def check(self) -> None:
-        """Raise where the job was told to stop."""
+        """Raise `CancelledError` after `stop` is set."""
         if self.stop.is_set():
             raise CancelledError("the panel's job was stopped")
 
     def tell(self, action: Callable[..., None], *arguments: Any) -> None:
-        """Call `action` unless the job was abandoned; the two never overlap."""
+        """Call `action` unless the task is abandoned; `abandon` waits for a call that has begun."""
         with self._lock:
             if not self._abandoned:
                 action(*arguments)
 
     def abandon(self) -> bool:
-        """Stop listening; False where that was done before."""
+        """Ignore the task's calls from now on; return False if they were ignored before."""
         self.stop.set()
         with self._lock:
             first, self._abandoned = not self._abandoned, True
@@ -69,72 +70,73 @@ class BackgroundTask:
 
 
 class Worker:
-    """Runs one job at a time.
+    """Runs one task at a time.
 
     Parameters
     ----------
     execute
-        Runs a function elsewhere; tests run it at once.
+        Runs a function on a thread; a test's own runs it at once.
     later
-        Calls a function after some seconds; tests call it when they like.
+        Calls a function after some seconds; a test's own calls it on demand.
     """
 
     def __init__(self, execute: Execute = on_thread, later: After = after) -> None:
         self._execute = execute
         self._later = later
         self._lock = threading.Lock()
-        self._job: BackgroundTask | None = None
+        self._task: BackgroundTask | None = None
 
     def submit(self, work: Work, *, replace: bool = False) -> bool:
-        """Start a job; False, and nothing happens, while another goes on, unless it is to be replaced.
+        """Start a task; during another one, abandon that with `replace`, else return False.
 
-        What `work` returns is called when the worker is free again: who hears of the end may start the next job.
+        The function that `work` returns is called after the worker is free again, so that it may start the next task.
         """
         with self._lock:
-            if self._job is not None:
+            if self._task is not None:
                 if not replace:
                     return False
-                self._job.abandon()
-            job = self._job = BackgroundTask()
+                self._task.abandon()
+            task = self._task = BackgroundTask()
 
         def run() -> None:
             last = None
             try:
-                last = work(job)
+                last = work(task)
             finally:
-                self._forget(job)
+                self._forget(task)
             if last is not None:
-                job.tell(last)
+                task.tell(last)
 
         try:
             self._execute(run)
         except RuntimeError:  # The process can't start another thread.
-            self._forget(job)
+            self._forget(task)
             raise
         return True
 
     def cancel(self, left: Callable[[], None]) -> None:
-        """Tell the job to stop; if it has not after `PATIENCE_S`, abandon it and call `left`."""
-        job = self._job
-        if job is None:
+        """Tell the task to stop; if it still runs after `PATIENCE_S`, abandon it and call `left`."""
+        task = self._task
+        if task is None:
             return
-        job.stop.set()
+        task.stop.set()
 
         def give_up() -> None:
-            if self._job is job and job.abandon():
-                self._forget(job)
+            if self._task is task and task.abandon():
+                self._forget(task)
                 left()
 
         self._later(PATIENCE_S, give_up)
 
     def close(self) -> None:
-        """Tell the job to stop and listen to it no more; it may be called more than once."""
-        job = self._job
-        if job is not None:
-            job.abandon()
-            self._forget(job)
+        """Tell the task to stop and abandon it; safe to call twice."""
+        task = self._task
+        if task is not None:
+            task.abandon()
+            self._forget(task)
 
-    def _forget(self, job: BackgroundTask) -> None:
+    def _forget(self, task: BackgroundTask) -> None:
+        # A task that was replaced leaves the worker to its successor.
         with self._lock:
-            if self._job is job:
-                self._job = None
+            if self._task is task:
+                self._task = None

@@ -1,4 +1,4 @@
-"""The controls of an engine's own options, made from what it declares. Widgets only."""
+"""The controls of an engine's own options, made from its `Capabilities`. Widgets only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.engine import EngineOption
     from ipy_imgvar.panel.state import PanelState
 
-    #: Makes a handler of an action: what it raises is shown in the panel.
+    #: Turns an action into a widget's handler, which shows the action's exception in the panel.
     Guard = Callable[[Callable[..., Any]], Callable[..., None]]
 
 __all__ = ["OptionsBox"]
@@ -26,22 +26,23 @@ _LABEL = {"description_width": "initial"}
 
 
 class OptionsBox(widgets.HBox):
-    """A control for each option of the engine; what is left as it was is not in the state's `options`."""
+    """The controls of the engine's options; the state's `options` holds only the values that differ from defaults."""
 
     def __init__(self, state: PanelState, guard: Guard) -> None:
         self._state, self._guard = state, guard
-        #: By the option's name.
+        #: The controls by option name.
         self.controls: dict[str, Any] = {}
         super().__init__()
         self.add_class("imgvar-row")
-        state.observe(self._made, "engine_options")
+        state.observe(self._rebuild, "engine_options")
         state.observe(self._shown, "options")
-        self._made()
+        self._rebuild()
 
-    def _made(self, _: Any = None) -> None:
+    def _rebuild(self, _: Any = None) -> None:
         earlier = list(self.controls.values())
         options = {option.name: option for option in self._state.engine_options}
         self.controls = {name: _control(option) for name, option in options.items()}
+        # Set before they are observed, so that a default does not count as a choice.
         self._shown()
         for name, control in self.controls.items():
             control.observe(self._guard(partial(self._changed, options[name])), "value")
@@ -65,7 +66,7 @@ class OptionsBox(widgets.HBox):
             value = self._state.options.get(option.name, option.default)
             try:
                 value = value if value is None else option_value(option, value)
-            except InvalidRequestError:  # A line may have set it; the run says what is wrong with it.
+            except InvalidRequestError:  # A line with --panel may have set it; the run reports the mistake.
                 value = option.default
             control = self.controls[option.name]
             if isinstance(control, widgets.Text):

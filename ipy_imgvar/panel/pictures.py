@@ -1,4 +1,4 @@
-"""What the panel does with the pictures that were made: select, enlarge, bind, save, insert, repeat; no widgets."""
+"""The panel's actions on finished pictures: select, enlarge, bind, save, insert and repeat; no widgets."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ENLARGED_PX: Final = 512
 
 
 class PictureActions:
-    """The buttons on and below the pictures.
+    """The actions of the buttons on and below the pictures.
 
     Parameters
     ----------
     state
-        What they change.
+        The state that they change.
     namespace
         The notebook's variables.
     """
@@ -35,11 +35,12 @@ class PictureActions:
     def __init__(self, state: PanelState, namespace: dict[str, Any]) -> None:
         self.state = state
         self._namespace = namespace
+        #: The variable that the next `bind` may replace: the panel has bound it, or has warned that it is in use.
         self._replaceable = ""
         state.observe(self._recite, ["result", "selected"])
 
     def select(self, index: int, *, on: bool) -> None:
-        """Select a picture, or not."""
+        """Add a picture to the selection, or remove it."""
         self.state.selected = tuple(
             sorted({*self.state.selected, index} if on else {*self.state.selected} - {index})
         )
@@ -55,11 +56,11 @@ class PictureActions:
         self.state.enlarged = figure(image_html(card.picture.original, alt, ENLARGED_PX), card.caption)
 
     def reduce(self) -> None:
-        """Put the larger picture away."""
+        """Hide the enlarged picture."""
         self.state.enlarged = ""
 
     def bind(self, name: str, form: str) -> None:
-        """Bind the selected pictures, or all, to a variable; a name in use is replaced when it is asked for twice."""
+        """Bind the selected pictures, or all, to a variable; a second call replaces a name that is in use."""
         name = name.strip()
         chosen = self._chosen()
         form = form_of(form)
@@ -84,19 +85,19 @@ class PictureActions:
         self._done("saved " + ", ".join(map(str, paths)))
 
     def insert(self) -> None:
-        """Show the selected pictures, or all, as a plain output below the panel, beside those that are there."""
+        """Add the selected pictures, or all, to the plain output below the panel."""
         chosen = self._chosen()
         if not self.state.can_insert:
             raise InvalidRequestError(
                 "this panel has no output of its own; show it as the last line of a cell, or bind the pictures"
             )
-        there = list(self.state.inserted)
-        new = [each for each in chosen if each not in there]
-        self.state.inserted = (*there, *new)
+        earlier = list(self.state.inserted)
+        new = [each for each in chosen if each not in earlier]
+        self.state.inserted = (*earlier, *new)
         self._done(f"{len(self.state.inserted)} below the panel, as an output that stays in the notebook")
 
     def inserted_bundle(self) -> dict[str, Any]:
-        """Return what the plain output holds, by MIME type."""
+        """Return the plain output below the panel, by MIME type."""
         pictures = Variations(self.state.inserted)
         if not pictures:
             return {"text/html": "", "text/plain": ""}

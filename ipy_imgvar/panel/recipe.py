@@ -1,4 +1,4 @@
-"""The code that repeats a run exactly, or one of its pictures alone: a line of the magic, and a call in Python."""
+"""The code that repeats a run, or one of its pictures, as a line of the magic and as a call in Python."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ def _sources(run: Variations, origin: str) -> tuple[str, str]:
     if origin:
         return "{" + origin + "}", origin
     sources = [each.source for each in run]
-    places = list(dict.fromkeys(str(each.path) if each.path else each.name for each in sources))
-    return " ".join(map(quote, places)), repr(places[0] if len(places) == 1 else places)
+    # Each source once, in order: several pictures of a run share one.
+    paths = list(dict.fromkeys(str(each.path) if each.path else each.name for each in sources))
+    return " ".join(map(quote, paths)), repr(paths[0] if len(paths) == 1 else paths)
 
 
 def _arguments(run: Variations) -> dict[str, Any]:
-    """Return what repeats it; the defaults too, since a notebook may have configured others."""
+    """Return the arguments that repeat a run, with the defaults, since a notebook may have configured others."""
     request = run.request
     if request is None:
         return {"engine": run.engine}
@@ -34,7 +35,7 @@ def _arguments(run: Variations) -> dict[str, Any]:
 
 
 def _which(run: Variations) -> dict[str, Any]:
-    """Return what says that one picture is repeated, where it is one of several that its seed makes."""
+    """Return the index, in place of `n`, if the run is one picture of several of its seed; else nothing."""
     request, picture = run.request, run[0]
     is_alone = len({each.index for each in run}) == 1
     if request is None or request.seed is None or not is_alone or (request.n, picture.index) == (1, 1):
@@ -48,9 +49,9 @@ def line(run: Variations, origin: str = "") -> str:
     Parameters
     ----------
     run
-        What to repeat; it has at least one picture. One of several that a seed makes is repeated alone.
+        The run to repeat, of at least one picture; a single picture of a run is repeated alone, by its index.
     origin
-        A Python expression that gives its source, or "" where the sources have files.
+        A Python expression for its source, or "" if the sources are files.
     """
     words = ["%imagevariation", _sources(run, origin)[0]]
     for name, value in _arguments(run).items():
@@ -62,12 +63,12 @@ def line(run: Variations, origin: str = "") -> str:
 
 
 def _word(value: Any) -> str:
-    """Write an option's value; a bare word could be the name of a variable."""
+    """Return an option's value as a word, in quotes unless it is a number: a bare word may name a variable."""
     text = str(value)
     return text if text.replace(".", "", 1).isdecimal() else quote(text)
 
 
 def call(run: Variations, origin: str = "") -> str:
-    """Return the Python that makes the same pictures again, import and call; see `line`."""
+    """Return the Python code, import and call, that makes the same pictures again; see `line`."""
     arguments = ", ".join(f"{name}={value!r}" for name, value in _arguments(run).items())
     return f"from ipy_imgvar import variations\nvariations({_sources(run, origin)[1]}, {arguments})"

@@ -1,4 +1,4 @@
-"""The lower half of the panel: pictures, what to do with them, the history and the code. Widgets only."""
+"""The lower half of the panel: the pictures, their buttons, the history and the code. Widgets only."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ if TYPE_CHECKING:
 
 __all__ = ["GalleryBox", "RecordBox", "TakeBox"]
 
-#: A picture of 240 px, and the border that shows that it is selected.
+#: CSS pixels of a card's width: a picture of 240 px, and 3 px of padding on each side (`.imgvar-card` in `style`).
 _CARD_PX: Final = 246
+#: The forms that "Bind" offers: label, and response format.
 _FORMS: Final = [
     ("PIL images", "image"), ("arrays", "array"), ("bytes", "byte"), ("base64", "base64"), ("url", "url"),
 ]  # fmt: skip
 
 
 def show(widget: Any, *, on: bool) -> None:
-    """Show a widget, or take it off the page."""
+    """Show or hide a widget."""
     widget.layout.display = None if on else "none"
 
 
 class _CardBox(widgets.VBox):
-    """One picture. It is used again for the next run, since widgets are dear."""
+    """A picture with its buttons; the next run uses the widget again, since making one costs a message per part."""
 
     def __init__(self, index: int, actions: PanelActions, guard: Guard) -> None:
         number = index + 1
@@ -51,7 +52,7 @@ class _CardBox(widgets.VBox):
 
 
 class GalleryBox(widgets.VBox):
-    """The cards, an unfinished picture after them, and one picture enlarged."""
+    """The cards, then an unfinished picture, then one enlarged picture."""
 
     def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
         self._state, self._actions, self._guard = state, actions, guard
@@ -102,12 +103,12 @@ class GalleryBox(widgets.VBox):
 
     @property
     def spare(self) -> list[Any]:
-        """The cards that are not on the page."""
+        """The cards that no picture of this run uses."""
         return self._pool[len(self._state.cards) :]
 
 
 class TakeBox(widgets.VBox):
-    """What to do with the pictures: bind, save, insert."""
+    """The buttons that bind, save and insert pictures."""
 
     def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
         self._state = state
@@ -150,7 +151,7 @@ class TakeBox(widgets.VBox):
 
 
 class RecordBox(widgets.VBox):
-    """The history as a tree, and the code that repeats the shown run or the selected picture."""
+    """The history as a tree, and the code that repeats the shown run, or the selected picture."""
 
     def __init__(self, state: PanelState, actions: PanelActions, guard: Guard) -> None:
         self._state = state

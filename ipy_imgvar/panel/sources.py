@@ -1,4 +1,4 @@
-"""How the panel takes a source: by upload, by path or address, from a variable, from a result; no widgets."""
+"""The panel's actions that choose a source: upload, path or address, variable, result; no widgets."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ if TYPE_CHECKING:
 
 __all__ = ["UPLOAD_MAX_BYTES", "SourceActions", "message"]
 
-#: Bytes of an upload: Jupyter drops what is larger than its web socket's limit (10 MiB) without a word.
+#: Bytes of an upload: Jupyter drops a web socket's message above 10 MiB without an error
+#: (`ServerApp.websocket_max_message_size`, Tornado's default).
 UPLOAD_MAX_BYTES: Final = 10_000_000
-#: The types that may be a PNG of ours, or name one.
+#: Types of a value that may be, or name, a PNG with the settings of its run.
 _ENCODED: Final = (str, Path, bytes, Source)
 
 
 class SourceActions(PictureActions):
-    """The buttons that choose a source.
+    """The actions of the controls that choose a source.
 
     Parameters
     ----------
     state, namespace
         See `PictureActions`.
     loader
-        For reading sources.
+        The thread that reads sources.
     """
 
     #: The names of the engines that the panel can choose.
@@ -49,7 +50,7 @@ class SourceActions(PictureActions):
         state.observe(self._preview_changed, ["size", "fit", "sample"])
 
     def upload(self, name: str, data: bytes) -> None:
-        """Take a picture that was uploaded."""
+        """Take an uploaded picture."""
         if len(data) > UPLOAD_MAX_BYTES:
             raise InvalidImageError(
                 f"{plain(name)} has {len(data) / 1e6:.1f} MB; allowed: {UPLOAD_MAX_BYTES / 1e6:.0f} MB by upload; "
@@ -72,7 +73,7 @@ class SourceActions(PictureActions):
             self._choose(value, origin=name, name=name, restore=isinstance(value, _ENCODED))
 
     def use(self, image: Any) -> None:
-        """Take any kind of image that the client takes, such as the panel's own argument."""
+        """Take any image that the client takes, such as the panel's argument."""
         if isinstance(image, list) and len(image) == 1:
             image = image[0]
         name = next((name for name in self.state.variables if self._namespace.get(name) is image), None)
@@ -81,7 +82,7 @@ class SourceActions(PictureActions):
         self._choose(image, origin=name or "", name=name, restore=isinstance(image, _ENCODED))
 
     def use_last(self) -> None:
-        """Take the newest picture that was made, by the panel, the magic or a call."""
+        """Take the newest picture of all runs, of the panel, the magic or Python code."""
         newest = last()
         if not newest:
             raise InvalidImageError("nothing was made yet; upload a picture or type its path")
@@ -98,20 +99,20 @@ class SourceActions(PictureActions):
     ) -> None:
         """Read a source on the loader's thread; a newer choice replaces one that is still being read."""
 
-        def work(job: BackgroundTask) -> None:
+        def work(task: BackgroundTask) -> None:
             try:
                 sources = load_sources(value, name=name)
                 source = sources[0]
-                source.fetch(check=job.check)  # A newer choice does not wait for an address that drips.
-                taken = sample(source)
+                source.fetch(check=task.check)  # A newer choice ends the fetch from a slow server.
+                reduced = sample(source)
                 settings = codec.parameters_of(source.read()) if restore else None
             except Exception as exc:  # noqa: BLE001 - a thread's exception is shown nowhere
-                job.tell(self._loaded, f"{message(exc)}; the source is unchanged")
+                task.tell(self._loaded, f"{message(exc)}; the source is unchanged")
                 return
             choice = partial(
-                self._take, source, taken, settings, origin=origin, typed=typed, count=len(sources)
+                self._take, source, reduced, settings, origin=origin, typed=typed, count=len(sources)
             )
-            job.tell(choice)
+            task.tell(choice)
 
         self.state.error = self.state.notice = ""
         self.state.loading = True
@@ -120,7 +121,7 @@ class SourceActions(PictureActions):
     def _take(
         self,
         source: Source,
-        taken: Sample,
+        reduced: Sample,
         settings: dict[str, Any] | None,
         *,
         origin: str,
@@ -130,7 +131,7 @@ class SourceActions(PictureActions):
         state = self.state
         state.origin, state.typed = origin, typed
         state.source = source
-        state.sample = taken
+        state.sample = reduced
         notes = [f"the first of {count} images is the source"] if count > 1 else []
         if settings:
             try:
@@ -166,7 +167,7 @@ class SourceActions(PictureActions):
 
 
 def message(exc: BaseException) -> str:
-    """Return what the panel shows of an exception."""
+    """Return an exception as the panel's one line: the message, with the type of one that is not ours."""
     if isinstance(exc, ImageVariationError):
         return str(exc)
     return " ".join(f"{type(exc).__name__}: {exc}".split())

@@ -1,6 +1,6 @@
-"""What the panel knows: a state machine with a status, without widgets, threads or a kernel.
+"""The panel's state: a state machine of traits, without widgets, threads or a kernel.
 
-The actions, or a worker's thread through its task, set traits; the views observe them.
+The actions set traits, also from a worker's thread through its task; the widgets observe them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["RESTORABLE", "Card", "PanelState", "Status"]
 
-#: The settings that a request, a PNG of ours or a line of the magic can set.
+#: Controls that the settings of a request, a PNG of this package or a magic's line can set; the seed is apart.
 RESTORABLE: Final = ("engine", "model", "n", "size", "fit", "strength", "prompt", "options")
 
 
 class Status(Enum):
-    """Where the panel is between one run and the next."""
+    """The phases of a run."""
 
     IDLE = "idle"
     RUNNING = "running"
@@ -38,7 +38,7 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A picture as the gallery shows it: its thumbnail as HTML, and a caption as text."""
+    """A picture of the gallery: the variation, its thumbnail as HTML, and its caption as text."""
 
     picture: Variation
     html: str
@@ -46,7 +46,7 @@ class Card:
 
 
 class PanelState(HasTraits):
-    """Everything the panel shows; `begin`, `advance`, `add` and `finish` are its only ways from status to status."""
+    """The data that the panel shows; only `begin`, `cancel` and `finish` change the status."""
 
     status = UseEnum(Status, default_value=Status.IDLE)
     progress = Float(0.0, help="Share of the run that is done, 0..1.")
@@ -94,27 +94,28 @@ class PanelState(HasTraits):
 
     @property
     def busy(self) -> bool:
-        """A run is going on."""
+        """Whether a run is going on."""
         return self.status in (Status.RUNNING, Status.CANCELLING)
 
     @property
     def can_run(self) -> bool:
-        """A source is there, and nothing goes on that a run would disturb."""
+        """Whether there is a source, no run goes on, and no source is being read."""
         return self.source is not None and not self.busy and not self.loading
 
     @property
     def can_cancel(self) -> bool:
-        """A run is going on that was not told to stop yet."""
+        """Whether a run is going on that is not stopping yet."""
         return self.status is Status.RUNNING
 
     @property
     def strength_word(self) -> str | None:
-        """Which of the three words the strength is, or None."""
+        """The word for the strength, or None for a value between the words."""
+        # 1e-9 allows for the slider's rounding; its steps are 0.01.
         return next((word for word, value in STRENGTHS.items() if abs(value - self.strength) < 1e-9), None)  # noqa: PLR2004
 
     @property
     def chosen(self) -> Variations:
-        """The selected pictures, or all where none is selected."""
+        """The selected pictures, or all if none is selected."""
         indices = self.selected or range(len(self.cards))
         pictures = [self.cards[index].picture for index in indices]
         shown = self.result
@@ -132,18 +133,18 @@ class PanelState(HasTraits):
 
     @property
     def chosen_words(self) -> str:
-        """What a button that takes pictures will take."""
+        """The pictures that a button takes, in words for its label."""
         if self.selected:
             return f"{len(self.selected)} selected"
         return f"all {len(self.cards)}" if len(self.cards) > 1 else "it"
 
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments of the next run, without what the engine does not take.
+        """Return the arguments of the next run, without those that the engine refuses.
 
         Raises
         ------
         InvalidRequestError
-            If the seed is kept and empty; the other rules are those of `Client.request`.
+            If the seed is locked and empty; `Client.request` checks the rest.
         """
         if self.seed_locked and not self.seed.strip():
             raise InvalidRequestError("the seed is kept but empty; type a whole number, or untick Keep seed")
@@ -162,14 +163,14 @@ class PanelState(HasTraits):
         }
 
     def restore(self, settings: Mapping[str, Any]) -> None:
-        """Set the controls as a request's `settings()`, or a picture's `parameters`, say; keep its seed.
+        """Set the controls from a request's `settings()` or a picture's `parameters`, and lock the seed.
 
-        The panel has no control for one picture of a run alone, so there are as many as it takes to make it again.
+        The panel has no control for an index, so it makes at least as many pictures as the index says.
 
         Raises
         ------
         InvalidRequestError
-            If they are none that a request could have; nothing was changed.
+            If no request can have these settings; the state stays as it is.
         """
         known = {name: settings[name] for name in RESTORABLE if settings.get(name) is not None}
         engine = known.pop("engine", self.engine)
@@ -187,7 +188,7 @@ class PanelState(HasTraits):
             self.n = max(self.n, alone.index or 1)
 
     def begin(self) -> bool:
-        """Go to running; False, and nothing happens, where that is not possible."""
+        """Go to RUNNING and return True; return False if no run can start."""
         if not self.can_run:
             return False
         self.error = self.notice = self.enlarged = self.line = self.call = ""
@@ -199,27 +200,27 @@ class PanelState(HasTraits):
         return True
 
     def advance(self, fraction: float, text: str) -> None:
-        """Report progress; a bar that goes back would say that something was lost."""
+        """Show progress; the bar never goes back."""
         self.progress, self.doing = max(self.progress, fraction), text
 
     def show_look(self, html: str) -> None:
-        """Show an unfinished picture, until a better one or the picture comes."""
+        """Show an unfinished picture, until its next state comes."""
         self.look = html
 
     def add(self, card: Card) -> None:
-        """Show one more picture, in place of its first look."""
+        """Show a finished picture in place of its unfinished state."""
         self.look = ""
         self.cards = (*self.cards, card)
 
     def cancel(self) -> bool:
-        """Go from running to cancelling; False where nothing runs."""
+        """Go from RUNNING to CANCELLING and return True; return False if no run goes on."""
         if not self.can_cancel:
             return False
         self.status = Status.CANCELLING
         return True
 
     def finish(self, status: Status, result: Variations | None = None, error: str = "") -> None:
-        """End the run: what was made stays, with or without an error."""
+        """End the run; its finished pictures stay, also after an error."""
         self.result = result or Variations([card.picture for card in self.cards])
         request = self.result.request
         if request is not None and request.seed is not None:
@@ -232,5 +233,5 @@ class PanelState(HasTraits):
             after = f" after {count} picture{'' if count == 1 else 's'}" if count else ""
             warnings.insert(0, f"cancelled{after}")
         self.notice = "; ".join(warnings)
-        # Last, since an observer of the end may go on as soon as it is set.
+        # Last, since an observer of the status may start the next run at once.
         self.status = status

@@ -1,7 +1,7 @@
 """The panel's style sheet, and the few lines of script that let a picture be dropped on it.
 
-Colours are the front end's own variables, so light and dark themes both work. ipywidgets marks what lost its kernel
-with a class; the style sheet turns that into words, since no Python runs then.
+Colours are the front end's variables, so light and dark themes both work. ipywidgets marks a widget without a kernel
+with a class, and the style sheet then shows a text, since no Python runs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ __all__ = ["HEAD", "OFFLINE", "ROOT"]
 #: The class of the panel's outermost element.
 ROOT: Final = "imgvar-panel"
 
+#: HTML of the text for a panel without a kernel; the style sheet hides it as long as there is one.
 OFFLINE: Final = (
     '<div class="imgvar-offline" role="note"><b>Not connected.</b> This panel has no kernel here; run its cell in a '
     "notebook. What was made is in the history there.</div>"
@@ -64,8 +65,8 @@ _CSS: Final = """
 .imgvar-panel .widget-inline-hbox { max-width: 100% }
 """
 
-# ipywidgets' upload button knows no drop. Its file input is created on no page, so the button is clicked with the
-# input's own `click` replaced for that moment by one that hands over the dropped files.
+# ipywidgets' upload button takes no dropped file, and its file input is in no page where a script could find it. So the
+# script clicks the button, and meanwhile replaces the input's `click` by a function that sets the dropped files.
 _DROP: Final = """
 const area = this.closest('.imgvar-panel').querySelector('.imgvar-source');
 const mark = (event, over) => { event.preventDefault(); area.classList.toggle('imgvar-over', over); };
@@ -80,5 +81,6 @@ area.ondrop = (event) => {
 };
 """
 
-#: The first child of the panel. A style element reports when it is on the page, which is when the area can be found.
+#: HTML of the panel's first child. A style element's `onload` runs once it is in the page, where the script finds the
+#: area.
 HEAD: Final = f'<style onload="{" ".join(_DROP.split())}">{_CSS}</style>'

@@ -1,4 +1,4 @@
-"""The history as a tree: a run of a picture that an earlier run made hangs below that run."""
+"""The history as a tree: a run whose source is a picture of an earlier run is a child of that run."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Node", "details", "grow"]
 
-#: Runs that the tree shows: a person looks for recent ones, and each costs a line.
+#: Runs that the tree shows: a person looks for recent ones, and each takes a line of the list.
 _NEWEST: Final = 40
-_INDENT: Final = "\u2003"  # an em space: a list box eats common ones
+_INDENT: Final = "\u2003"  # an em space: a list box collapses common spaces
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One run, and where it stands.
+    """A run, and its depth in the tree.
 
     Parameters
     ----------
     run
-        What was made.
+        The run's pictures.
     depth
-        0 for a run of a source that no shown run made.
+        The number of its ancestors; 0 for a source that no shown run has made.
     """
 
     run: Variations
@@ -37,7 +37,7 @@ class Node:
 
     @property
     def label(self) -> str:
-        """One line that tells it from others."""
+        """The run in one line: source, count, engine, seed, time and a status other than done."""
         when = f"{self.run.started.astimezone():%d %b %H:%M:%S}" if self.run.started else ""
         source = plain(self.run[0].source.name) if self.run else "nothing made"
         seed = _seed(self.run)
@@ -55,8 +55,9 @@ def _seed(run: Variations) -> str:
 
 
 def grow(runs: Sequence[Variations]) -> tuple[Node, ...]:
-    """Return the newest runs as a tree: the newest family first, each below what it came from, oldest first."""
+    """Return the newest runs as a tree in depth-first order: the newest root first, children oldest first."""
     runs = [run for run in runs if run][-_NEWEST:]
+    # The run, by its number, that has made each file; and the children of each run.
     maker: dict[Path, int] = {}
     children: dict[int | None, list[int]] = {}
     for number, run in enumerate(runs):
@@ -73,7 +74,7 @@ def grow(runs: Sequence[Variations]) -> tuple[Node, ...]:
 
 
 def details(run: Variations) -> list[tuple[str, str]]:
-    """Return a run's parameters, in words."""
+    """Return a run's parameters as names and values for a person."""
     rows = [("engine", run.engine or "unknown"), ("model", run.model or "default")]
     if run.request is not None:
         settings = run.request.settings()

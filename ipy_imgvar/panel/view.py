@@ -1,4 +1,4 @@
-"""`VariationPanel`: the panel as one widget, made of the boxes beside this module, and its life in a notebook."""
+"""`VariationPanel`: the widget that joins the panel's boxes, with its start and end in a notebook."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ if TYPE_CHECKING:
 
 __all__ = ["VariationPanel"]
 
-#: What is true wherever the widgets are missing: in a terminal, in a notebook that is not trusted, in an exported page.
+#: The text in place of the widgets: in a terminal, in a notebook that is not trusted, in an exported page.
 _FALLBACK: Final = (
     "VariationPanel: a panel of widgets, which are not shown here. To use it, run its cell in a notebook; the magic "
     "does the same job without widgets: %imagevariation photo.jpg -n 4"
 )
-#: The panels of each cell, with the cell's execution count: one that is run again closes those it made before.
+#: The panels of each cell by its id, with its execution count: a cell that runs again closes its earlier panels.
 _by_cell: dict[str, tuple[int, list[VariationPanel]]] = {}
 
 
 class VariationPanel(widgets.VBox):
     """Variations by hand: choose a picture, run, look, take what you like.
 
-    Show it like any other widget; `close()` ends its thread and takes it off the page.
+    Show it like any other widget; `close()` ends its tasks and removes it from the page.
 
     Parameters
     ----------
     image
         The first source: any kind of image that `Client.variations` takes, or None.
     client
-        Makes the variations. None makes a client of the engine that is chosen in the panel.
+        The client of all runs; None makes a client with the engine that the panel's control names.
     shell
-        Whose variables are seen and bound; None takes the running IPython's.
+        The shell whose variables the panel lists and binds; None takes the running IPython.
     worker, loader
-        Where runs and readings are executed; None gives each a thread of its own.
+        Threads for runs, and for reading sources and earlier runs; None makes new ones.
     **settings
-        What the controls begin with: engine, model, n, size, fit, strength, seed, prompt, options.
+        The first values of the controls: engine, model, n, size, fit, strength, seed, prompt, options.
 
     Raises
     ------
     InvalidRequestError
-        For a setting that no request could have.
+        For a setting that no request can have.
     """
 
-    _closed = True  # until it is built
+    _closed = True  # until `__init__` ends, so that a failure there leaves nothing to close
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class VariationPanel(widgets.VBox):
         ]
 
     def _guard(self, action: Callable[..., Any]) -> Callable[..., None]:
-        """Return a handler that shows what goes wrong in the panel: a notebook shows nothing of it."""
+        """Return a handler that shows the action's exception in the panel, since a notebook hides it."""
 
         def handler(*arguments: Any) -> None:
             try:
@@ -151,7 +151,7 @@ class VariationPanel(widgets.VBox):
             element.value = f'<div role="{role}">{escaped(text)}</div>' if text else ""
 
     def _inserted_changed(self, _: Any = None) -> None:
-        # An output that has a display id can be changed from anywhere; a new one would be lost in a handler.
+        # Updated by its display id, since a front end drops a new output of a widget's handler.
         display(self.actions.inserted_bundle(), raw=True, display_id=self._display_id, update=True)
 
     def __repr__(self) -> str:
@@ -167,11 +167,13 @@ class VariationPanel(widgets.VBox):
             return
         display(self._repr_mimebundle_(), raw=True)
         if getattr(self._shell, "kernel", None) is not None:
-            # Below the panel, an output that stays when the notebook is saved: empty until something is inserted.
+            # An output below the panel, which the saved notebook keeps; empty until a picture is inserted.
             display(self.actions.inserted_bundle(), raw=True, display_id=self._display_id)
             self.state.can_insert = True
 
     def _replace_earlier(self, shell: Any) -> None:
+        """Close the panels of this cell's earlier executions."""
+        # Front ends without cell ids, and terminals, close nothing.
         parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
         cell = (parent.get("metadata") or {}).get("cellId")
         if not cell:
@@ -184,7 +186,7 @@ class VariationPanel(widgets.VBox):
         _by_cell[cell] = (shell.execution_count, [*panels, self])
 
     def close(self) -> None:
-        """End what runs, free the widgets and take the panel off the page; it may be called more than once."""
+        """End the tasks, free the widgets and remove the panel from the page; safe to call twice."""
         if self._closed:
             return
         self._closed = True
@@ -204,8 +206,10 @@ class VariationPanel(widgets.VBox):
 
 
 def _descendants(widget: Any) -> list[Any]:
-    """Return a widget, all below it, and the layouts and styles of each."""
-    found = [widget]
+    """Return a widget and all its descendants, each with its layout and style, which are widgets too."""
+    widgets_below = [widget]
     for child in getattr(widget, "children", ()):
-        found += _descendants(child)
-    return found + [part for name in ("layout", "style") if (part := getattr(widget, name, None)) is not None]
+        widgets_below += _descendants(child)
+    return widgets_below + [
+        part for name in ("layout", "style") if (part := getattr(widget, name, None)) is not None
+    ]

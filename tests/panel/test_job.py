@@ -1,4 +1,4 @@
-"""The panel's threads: one job at a time, told to stop, left behind."""
+"""The panel's threads: one task at a time, told to stop, abandoned."""
 
 import contextlib
 import threading
@@ -12,7 +12,7 @@ def test_a_second_job_is_refused_while_one_goes_on():
     worker = Worker()
     ended = threading.Event()
 
-    def work(job):  # noqa: ARG001
+    def work(task):  # noqa: ARG001
         started.append(1)
         go.wait(10)
         ended.set()
@@ -25,9 +25,9 @@ def test_a_second_job_is_refused_while_one_goes_on():
 
 
 def test_a_job_that_fails_frees_the_worker():
-    """After a job that raised, the next one is started."""
+    """After a task that raised, the next one is started."""
     worker = Worker(_swallow)
-    assert worker.submit(lambda job: 1 / 0)  # noqa: ARG005
+    assert worker.submit(lambda task: 1 / 0)  # noqa: ARG005
     done = []
     assert worker.submit(done.append)
     assert len(done) == 1
@@ -39,26 +39,26 @@ def _swallow(work):
 
 
 def test_a_cancelled_job_is_told_and_left_behind():
-    """A job that ignores Cancel is left behind, and what it says later reaches nobody."""
+    """A task that ignores Cancel is abandoned, and the panel ignores its later calls."""
     later, said, left, held = [], [], [], []
     worker = Worker(held.append, lambda delay, action: later.append((delay, action)))
-    worker.submit(lambda job: None)  # noqa: ARG005
-    job = worker._job
+    worker.submit(lambda task: None)  # noqa: ARG005
+    task = worker._task
     worker.cancel(lambda: left.append(1))
-    assert job.stop.is_set()
+    assert task.stop.is_set()
     assert later[0][0] <= 0.3
-    job.tell(said.append, "before")
+    task.tell(said.append, "before")
     later[0][1]()
-    job.tell(said.append, "after")
+    task.tell(said.append, "after")
     assert (said, left) == (["before"], [1])
-    assert worker.submit(lambda job: None)  # noqa: ARG005
+    assert worker.submit(lambda task: None)  # noqa: ARG005
 
 
 def test_a_job_that_ended_in_time_is_not_left_behind():
-    """When the job ends by itself after Cancel, nothing is given up."""
+    """When the task ends by itself after Cancel, it is not abandoned."""
     later, left, works = [], [], []
     worker = Worker(works.append, lambda _, action: later.append(action))
-    worker.submit(lambda job: None)  # noqa: ARG005
+    worker.submit(lambda task: None)  # noqa: ARG005
     worker.cancel(lambda: left.append(1))
     works[0]()
     later[0]()
@@ -69,29 +69,29 @@ def test_a_replaced_job_is_not_heard():
     """Of two sources chosen in a row, only the second is taken."""
     works, said = [], []
     worker = Worker(works.append)
-    worker.submit(lambda job: job.tell(said.append, "first"))
-    worker.submit(lambda job: job.tell(said.append, "second"), replace=True)
+    worker.submit(lambda task: task.tell(said.append, "first"))
+    worker.submit(lambda task: task.tell(said.append, "second"), replace=True)
     for work in works:
         work()
     assert said == ["second"]
 
 
 def test_close_is_idempotent_and_ends_the_job():
-    """Closing tells the job to stop, and may be done twice."""
+    """Closing tells the task to stop, and may be done twice."""
     worker = Worker(lambda work: None)  # noqa: ARG005
-    worker.submit(lambda job: None)  # noqa: ARG005
-    job = worker._job
+    worker.submit(lambda task: None)  # noqa: ARG005
+    task = worker._task
     worker.close()
     worker.close()
-    assert job.stop.is_set()
-    assert job.abandoned
+    assert task.stop.is_set()
+    assert task.abandoned
 
 
 def test_work_runs_on_a_daemon_thread():
-    """A job's thread does not keep the process alive, and ends with the job."""
+    """A task's thread does not keep the process alive, and ends with the task."""
     found, done = [], threading.Event()
 
-    def work(job):  # noqa: ARG001
+    def work(task):  # noqa: ARG001
         found.append(threading.current_thread())
         done.set()
 

@@ -224,14 +224,12 @@ class Client:
     ) -> BulkResult:
         """Make variations of many images into a folder, and continue a run that stopped earlier.
 
-        The ledger records an image that fails, and the others go on; after an interrupt the images that are being
-        worked on are finished first.
+        The ledger records an image that fails, and the others go on; an interrupt first finishes those at work.
 
         Parameters
         ----------
         images
-            A folder, a pattern, a pandas Series, or an iterable of anything that `variations` takes; the run reads each
-            image when its turn comes.
+            A folder, a pattern, a pandas Series, or an iterable of anything that `variations` takes, read in turn.
         out_dir
             The folder for the pictures, `ledger.jsonl` and `index.html`.
         executor, max_workers

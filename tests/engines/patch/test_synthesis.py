@@ -279,7 +279,6 @@ def test_a_subject_that_moves_stays_whole(photograph, strength):
         assert best > 0.85
 
 
-@pytest.mark.slow
 def test_statistics_on_a_photograph(photograph):
     """Pictures have the source's colours and sharpness, and are as new as strength says."""
     source = photograph("astronaut", 128)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-__all__ = ["file_stem", "plain"]
+__all__ = ["file_stem", "one_line", "plain"]
 
 #: Unicode's general categories of controls, which a terminal obeys, of lone surrogates, which no encoding takes, and of
 #: line and paragraph separators (https://www.unicode.org/reports/tr44/#General_Category_Values).
@@ -34,6 +34,17 @@ def plain(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(map(_escaped, text))
+
+
+def one_line(text: str) -> str:
+    r"""Return a text from outside as one plain line: each run of white space becomes a space.
+
+    Examples
+    --------
+    >>> one_line("no room\n  on the disk\x1b[2J")
+    'no room on the disk\\x1b[2J'
+    """
+    return plain(" ".join(text.split()))
 
 
 def _escaped(char: str) -> str:

@@ -1,4 +1,4 @@
-"""Variations of many images: on disk as they are made, in a ledger that survives a kill, here or on a cluster."""
+"""Variations of many images: made here or on a cluster, and listed in a ledger that survives a kill."""
 
 from ipy_imgvar.bulk.result import BulkItem, BulkResult
 

@@ -1,7 +1,8 @@
-"""Which calls of an executor have taken longer than the timeout, whatever their worker does.
+"""Finds an executor's calls that have taken longer than the timeout, even where their worker is stopped.
 
-An engine watches its own time and says what it waited for. This is for a worker that is stopped, or stuck in code that
-never looks at the clock, so it comes some seconds after the engine.
+An engine checks the timeout itself, and its message names the step that took too long. A worker that is stopped, or
+stuck in code that never checks, needs a check from outside. This check waits some
+seconds longer, so that the engine's message comes first.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ GRACE_S: Final = 5.0
 class Deadlines:
     """Finds the calls that have taken too long, and counts the workers that they hold up.
 
-    A call counts from when its executor reports it as running. Dask reports nothing, and its calls may wait for a
-    cluster that is still growing; so its calls count from the last result that came, and none before the first.
+    A call's time begins when its executor reports it as running. Dask reports no start, and its calls may wait for a
+    cluster that is still growing. So their time begins with the latest result, and no call is late before the first.
 
     Parameters
     ----------
     limit_s
         Seconds that a call may take; None is no limit.
     reports
-        Whether the executor is known to report what is running.
+        Whether the executor is known to report which calls run; the first report sets it.
     """
 
     def __init__(self, limit_s: float | None, *, reports: bool = True) -> None:
@@ -57,6 +58,7 @@ class Deadlines:
         """Return the calls under way that have taken too long."""
         if self._limit_s is None:
             return []
+        # An iterator could be read only once.
         now, futures = time.monotonic(), list(futures)
         running = [future for future in futures if future.running()]
         self._reports |= bool(running)

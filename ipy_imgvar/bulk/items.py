@@ -1,7 +1,7 @@
-"""What a bulk run is to work on: anything becomes items, found one by one, and nothing is read before its turn.
+"""The items of a bulk run: every kind of input becomes items, one by one, and no image is read before its turn.
 
-An item has an id that says nothing of its place in the run or of the machine, since seeds, file names and the ledger
-hang on it: of a file, the path as it was given; of anything else, its index or label and a hash of its content.
+Seeds, file names and the ledger depend on an item's id, so it is the same on every machine. The id of a file is the
+path as it was given; the id of any other image is its index or label and a hash of its content.
 """
 
 from __future__ import annotations
@@ -27,27 +27,33 @@ from ipy_imgvar.results.variations import Variation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Item", "Items", "Ready", "digest"]
+__all__ = ["Item", "Items", "ReadyItem", "digest"]
 
-#: Names of a folder are sorted this many at a time, so that a folder of a million takes no more memory.
+#: File names that are sorted at a time: a folder's names come in order up to this many, and a folder of a million takes
+#: no more memory than one of this size.
 _SORTED_AT_ONCE: Final = 10_000
+#: Texts that begin so are addresses; any other text is a path or a pattern.
 _URL: Final = re.compile(r"(?i)(https?|data):")
+#: Hexadecimal digits of a content's hash in an id: 48 bits, which tell the items of one index or label apart.
+_HASH_DIGITS: Final = 12
+#: Columns that the message about a data frame lists.
+_SHOWN_COLUMNS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """An item whose turn has come.
+class ReadyItem:
+    """An item whose turn has come, in a form that can be sent to another process.
 
     Parameters
     ----------
     item
-        Its id.
+        The item's id.
     stem
-        What the names of its pictures begin with; with `digest(item)` they are unique.
+        The beginning of its pictures' names; `digest(item)` makes them unique.
     source
-        What the ledger calls the source: the path as it was given, or a name.
+        The source's name in the ledger: the path as it was given, or a description.
     image
-        An absolute path, a URL, or a `Source` in memory: all of them can be sent to another process.
+        An absolute path, a URL, or a `Source` in memory.
     is_file
         Whether `source` is a path.
     """
@@ -61,18 +67,18 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image to work on, as it was given; `ready` looks at it.
+    """One image of a run, as it was given; `ready` examines it.
 
     Parameters
     ----------
     index
-        Its place, from 0.
+        Its position in the run, from 0.
     image
-        A path as text, or anything else that the client takes.
+        A path as text, or any other image that the client takes.
     is_file
         Whether `image` is a path.
     label
-        The label of its row where it came from pandas, else None.
+        The label of its pandas row; None for an image from elsewhere.
     """
 
     index: int
@@ -81,61 +87,72 @@ class Item:
     label: Any = None
 
     @property
-    def place(self) -> str:
-        """What an item without a path is called: the label, else the index."""
+    def label_or_index(self) -> str:
+        """The name of an item that has no path."""
         return str(self.index if self.label is None else self.label)
 
-    def ready(self) -> Ready:
-        """Return what a worker needs; reads what lies in memory, and no file.
+    def ready(self) -> ReadyItem:
+        """Return the item as a worker needs it; an image in memory is encoded, and no file is read.
 
         Raises
         ------
         InvalidImageError
-            If it is no kind of image.
+            If the object is no image of a kind that the client takes.
         """
         if self.is_file:
-            # "./photos" and "photos" are the same folder, and a server is not to be paid twice for it.
+            # "./photos" and "photos" are the same folder, and must not be paid for twice.
             given = os.path.normpath(self.image).replace(os.sep, "/")
-            path = os.path.join(os.getcwd(), os.path.expanduser(self.image))  # noqa: PTH109, PTH111, PTH118 - 20 times as fast
+            path = os.path.join(os.getcwd(), os.path.expanduser(self.image))  # noqa: PTH109, PTH111, PTH118 - 20 times as fast as Path
             stem = os.path.splitext(os.path.basename(given))[0]  # noqa: PTH119, PTH122 - likewise
-            return Ready(given, file_stem(stem), given, path, is_file=True)
+            return ReadyItem(given, file_stem(stem), given, path, is_file=True)
         if isinstance(self.image, str):
             # The address may hold a signature, so only its hash goes into the id.
-            name = f"{self.place}-{hashlib.sha256(self.image.encode()).hexdigest()[:12]}"
+            name = f"{self.label_or_index}-{hashlib.sha256(self.image.encode()).hexdigest()[:_HASH_DIGITS]}"
             kind = "data URL" if self.image[:5].lower() == "data:" else "URL"
-            return Ready(name, file_stem(self.place), f"{kind} {self.place}", self.image, is_file=False)
-        source = load_sources(self.image, name=f"image {self.place}")[0]
-        # Its bytes, not its pixels, travel to a worker: they are a tenth as long.
+            return ReadyItem(
+                name,
+                file_stem(self.label_or_index),
+                f"{kind} {self.label_or_index}",
+                self.image,
+                is_file=False,
+            )
+        source = load_sources(self.image, name=f"image {self.label_or_index}")[0]
+        # The encoded bytes are about a tenth as long as the pixels, so they are sent to the worker.
         source = Source(source.name, data=source.read())
-        return Ready(
-            f"{self.place}-{source.sha256[:12]}", file_stem(self.place), source.name, source, is_file=False
+        return ReadyItem(
+            f"{self.label_or_index}-{source.sha256[:_HASH_DIGITS]}",
+            file_stem(self.label_or_index),
+            source.name,
+            source,
+            is_file=False,
         )
 
 
 def digest(item: str) -> bytes:
-    """Return 32 bytes that stand for an item's id, which may hold anything a file name may."""
+    """Return the SHA-256 of an item's id; an id may hold any bytes that a file name may."""
     return hashlib.sha256(item.encode("utf-8", "surrogatepass")).digest()
 
 
 class Items:
-    """The images of a bulk run; iterating finds them one by one.
+    """The images of a bulk run; iteration searches folders and patterns as it goes.
 
     Parameters
     ----------
     images
         A folder, a pattern, anything that `Client.variations` takes, a pandas Series or a data frame of one column, or
-        an iterable of these. Of a folder, the images right in it are taken; `**` in a pattern goes deeper.
+        an iterable of these. A folder stands for the images right in it; `**` in a pattern also searches subfolders.
     out_dir
-        What lies in it is left out where a folder or pattern is searched.
+        The run's output folder, which no search of a folder or pattern enters.
 
     Raises
     ------
     InvalidRequestError
-        If nothing can be found by it.
+        If `images` is a data frame of several columns, or one path or pattern without a file.
     """
 
     def __init__(self, images: Any, out_dir: Path) -> None:
         self._out = os.path.join(os.path.abspath(out_dir), "")  # noqa: PTH100, PTH118 - compared as text
+        # Counting an iterator would use it up; an open file is one image.
         self._once = isinstance(images, Iterator) and not hasattr(images, "read")
         self._labelled = _is_pandas(images)
         if self._labelled:
@@ -149,7 +166,7 @@ class Items:
             self._refuse_missing(images)
 
     def _refuse_missing(self, image: Any) -> None:
-        """Raise at once what would fail as the only item: a path or pattern that leads nowhere."""
+        """Raise at once for a path or pattern without a file that is the run's only item."""
         if not isinstance(image, (str, os.PathLike)) or _URL.match(os.fsdecode(image)):
             return
         text = os.fsdecode(image)
@@ -166,22 +183,23 @@ class Items:
         raise missing_file(Path(path))
 
     def count(self) -> int | None:
-        """Return how many there are, or None where finding out would use them up."""
+        """Return how many items there are, or None for an iterator, which counting would use up."""
         return None if self._once else sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Item]:
         pairs = self._images.items() if self._labelled else ((None, image) for image in self._images)
         index = 0
         for label, image in pairs:
-            for found, is_file in self._expanded(image):
-                yield Item(index, found, is_file, label)
+            for single, is_file in self._expand(image):
+                yield Item(index, single, is_file, label)
                 index += 1
 
-    def _expanded(self, image: Any) -> Iterator[tuple[Any, bool]]:
+    def _expand(self, image: Any) -> Iterator[tuple[Any, bool]]:
+        """Yield the single images that one object stands for, and whether each is a path."""
         if isinstance(image, Source) and image.path is not None:
             yield str(image.path), True
         elif (several := members(_column(image) if _is_pandas(image) else image)) is not None:
-            yield from chain.from_iterable(map(self._expanded, several))
+            yield from chain.from_iterable(map(self._expand, several))
         elif isinstance(image, (str, os.PathLike)) and not isinstance(image, Variation):
             text = os.fsdecode(image)
             if _URL.match(text):
@@ -190,34 +208,38 @@ class Items:
                 path = None
                 for path in self._paths(text):
                     yield path, True
-                if path is None:  # It fails when its turn comes, rather than being passed over in silence.
+                if path is None:  # The item then fails in its turn, and the result names it.
                     yield text, True
         else:
             yield image, False
 
     def _paths(self, text: str) -> Iterable[str]:
+        """Return the paths that a path, folder or pattern stands for."""
+        # The usual case, without a look at the disk: a missing file fails in its turn.
         if text.lower().endswith(SEARCHED) and not glob.has_magic(text):
             return (text,)
         expanded = os.path.expanduser(text)  # noqa: PTH111 - Path would drop a leading "./"
-        if os.path.isdir(expanded):  # noqa: PTH112 - of a null byte it says no, Path raises
+        if os.path.isdir(expanded):  # noqa: PTH112 - Path raises on a null byte
             return self._outside(_scan(expanded, lambda name: name.lower().endswith(SEARCHED)))
         if not glob.has_magic(text) or os.path.lexists(expanded):
             return (text,)
         head, tail = os.path.split(expanded)
         if glob.has_magic(head) or "**" in tail or not tail:
-            matches = glob.iglob(expanded, recursive=True)  # noqa: PTH207 - Path.glob gives other paths than were asked
+            matches = glob.iglob(expanded, recursive=True)  # noqa: PTH207 - Path.glob drops a leading "./"
             return self._outside(filter(os.path.isfile, matches))
+        # A pattern in the last part only: `_scan` holds fewer names in memory than `glob` does.
         match = re.compile(fnmatch.translate(tail)).match
         if not os.path.isdir(head or os.curdir):  # noqa: PTH112
             return ()
         return self._outside(_scan(head, lambda name: match(name) is not None))
 
     def _outside(self, paths: Iterable[str]) -> Iterator[str]:
-        """Leave out what an earlier run has made."""
+        """Leave out the output folder, whose pictures an earlier run made."""
         return (path for path in paths if not os.path.abspath(path).startswith(self._out))  # noqa: PTH100
 
 
 def _scan(folder: str, wanted: Callable[[str], bool]) -> Iterator[str]:
+    """Yield the paths of the files in a folder whose names are wanted and begin with no dot."""
     try:
         with os.scandir(folder or os.curdir) as entries:
             names = (
@@ -237,10 +259,11 @@ def _is_pandas(value: Any) -> bool:
 
 
 def _column(value: Any) -> Any:
+    """Return the one column of a pandas object, as a Series."""
     if value.ndim == 1:
         return value if hasattr(value, "items") else value.to_series()
     if len(value.columns) != 1:
-        names = ", ".join(map(str, islice(value.columns, 8)))
+        names = ", ".join(map(str, islice(value.columns, _SHOWN_COLUMNS)))
         raise InvalidRequestError(
             f"images is a data frame with {len(value.columns)} columns; pass the one that holds the images, such as "
             f'frame["path"]; it has: {names}',
@@ -250,7 +273,7 @@ def _column(value: Any) -> Any:
 
 
 def _is_iterable(value: Any) -> bool:
-    """Return whether a value is several images, not one: generators and sets are, arrays and open files are not."""
+    """Return whether a value holds several images, as generators and sets do; an array or an open file is one image."""
     one = (str, bytes, bytearray, memoryview, os.PathLike, Source, Variation)
     if isinstance(value, one) or any(hasattr(value, name) for name in ("read", "__array__", "savefig")):
         return False

@@ -1,8 +1,8 @@
-"""The ledger of a bulk run: `ledger.jsonl`, a JSON object a line, appended and never rewritten.
+"""The ledger of a bulk run: `ledger.jsonl`, with one JSON object on each line; lines are appended, never rewritten.
 
-An item's line is written in one go after its files are on disk, and handed to the operating system at once, so that it
-survives whatever happens to this process. It is forced to the disk every few seconds and at the end: a power failure
-may cost the lines of the last seconds, never their order. The last line of an item is what counts.
+An item's line is written by one call after its files are on disk. The operating system has it at once, so it survives
+the end of this process. The file is forced to the disk every few seconds and at the end, so a power failure may cost
+the lines of the last seconds. An item may have several lines; its last one counts.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["NAME", "Ledger", "open_to_read", "read_line", "whole_lines"]
 
+#: The ledger's name in the output folder.
 NAME: Final = "ledger.jsonl"
-#: How each line begins: `item` is the first field of a record.
+#: The beginning of each line: `item` is the first field of a record.
 _BEGIN: Final = b'{"item":'
-#: Seconds between two forced writes to the disk: what a power failure can lose, at a cost that a run does not notice.
+#: Seconds between two forced writes to the disk. A power failure can lose the lines of this time. A run does
+#: not notice one forced write in 5 s, but would notice one for each item.
 _SYNC_EVERY_S: Final = 5.0
-#: Bytes that are copied at once when a ledger is repaired, so that a large one takes no memory.
+#: Bytes that are copied at once when a ledger is written anew: 1 MiB, so that a large ledger takes no more memory.
 _COPIED_BYTES: Final = 1 << 20
 
 
@@ -38,7 +40,7 @@ class Ledger:
     Parameters
     ----------
     folder
-        Made where it is missing.
+        The run's output folder; it is made where it is missing.
 
     Raises
     ------
@@ -48,11 +50,11 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
-        #: Records that the disk had no room for, by the number that `add` gave for their place.
+        #: Records that the disk had no room for, by the negative number that `add` returned in place of an offset.
         self.unwritten: dict[int, dict[str, Any]] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = _opened(self.path)
+            self._file = _open_file(self.path)
         except OSError as exc:
             raise InvalidRequestError(
                 f"out_dir {folder} can't be written ({exc.strerror or exc}); choose another folder",
@@ -60,49 +62,50 @@ class Ledger:
             ) from exc
         try:
             _lock(self._file, folder)
-            #: Where the next line goes.
+            #: The offset of the next line, in bytes.
             lines, self.end = whole_lines(self._file)
             if not lines:
                 _refuse_foreign(self._file, self.path)
+            # A process that was killed may have left half a line.
             os.ftruncate(self._file, self.end)
         except BaseException:
             os.close(self._file)
             raise
-        self._places = dict(lines)
-        #: Whether the folder was removed or renamed meanwhile, so that the file was written anew.
+        self._offsets = dict(lines)
+        #: Whether the folder was removed or renamed during the run, so that the file was written anew.
         self.was_moved = False
         self._synced = time.monotonic()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._offsets)
 
     def find(self, item: str) -> dict[str, Any] | None:
         """Return the last record of an item, or None."""
-        place = self._places.get(_key(item))
-        return None if place is None else self.at(place)
+        offset = self._offsets.get(_key(item))
+        return None if offset is None else self.at(offset)
 
-    def place(self, item: str) -> int | None:
-        """Return where the last record of an item is."""
-        return self._places.get(_key(item))
+    def offset(self, item: str) -> int | None:
+        """Return the offset of an item's last record, or None."""
+        return self._offsets.get(_key(item))
 
-    def at(self, place: int) -> dict[str, Any] | None:
-        """Return the record at a place that `add` or `place` gave."""
-        return self.unwritten[place] if place < 0 else read_line(self._file, place)
+    def at(self, offset: int) -> dict[str, Any] | None:
+        """Return the record at an offset that `add` or `offset` returned."""
+        return self.unwritten[offset] if offset < 0 else read_line(self._file, offset)
 
     def add(self, record: dict[str, Any]) -> int:
-        """Append a record and return its place; of one that the disk has no room for, a number below 0."""
-        place = self.end
+        """Append a record and return its offset in bytes, or a number below 0 where the disk had no room."""
+        offset = self.end
         if not self._append(record):
-            place = -1 - len(self.unwritten)
-            self.unwritten[place] = record
-        self._places[_key(record["item"])] = place
+            offset = -1 - len(self.unwritten)
+            self.unwritten[offset] = record
+        self._offsets[_key(record["item"])] = offset
         if time.monotonic() - self._synced > _SYNC_EVERY_S:
             self._sync()
-        return place
+        return offset
 
     def write_late(self) -> int:
-        """Try once more what the disk had no room for, and return how many records are still not in the file."""
-        # Room may have come meanwhile, and a picture without a line would be made, and paid for, again.
+        """Write the records that the disk had no room for, and return how many are still not in the file."""
+        # The disk may have room by now, and the next run would make, and pay for, a picture without a line again.
         self._put_back()
         return sum(not self._append(record) for record in self.unwritten.values())
 
@@ -120,13 +123,13 @@ class Ledger:
         return True
 
     def _put_back(self) -> bool:
-        """Write the file anew where the folder was removed or renamed, and return whether it is in its place."""
+        """Write the file anew if the folder was removed or renamed, and return whether the file is at its path."""
         with contextlib.suppress(OSError):
             if os.path.samestat(os.stat(self.path), os.fstat(self._file)):  # noqa: PTH116 - once an item
                 return True
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = _opened(self.path, os.O_EXCL)  # A file that is there belongs to another run.
+            file = _open_file(self.path, os.O_EXCL)  # An existing file belongs to another run.
         except OSError:
             return False
         try:
@@ -134,7 +137,7 @@ class Ledger:
             for start in range(0, self.end, _COPIED_BYTES):
                 os.lseek(self._file, start, os.SEEK_SET)
                 _write_all(file, os.read(self._file, min(_COPIED_BYTES, self.end - start)), start)
-        except InvalidRequestError:  # Another run was quicker, and the file is its own now.
+        except InvalidRequestError:  # Another run locked the file first.
             os.close(file)
             return False
         except OSError:  # The next record tries again.
@@ -147,12 +150,12 @@ class Ledger:
         return True
 
     def _sync(self) -> None:
-        with contextlib.suppress(OSError):  # Some file systems have no such thing.
+        with contextlib.suppress(OSError):  # Some file systems can't force a write.
             os.fsync(self._file)
         self._synced = time.monotonic()
 
     def close(self) -> None:
-        """Force everything to the disk, and let other processes write; safe to call twice."""
+        """Force all lines to the disk and release the lock; a second call does nothing."""
         if self._file >= 0:
             self._sync()
             os.close(self._file)
@@ -160,11 +163,13 @@ class Ledger:
 
 
 def _key(item: str) -> bytes:
-    # Eight bytes of a hash, since the ids of a hundred thousand items would take ten times as much memory.
+    # 8 bytes of the hash are enough: of a million items, two share them in one run of 37 million. The ids themselves
+    # would take ten times as much memory.
     return digest(item)[:8]
 
 
-def _opened(path: Path, flags: int = 0) -> int:
+def _open_file(path: Path, flags: int = 0) -> int:
+    # Windows changes line ends without O_BINARY. 0o666 is what `open` uses; the umask applies.
     return _regular(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | flags, 0o666))
 
 
@@ -175,17 +180,17 @@ def open_to_read(folder: Path) -> int:
 
 
 def _regular(file: int) -> int:
-    """Return an open file; close it and raise OSError for a pipe, a device or a folder, which keep no lines."""
+    """Return an open file; close it and raise OSError for a pipe, a device or a folder, which can hold no ledger."""
     if stat.S_ISREG(os.fstat(file).st_mode):
         return file
     os.close(file)
     raise OSError(errno.EINVAL, f"{NAME} is no regular file")
 
 
-def _write_all(file: int, data: bytes, place: int) -> None:
-    os.lseek(file, place, os.SEEK_SET)
+def _write_all(file: int, data: bytes, offset: int) -> None:
+    os.lseek(file, offset, os.SEEK_SET)
     rest = memoryview(data)
-    while rest:  # A disk that is nearly full takes a part and says so.
+    while rest:  # A disk that is nearly full takes a part only.
         rest = rest[os.write(file, rest) :]
 
 
@@ -200,12 +205,12 @@ def _lock(file: int, folder: Path) -> None:
         raise InvalidRequestError(
             f"another run is writing to {folder}; wait for it, or choose another out_dir", field="out_dir"
         ) from None
-    except OSError:  # A file system without locks; two runs at once are then the caller's to avoid.
+    except OSError:  # A file system without locks can't tell two runs apart; the caller has to.
         return
 
 
 def _refuse_foreign(file: int, path: Path) -> None:
-    """Raise where a file without a single line of ours holds anything but the first half of one."""
+    """Raise if a file without a whole record begins with anything but part of one."""
     os.lseek(file, 0, os.SEEK_SET)
     start = os.read(file, len(_BEGIN))
     if not _BEGIN.startswith(start):
@@ -216,12 +221,11 @@ def _refuse_foreign(file: int, path: Path) -> None:
 
 
 def whole_lines(file: int) -> tuple[list[tuple[bytes, int]], int]:
-    """Return key and place of every line that can be read, and where the whole lines end.
+    """Return key and offset of every record, and the offset where the whole lines end, in bytes.
 
-    A process that was killed while it wrote leaves half a line at the end; one that is not ours, in the middle, is
-    passed over.
+    A process that was killed while it wrote leaves half a line at the end. A whole line that is no record is skipped.
     """
-    found: list[tuple[bytes, int]] = []
+    offsets: list[tuple[bytes, int]] = []
     end = 0
     with os.fdopen(os.dup(file), "rb") as lines:
         lines.seek(0)
@@ -229,15 +233,15 @@ def whole_lines(file: int) -> tuple[list[tuple[bytes, int]], int]:
             if not line.endswith(b"\n"):
                 break
             with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                found.append((_key(json.loads(line)["item"]), end))
+                offsets.append((_key(json.loads(line)["item"]), end))
             end += len(line)
-    return found, end
+    return offsets, end
 
 
-def read_line(file: int, place: int) -> dict[str, Any] | None:
-    """Return the record of the line that begins at a place, or None where it can't be read."""
+def read_line(file: int, offset: int) -> dict[str, Any] | None:
+    """Return the record of the line that begins at an offset, or None where it can't be read."""
     with os.fdopen(os.dup(file), "rb") as lines:
-        lines.seek(place)
+        lines.seek(offset)
         try:
             record = json.loads(lines.readline())
         except (OSError, ValueError, RecursionError):

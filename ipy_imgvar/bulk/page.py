@@ -1,7 +1,7 @@
-"""How a bulk run looks: `index.html` beside the pictures, and what a notebook shows of the result.
+"""The views of a bulk run: `index.html` beside the pictures, and the fragment that a notebook shows.
 
-The page links to the files and holds none of them, so it is small and moves with its folder. A notebook is saved with
-what it shows, so there only a few thumbnails are put in, whatever the run's size.
+The page links to the files and embeds none, so it is small and moves with its folder. A notebook is saved with its
+output, so the fragment embeds a few thumbnails only, however long the run was.
 """
 
 from __future__ import annotations
@@ -24,18 +24,22 @@ if TYPE_CHECKING:
 
 __all__ = ["PAGE_ITEMS", "fragment", "write_pages"]
 
-#: More rows than this make a browser slow, so they go to a page of their own.
+#: Items on one page of `index.html`: browsers lay out longer pages slowly.
 PAGE_ITEMS: Final = 500
-#: Items of a bulk result that a cell shows, the failures that it names, and the pictures of each item: one screen.
+#: Items that a cell shows: about one screen.
 _SHOWN_ITEMS: Final = 8
+#: Failures that a cell names; one line each.
 _SHOWN_FAILURES: Final = 5
+#: Pictures of each item that a cell shows, beside the source: one row.
 _SHOWN_PICTURES: Final = 4
-#: The longer side of a thumbnail on the page, in pixels.
+#: The longer side of a thumbnail in a cell, in pixels: a row of five and the name fit in a cell.
 _THUMBNAIL_PX: Final = 96
-#: Of a picture's number in a file's name; a longer one is no number of ours.
+#: Digits of a picture's number in its file name. A longer number is not from a run, and `int` of thousands of digits is
+#: an error.
 _MAX_DIGITS: Final = 4
-#: How each page begins; by it a page of another run is known.
+#: The beginning of each page; a file that begins otherwise is not overwritten.
 _HEAD: Final = '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Variations</title>'
+#: The page's style sheet; it follows the browser's light or dark scheme.
 _STYLE: Final = (
     "body{font:15px/1.4 system-ui,sans-serif;margin:1.5em;color-scheme:light dark}"
     "section{display:flex;flex-wrap:wrap;gap:8px;align-items:flex-start;padding:10px 0;border-top:1px solid #8886}"
@@ -50,7 +54,7 @@ def write_pages(result: BulkResult) -> Path:
     Raises
     ------
     ImageVariationError
-        If a page of that name is there that no bulk run has written; it is left as it is.
+        If a file of a page's name exists that no bulk run wrote; it stays as it is.
     """
     pages = max(1, -(-len(result) // PAGE_ITEMS))
     for number in range(pages):
@@ -71,7 +75,7 @@ def write_pages(result: BulkResult) -> Path:
 
 
 def _refuse_foreign(path: Path) -> None:
-    if path.is_fifo():  # It would be waited for.
+    if path.is_fifo():  # Opening a pipe waits for a writer.
         raise ImageVariationError("it is a pipe, and is left as it is")
     with contextlib.suppress(OSError), path.open("rb") as file:
         if file.read(len(_HEAD)) not in (b"", _HEAD.encode()):
@@ -93,28 +97,28 @@ def _row(item: BulkItem, out_dir: Path) -> str:
 
 
 def _numbered(item: BulkItem) -> list[tuple[int, Path]]:
-    """Return the pictures with their numbers: a run by `index` has one that is not the first, as its name says."""
+    """Return the pictures with the numbers in their names; with `index`, a run's only picture may have any number."""
     numbers = [path.stem.rpartition("-")[2] for path in item.paths]
     return [
-        (int(number) if number.isdecimal() and len(number) <= _MAX_DIGITS else place, path)
-        for place, (number, path) in enumerate(zip(numbers, item.paths, strict=True), start=1)
+        (int(number) if number.isdecimal() and len(number) <= _MAX_DIGITS else position, path)
+        for position, (number, path) in enumerate(zip(numbers, item.paths, strict=True), start=1)
     ]
 
 
 def _source_of(item: BulkItem) -> Path | None:
-    """Return the picture that stands for the source: a thumbnail, the file itself, or None where there is neither."""
+    """Return the path of the source's thumbnail or of the source itself, or None where there is neither."""
     if item.thumbnail is not None:
         return item.thumbnail
-    # An item that is no file has a hash in its id, and its source is a description.
+    # The id of a file is its path. An image from memory has a description as its source, and a hash in its id.
     if not item.source or item.item != item.source:
         return None
-    return Path(os.path.expanduser(item.source))  # noqa: PTH111 - Path raises where there is no such user
+    return Path(os.path.expanduser(item.source))  # noqa: PTH111 - Path raises for an unknown user
 
 
 def _figure(path: Path | None, out_dir: Path, caption: str, alt: str) -> str:
     link = ""
     if path is not None:
-        with contextlib.suppress(ValueError):  # A ledger may name what no file can be called.
+        with contextlib.suppress(ValueError):  # A ledger may hold a name that no file can have.
             address = escaped(_address(path, out_dir))
             image = f'<img loading="lazy" src="{address}" alt="{escaped(alt or caption)}">'
             link = f'<a href="{address}">{image}</a>'
@@ -131,7 +135,8 @@ def _address(path: Path, out_dir: Path) -> str:
 
 
 def fragment(result: BulkResult) -> str:
-    """Return the counts, a few thumbnails and a few errors as an HTML fragment, however long the run was."""
+    """Return the counts, a few thumbnails and a few errors as an HTML fragment."""
+    # A few more items are read than shown, since failed ones have no pictures; a long ledger is not read to its end.
     shown = [each for each in result[: 2 * _SHOWN_ITEMS] if each.paths][:_SHOWN_ITEMS]
     failed = result.failed
     parts = [f"<div>{escaped(result.summary())}</div>"]
@@ -157,7 +162,7 @@ def _thumbnails(item: BulkItem) -> str:
 
 def _thumbnail(path: Path) -> str:
     try:
-        if not path.is_file():  # It was moved or removed since, and a pipe would be waited for.
+        if not path.is_file():  # The file may be gone, and opening a pipe waits for a writer.
             return ""
         return embedded(thumbnail(path.read_bytes(), _THUMBNAIL_PX), path.stem, style="margin:0")
     except (OSError, ImageVariationError):

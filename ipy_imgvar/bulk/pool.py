@@ -1,7 +1,7 @@
-"""How much of a bulk run is under way at once, and what is tried again.
+"""Schedules the tasks of a bulk run: how many run at once, and which are tried again.
 
-Tasks are taken from an iterator one by one, so that what lies far ahead costs nothing. A server's "too many requests"
-holds back the whole pool; any other retry holds back its own item only.
+Tasks are taken from an iterator one by one, so a long run needs no more memory. A 429 (too many requests) holds back
+the whole pool; any other retry holds back its own item only.
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ from ipy_imgvar.bulk.work import Outcome, Task
 from ipy_imgvar.engines import EngineSpec
 from ipy_imgvar.errors import EngineError
 from ipy_imgvar.network.backoff import backoff_s, jitter
-from ipy_imgvar.plain import plain
+from ipy_imgvar.plain import one_line, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ipy_imgvar.bulk.items import Ready
+    from ipy_imgvar.bulk.items import ReadyItem
     from ipy_imgvar.bulk.workers import Workers
 
 __all__ = ["Pool", "failure"]
 
 _log = logging.getLogger("ipy_imgvar")
-#: How long a wait lasts at most, so that a stop is seen.
+#: Seconds that a wait lasts at most: a stop is noticed, and the bar moves, after this time.
 _POLL_S: Final = 0.2
-#: How often an item may take a worker down with it.
+#: Tries of an item whose worker dies: the death may have another cause than the item, such as a lack of memory.
 _MAX_DEATHS: Final = 3
-#: A 429 costs nothing and says that all is well later, so it is tried again even where nothing was said of retries.
-_PATIENCE: Final = 10
-#: The most seconds between two tries where the server names none: OpenAI's limits count per minute.
+#: Retries after a 429 where the caller names no number: a server charges nothing for a 429, and the same request
+#: succeeds later.
+_MAX_429_RETRIES: Final = 10
+#: The most seconds between two tries where the server names none: OpenAI's limits count requests per minute.
 _LONGEST_BACKOFF_S: Final = 60.0
 
 
@@ -51,7 +52,7 @@ class Pool:
     Parameters
     ----------
     workers
-        Who works.
+        The executor and its engine.
     max_retry_count
         How often an item is tried again after a 429 or 5xx; None is patient with a 429 and tries no 5xx again.
     cancel
@@ -64,18 +65,19 @@ class Pool:
         self._workers = workers
         self._retries = max_retry_count
         self._running: dict[Future[Outcome], Task] = {}
+        #: A heap of the tasks to try again: when, by the monotonic clock; a number that keeps their order; the task.
         self._later: list[tuple[float, int, Task]] = []
         self._number = itertools.count()
         self._held_until = 0.0
-        # Another process is given its next task before it asks; a thread needs none in reserve, which would be posted
-        # in spite of a 429.
+        # Sending a task to another process takes time, so each has a second task in reserve. A thread needs none, and
+        # would post it in spite of a 429.
         self._size = max(workers.count, getattr(workers.executor, "_max_workers", 0) or 0)
         self._limit = workers.count * (2 if isinstance(workers.engine, EngineSpec) else 1)
         self._cancel = cancel
         self._deadlines = workers.deadlines()
         #: Set by an interrupt: no further item is taken.
         self.interrupted = False
-        #: Set it to give up what is under way.
+        #: Set it to give up the tasks under way.
         self.abandon = threading.Event()
 
     @property
@@ -93,12 +95,12 @@ class Pool:
         done: Callable[[Task, Outcome], None],
         tick: Callable[[], None] = lambda: None,
     ) -> None:
-        """Work until there is no task left, or the run was stopped and what was under way has ended.
+        """Run tasks until none is left, or until a stop and the end of those under way.
 
         Parameters
         ----------
         tasks
-            Asked for the next one when there is room for it.
+            Read one by one, when there is room for the next.
         done
             Called with each task that has ended.
         tick
@@ -165,7 +167,7 @@ class Pool:
         time.sleep(min(_POLL_S, max(0.0, due - time.monotonic())))
 
     def _fill(self, tasks: Iterator[Task], *, more: bool) -> bool:
-        """Start what there is room for; return whether there may be more tasks."""
+        """Start tasks while there is room; return whether the iterator may have more."""
         while len(self._running) < self._room() and not self.is_stopping:
             now = time.monotonic()
             if now < self._held_until:
@@ -173,17 +175,17 @@ class Pool:
             if self._later and self._later[0][0] <= now:
                 task = heapq.heappop(self._later)[2]
             elif more and len(self._later) < self._limit:
-                found = next(tasks, None)
-                if found is None:
+                following = next(tasks, None)
+                if following is None:
                     return False
-                task = found
+                task = following
             else:
                 break
             self._submit(task)
         return more
 
     def _room(self) -> int:
-        """Return how many calls may be under way; workers that are held up take none."""
+        """Return how many calls may be under way; a worker that a late call holds up takes none."""
         free = self._size - self._deadlines.lost()
         return max(1, min(self._limit, free * self._limit // self._workers.count))
 
@@ -214,23 +216,23 @@ class Pool:
         if isinstance(exc, WorkerTimeoutError):
             return Outcome(failure(task.ready, self._timeout_text("which was ended")))
         if task.tries + 1 < _MAX_DEATHS and not self.is_stopping:
-            self._put_back(replace(task, tries=task.tries + 1), 0.0)
+            self._try_later(replace(task, tries=task.tries + 1), 0.0)
             return None
         error = f"its worker ended in the middle of it {task.tries + 1} times ({type(exc).__name__}: {exc})"
         return Outcome(failure(task.ready, error))
 
     def _after_refusal(self, task: Task, outcome: Outcome, again_s: float) -> Outcome | None:
-        """Put a refused item back, if it may be tried again; a 429 holds back everybody."""
-        allowed = self._retries if self._retries is not None else _PATIENCE if outcome.slow_down else 0
+        """Schedule another try of a refused item, if it may have one; a 429 holds back the whole pool."""
+        allowed = self._retries if self._retries is not None else _MAX_429_RETRIES if outcome.slow_down else 0
         delay_s = again_s or backoff_s(task.tries, jitter(), _LONGEST_BACKOFF_S)
         if outcome.slow_down:
             self._held_until = max(self._held_until, time.monotonic() + delay_s)
         if task.tries >= allowed or self.is_stopping:
             return outcome
-        self._put_back(replace(task, tries=task.tries + 1), delay_s)
+        self._try_later(replace(task, tries=task.tries + 1), delay_s)
         return None
 
-    def _put_back(self, task: Task, delay_s: float) -> None:
+    def _try_later(self, task: Task, delay_s: float) -> None:
         heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._number), task))
 
 
@@ -241,7 +243,7 @@ def _no_worker_answers() -> EngineError:
     )
 
 
-def failure(ready: Ready, error: str) -> dict[str, Any]:
+def failure(ready: ReadyItem, error: str) -> dict[str, Any]:
     """Return the record of an item that failed outside a worker; the error becomes one plain line."""
     return {
         "item": ready.item,
@@ -251,6 +253,6 @@ def failure(ready: Ready, error: str) -> dict[str, Any]:
         "paths": [],
         "seed": None,
         "usage": None,
-        "error": plain(" ".join(error.split())),
+        "error": one_line(error),
         "elapsed": None,
     }

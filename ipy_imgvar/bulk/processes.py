@@ -1,9 +1,12 @@
-"""An executor whose workers are fresh interpreters, each on a pipe of its own.
+"""An executor whose workers are fresh interpreters, each with a pipe of its own.
 
-Four things that `concurrent.futures.ProcessPoolExecutor` does not do, and long runs in notebooks and scripts need: a
-worker that is killed costs its own task only; a task has a time limit that holds even where its worker is stopped;
-workers never import the caller's `__main__`, so a script needs no guard; and they end when this process ends, however
-it does.
+Long runs in notebooks and scripts need four things that `concurrent.futures.ProcessPoolExecutor` lacks: a worker that
+is killed costs its own task only; a task's time limit holds even if its worker is stopped; workers don't import the
+caller's `__main__`, so a script needs no guard; and workers end when this process ends, even by SIGKILL.
+
+Two packages come close. loky needs no guard, but one killed worker breaks the executor with all its tasks, and a task
+has no time limit. pebble has the first two, but its workers come from `multiprocessing`: "spawn" and "forkserver"
+import `__main__`, and "fork" copies a process that has threads, as a notebook's kernel has.
 """
 
 from __future__ import annotations
@@ -26,27 +29,28 @@ if TYPE_CHECKING:
 
 __all__ = ["WorkerDiedError", "WorkerProcesses", "WorkerTimeoutError", "serve"]
 
-#: The first line that a worker reads is where modules are found.
+#: A worker's program. The first line that it reads is the parent's `sys.path`, as JSON.
 _CODE: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline()); "
     "from ipy_imgvar.bulk.processes import serve; serve()"
 )
+#: The header of each message on a pipe: its length in bytes, 64 bits.
 _LENGTH: Final = struct.Struct("<Q")
-#: Seconds that the first task of a worker may take beyond the limit: an interpreter and the engine are loaded, which
-#: takes 1 s on an idle machine and many times that on a busy one.
+#: Seconds that a worker's first task may take beyond the limit: the interpreter and the engine start, which takes 1 s
+#: on an idle machine and many times that on a busy one.
 _START_S: Final = 30.0
-#: Seconds that an idle worker has to end once its pipe is closed.
+#: Seconds that an idle worker has to end once its pipe is closed; then it is killed.
 _END_S: Final = 5.0
 _Call = tuple["Callable[..., Any]", tuple[Any, ...]]
 _Task = tuple["Future[Any]", "Callable[..., Any]", tuple[Any, ...]]
 
 
 class WorkerDiedError(BrokenExecutor):
-    """Report that a worker ended in the middle of a task; another one takes its place."""
+    """The end of a worker in the middle of a task; another worker takes its place."""
 
 
 class WorkerTimeoutError(WorkerDiedError):
-    """Report that a worker was killed because its task took longer than the limit."""
+    """The end of a worker that was killed because its task took longer than the limit."""
 
 
 class WorkerProcesses(Executor):
@@ -55,12 +59,12 @@ class WorkerProcesses(Executor):
     Parameters
     ----------
     max_workers
-        How many; each is started by the first task that finds no idle one.
+        The most workers; a task that finds no idle one starts another.
     limit_s
-        Seconds after which a worker is killed in the middle of its task, also one that reads nothing or is stopped by a
-        signal; None waits for ever. The first task of a worker has 30 s more.
+        Seconds after which a worker is killed in the middle of its task, even if it is stopped by a signal or reads
+        nothing; None is no limit. A worker's first task has 30 s more.
     first
-        Returns the call, a function and its arguments, that each worker makes before its first task.
+        Returns a function and its arguments, which each worker calls before its first task.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class WorkerProcesses(Executor):
         return [worker.pid for worker in list(self._workers) if worker.poll() is None]
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Run `fn(*args)` in a worker; it and its arguments must be picklable. There are no keyword arguments."""
+        """Run `fn(*args)` in a worker; the function and its arguments must be picklable, and keywords are refused."""
         if kwargs:
             raise TypeError("keyword arguments are not supported")
         with self._lock:
@@ -98,7 +102,7 @@ class WorkerProcesses(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
-        """End the workers when their tasks are done; with `cancel_futures`, drop what has not begun."""
+        """End the workers when their tasks are done; `cancel_futures` drops the tasks that have not begun."""
         with self._lock:
             self._closed = True
         if cancel_futures:
@@ -123,7 +127,7 @@ class WorkerProcesses(Executor):
             worker.kill()
 
     def _tend(self) -> None:
-        """Hand tasks to one worker, as long as there are any; a thread's whole life."""
+        """Send tasks to one worker until a None comes; each worker has such a thread."""
         worker: subprocess.Popen[bytes] | None = None
         while (task := self._queue.get()) is not None:
             future, fn, args = task
@@ -134,34 +138,34 @@ class WorkerProcesses(Executor):
             limit = _Limit(self._limit_s, first=is_first)
             try:
                 if worker is None:
-                    worker = self._started()
+                    worker = self._start_worker()
                 with limit.of(worker):
                     if is_first and self._first is not None:
                         _exchange(worker, self._first())
                     ok, value = _exchange(worker, (fn, args))
-                if limit.passed:  # Its answer came at the last instant.
-                    self._ended(worker)
+                if limit.passed:  # The answer came while the timer killed the worker.
+                    self._end_worker(worker)
                     worker = None
             except (OSError, EOFError, pickle.UnpicklingError) as exc:
-                code = self._ended(worker)
+                code = self._end_worker(worker)
                 worker = None
                 kind = WorkerTimeoutError if limit.passed else WorkerDiedError
                 future.set_exception(kind(f"a worker process ended ({code or exc})"))
-            except Exception as exc:  # noqa: BLE001 - what can't be pickled raises anything; the caller gets it
+            except Exception as exc:  # noqa: BLE001 - pickling raises anything; the caller gets it
                 future.set_exception(exc)
             else:
                 (future.set_result if ok else future.set_exception)(value)
             self._idle.release()
-        self._ended(worker)
+        self._end_worker(worker)
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _start_worker(self) -> subprocess.Popen[bytes]:
         worker = subprocess.Popen(  # noqa: S603 - this interpreter, and nothing from outside
             [sys.executable, "-c", _CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in a terminal goes to the whole group; it is for the parent only.
+            start_new_session=True,  # Ctrl-C in a terminal reaches the whole group, and only the parent handles it.
         )
-        assert worker.stdin is not None  # noqa: S101 - it was asked for
+        assert worker.stdin is not None  # noqa: S101 - because of stdin=PIPE
         self._workers.add(worker)
         if self._killed:
             worker.kill()
@@ -169,15 +173,15 @@ class WorkerProcesses(Executor):
         worker.stdin.flush()
         return worker
 
-    def _ended(self, worker: subprocess.Popen[bytes] | None) -> str:
-        """Let go of a worker and say how it ended."""
+    def _end_worker(self, worker: subprocess.Popen[bytes] | None) -> str:
+        """Close a worker's pipes, wait for its end, and return how it ended."""
         if worker is None:
             return ""
         for pipe in (worker.stdin, worker.stdout):
             try:
                 if pipe is not None:
                     pipe.close()
-            except OSError:  # Half a task was still in the buffer of a dead worker.
+            except OSError:  # The buffer still held half a task for a dead worker.
                 continue
         try:
             code = worker.wait(timeout=_END_S)
@@ -189,7 +193,7 @@ class WorkerProcesses(Executor):
 
 
 class _Limit:
-    """Kills a worker that takes longer than the limit with one task; killing also ends a write to a full pipe."""
+    """Kills a worker whose task takes longer than the limit; that also ends a blocked write to its pipe."""
 
     def __init__(self, limit_s: float | None, *, first: bool) -> None:
         self._limit_s = None if limit_s is None else limit_s + first * _START_S
@@ -197,7 +201,7 @@ class _Limit:
 
     @contextmanager
     def of(self, worker: subprocess.Popen[bytes]) -> Iterator[None]:
-        """Watch over the block, in which the worker has its task."""
+        """Kill the worker if the block takes longer than the limit."""
         if self._limit_s is None:
             yield
             return
@@ -216,10 +220,10 @@ class _Limit:
 
 
 def _exchange(worker: subprocess.Popen[bytes], call: _Call) -> tuple[bool, Any]:
-    assert worker.stdin is not None  # noqa: S101 - both were asked for
+    assert worker.stdin is not None  # noqa: S101 - because of PIPE, as is the next
     assert worker.stdout is not None  # noqa: S101
     _send(worker.stdin, call)
-    answer: tuple[bool, Any] = _received(worker.stdout)
+    answer: tuple[bool, Any] = _receive(worker.stdout)
     return answer
 
 
@@ -230,7 +234,7 @@ def _send(pipe: IO[bytes], value: Any) -> None:
     pipe.flush()
 
 
-def _received(pipe: IO[bytes]) -> Any:
+def _receive(pipe: IO[bytes]) -> Any:
     header = pipe.read(_LENGTH.size)
     if len(header) < _LENGTH.size:
         raise EOFError
@@ -238,21 +242,21 @@ def _received(pipe: IO[bytes]) -> Any:
     data = pipe.read(length)
     if len(data) < length:
         raise EOFError
-    return pickle.loads(data)  # noqa: S301 - from our own parent or child, over a pipe that nobody else has
+    return pickle.loads(data)  # noqa: S301 - from our own parent or child, over a private pipe
 
 
 def serve() -> None:
-    """Work until the parent closes the pipe: what a worker process runs."""
+    """Run a worker process: answer calls until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # What anybody prints must not get between the answers.
+    os.dup2(2, 1)  # Printed text goes to stderr, so that it can't mix with the answers.
     calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_read_calls, args=(sys.stdin.buffer, calls), daemon=True).start()
     while True:
         fn, args = calls.get()
         try:
             answer = True, fn(*args)
-        except BaseException as exc:  # noqa: BLE001 - it belongs to the caller
+        except BaseException as exc:  # noqa: BLE001 - the caller gets it
             answer = False, exc
         try:
             _send(answers, answer)
@@ -263,13 +267,13 @@ def serve() -> None:
 
 
 def _read_calls(pipe: IO[bytes], calls: queue.SimpleQueue[Any]) -> None:
-    """Pass on what comes, and end the process at once when the parent is gone, also in the middle of a task."""
+    """Queue the calls, and end the process at once when the parent is gone, even in the middle of a task."""
     while True:
         try:
-            calls.put(_received(pipe))
+            calls.put(_receive(pipe))
         except EOFError:
             os._exit(0)
-        except Exception:  # noqa: BLE001 - such as a function that can't be imported here
+        except Exception:  # noqa: BLE001 - unpickling raises anything, such as an ImportError
             import traceback
 
             traceback.print_exc()

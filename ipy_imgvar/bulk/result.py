@@ -1,4 +1,4 @@
-"""What a bulk run gives back: a sequence of items that reads the ledger when it is asked, so that it stays small."""
+"""The result of a bulk run: a sequence of items that are read from the ledger on access, so the result stays small."""
 
 from __future__ import annotations
 
@@ -20,35 +20,36 @@ if TYPE_CHECKING:
 
 __all__ = ["STATUSES", "BulkItem", "BulkResult", "Tally"]
 
+#: How an item can end; a tally stores the index.
 STATUSES: Final = ("done", "failed", "skipped")
 
 
 @dataclass(frozen=True, slots=True)
 class BulkItem:
-    """One image of a bulk run and what came of it.
+    """One image of a bulk run, with its pictures or its error.
 
     Parameters
     ----------
     item
-        Its id, which seeds, file names and the ledger hang on.
+        The item's id, from which its seed and its file names are derived.
     source
-        The path as it was given, or a name.
+        The path as it was given, or a description.
     paths
-        The pictures that were made.
+        The item's pictures; a failed item may have some.
     status
-        `done`, `failed`, or `skipped` where an earlier run had done it.
+        `done`, `failed`, or `skipped` if an earlier run had finished it.
     error
-        What went wrong, one line, or None.
+        The reason of the failure, one line, or None.
     seed
         The item's own seed, or None for an engine that takes none.
     usage
-        What a server counted, or None.
+        The usage that a server reported, or None.
     elapsed
-        Seconds that it took a worker.
+        Seconds that a worker spent on it; None if no worker reported them.
     label
-        The row's label where the images came from pandas, else None.
+        The label of its pandas row; None for an image from elsewhere.
     thumbnail
-        A small picture of a source that is no file, or None.
+        The path of a small picture of the source; None where the source is a file.
     """
 
     item: str
@@ -65,24 +66,27 @@ class BulkItem:
 
 @dataclass(slots=True)
 class Tally:
-    """Where the record of each item is, in the order of the images; a few bytes an item."""
+    """The offset and status of each item's record, in the order of the images; 9 bytes an item."""
 
-    places: array[int] = field(default_factory=lambda: array("q"))
+    #: Offsets in the ledger, in bytes; below 0, keys of `unwritten`.
+    offsets: array[int] = field(default_factory=lambda: array("q"))
     statuses: bytearray = field(default_factory=bytearray)
     labels: dict[int, Any] = field(default_factory=dict)
-    #: Records that could not be written.
+    #: Records that the disk had no room for; see `Ledger.unwritten`.
     unwritten: dict[int, dict[str, Any]] = field(default_factory=dict)
     usage: dict[str, Any] = field(default_factory=dict)
+    #: Seconds.
     elapsed: float = 0.0
 
+    #: The status byte of an item that has not ended: no index of `STATUSES`.
     _NONE = 255
 
-    def set(self, index: int, place: int, status: str) -> None:
+    def set(self, index: int, offset: int, status: str) -> None:
         """Note how an item ended; items come in any order."""
-        while len(self.places) <= index:
-            self.places.append(0)
+        while len(self.offsets) <= index:
+            self.offsets.append(0)
             self.statuses.append(self._NONE)
-        self.places[index] = place
+        self.offsets[index] = offset
         self.statuses[index] = STATUSES.index(status)
 
     def ended(self) -> list[int]:
@@ -90,11 +94,11 @@ class Tally:
         return [index for index, status in enumerate(self.statuses) if status != self._NONE]
 
     def count(self, status: str) -> int:
-        """Return how many items ended so."""
+        """Return how many items ended with a status."""
         return self.statuses.count(STATUSES.index(status))
 
     def add_usage(self, usage: Mapping[str, Any] | None) -> None:
-        """Add what a server counted for one item."""
+        """Add the usage that a server reported for one item."""
         add_usage(self.usage, usage or {})
 
 
@@ -106,7 +110,9 @@ class BulkResult(Sequence[BulkItem]):
     out_dir
         The folder with the pictures, the ledger and `index.html`.
     tally
-        What is known of each item.
+        Where the records are.
+    chosen
+        Indices of the items that this result shows; None shows all that have ended.
     """
 
     def __init__(self, out_dir: Path, tally: Tally, chosen: Sequence[int] | None = None) -> None:
@@ -116,12 +122,12 @@ class BulkResult(Sequence[BulkItem]):
 
     @classmethod
     def read(cls, out_dir: str | Path) -> Self:
-        """Return what the ledger of a folder says, the last line of each item; nothing is run.
+        """Return the result that a folder's ledger describes, with the last record of each item; nothing is run.
 
         Raises
         ------
         InvalidRequestError
-            If there is no ledger in it.
+            If the folder has no ledger that can be read.
         """
         folder = Path(out_dir).expanduser()
         try:
@@ -133,9 +139,9 @@ class BulkResult(Sequence[BulkItem]):
             ) from exc
         tally = Tally()
         try:
-            for index, place in enumerate(sorted(dict(whole_lines(file)[0]).values())):
-                record = read_line(file, place) or {}
-                tally.set(index, place, "done" if record.get("status") == "done" else "failed")
+            for index, offset in enumerate(sorted(dict(whole_lines(file)[0]).values())):
+                record = read_line(file, offset) or {}
+                tally.set(index, offset, "done" if record.get("status") == "done" else "failed")
                 tally.add_usage(Fields(record).mapping("usage"))
         finally:
             os.close(file)
@@ -166,8 +172,8 @@ class BulkResult(Sequence[BulkItem]):
             raise ImageVariationError(f"{self.out_dir / NAME} is gone ({exc.strerror or exc})") from exc
         try:
             for index in chosen:
-                place = self._tally.places[index]
-                record = self._tally.unwritten.get(place) if place < 0 else read_line(file, place)
+                offset = self._tally.offsets[index]
+                record = self._tally.unwritten.get(offset) if offset < 0 else read_line(file, offset)
                 yield self._item(index, record or {})
         finally:
             os.close(file)
@@ -200,7 +206,7 @@ class BulkResult(Sequence[BulkItem]):
 
     @property
     def failed(self) -> Self:
-        """The items that could not be made; the same call again tries them again."""
+        """The items that failed; the same call again tries them again."""
         return self._with("failed")
 
     @property
@@ -210,7 +216,7 @@ class BulkResult(Sequence[BulkItem]):
 
     @property
     def usage(self) -> dict[str, Any]:
-        """The sum of what a server counted in this run."""
+        """The sum of the usage that a server reported in this run."""
         return dict(self._tally.usage)
 
     @property
@@ -227,13 +233,14 @@ class BulkResult(Sequence[BulkItem]):
         return f"{counts}{time}" + (f"; usage: {usage}" if usage else "")
 
     def to_frame(self) -> Any:
-        """Return a pandas data frame, a row an item; of images from pandas, with their index.
+        """Return a pandas data frame with a row for each item; images from pandas keep their index.
 
         Raises
         ------
         ImageVariationError
             If pandas is not installed.
         """
+        # pandas is optional, and slow to import.
         try:
             import pandas as pd
         except ImportError as exc:
@@ -266,6 +273,6 @@ class BulkResult(Sequence[BulkItem]):
 
 
 def _is_thumbnail(path: str) -> bool:
-    """Return whether a ledger's path is one of a thumbnail, as a run writes it: a file in a folder of `out_dir`."""
+    """Return whether a path from a ledger can be a thumbnail's: a file in a folder of `out_dir`, and nowhere else."""
     folder, _, name = path.rpartition("/")
     return is_file_name(folder) and is_file_name(name)

@@ -1,4 +1,4 @@
-"""One bulk run from its images to its result: what is skipped, recorded, shown, and what an interrupt does."""
+"""One bulk run from its images to its result: what it skips, its records, its progress and its interrupts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from ipy_imgvar.bulk import page
-from ipy_imgvar.bulk.items import Items, Ready
+from ipy_imgvar.bulk.items import Items, ReadyItem
 from ipy_imgvar.bulk.ledger import Ledger
 from ipy_imgvar.bulk.pool import Pool, failure
 from ipy_imgvar.bulk.result import STATUSES, BulkResult, Tally
@@ -42,21 +42,25 @@ __all__ = ["Plan", "plan", "run"]
 
 _log = logging.getLogger("ipy_imgvar")
 #: Request fields that don't affect pixels; changing one doesn't invalidate the ledger.
-_NO_MATTER: Final = ("timeout", "max_retry_count", "response_format")
-#: Seconds between two refreshes of the bar while no item ends, so that its clock goes on.
+_NOT_COMPARED: Final = ("timeout", "max_retry_count", "response_format")
+#: Seconds between two refreshes of the bar while no item ends, so that its clock moves on.
 _REFRESH_S: Final = 1.0
+#: Hexadecimal digits of the hash of extra fields in the ledger: 64 bits, which tell any two requests apart.
+_EXTRA_HASH_DIGITS: Final = 16
+#: The least time that a rate divides by, in seconds: the first item may end within the clock's resolution.
+_LEAST_ELAPSED_S: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would do: how many images were found, and how many of them the ledger has as done."""
+    """The size of a run: how many images it has, and how many of them the ledger lists as done."""
 
     found: int
     done: int
 
 
 def plan(images: Any, out_dir: str | Path) -> Plan:
-    """Count the images, and those that are done as far as the ledger says; no image is read, nothing is written."""
+    """Count the images, and those that the ledger lists as done; no image is read, and nothing is written."""
     folder = checked_folder(out_dir)
     with contextlib.suppress(ImageVariationError):
         known = {each.item for each in BulkResult.read(folder) if each.status == "done"}
@@ -85,9 +89,9 @@ def run(
 ) -> BulkResult:
     """Make variations of many images; see `Client.map`, which has checked the request.
 
-    See `choose_workers` for `spec`. Of the listener, `on_progress` hears the share that is done, 0..1 (0 while the
-    number of images is unknown), and the counts; `on_notice` a line that names the server before anything is sent, and
-    of a disk that had no room.
+    See `choose_workers` for `spec`. The listener's `on_progress` gets the finished share, 0..1 (0 while the number of
+    images is unknown), and the counts. Its `on_notice` gets a line that names the server before the first image is
+    sent, and lines about a disk without room.
     """
     listener = listener or Listener()
     folder = checked_folder(out_dir)
@@ -99,7 +103,7 @@ def run(
         _sweep(folder)
         _announce(engine, request, folder, listener)
         pool = Pool(workers, max_retry_count, cancel)
-        # The engine asks once, since tries are the pool's to schedule.
+        # The engine tries once, since the pool schedules the retries.
         work = _Work(engine, replace(request, max_retry_count=0), ledger, folder, resume=resume)
         with _Progress(items, listener, work.tally, bar) as progress, _held_interrupts(pool):
             failure = _run_all(pool, work, items, progress)
@@ -118,14 +122,14 @@ def run(
 
 def _sweep(folder: Path) -> None:
     """Remove the half-written files of killed processes; the ledger's lock keeps other writers out."""
-    for place in (folder, folder / SOURCES):
-        for half in place.glob(f".*{HALF_SUFFIX}"):
+    for each in (folder, folder / SOURCES):
+        for half in each.glob(f".*{HALF_SUFFIX}"):
             with contextlib.suppress(OSError):
                 half.unlink()
 
 
 def _announce(engine: Engine, request: VariationRequest, folder: Path, listener: Listener) -> None:
-    """Say where pictures are about to go, once for all of them."""
+    """Name the server before any image is sent, once for the whole run."""
     server = engine.capabilities(request.model).destination
     if server is None:
         return
@@ -136,12 +140,12 @@ def _announce(engine: Engine, request: VariationRequest, folder: Path, listener:
 
 
 def _run_all(pool: Pool, work: _Work, items: Items, progress: _Progress) -> Exception | None:
-    """Work until the end or a stop, and return what broke the run, if anything did."""
+    """Run all tasks until the end or a stop, and return the exception that broke the run, if any."""
     abandoned = True
     try:
         pool.run(work.tasks(items), work.end, lambda: progress.show(stopping=pool.is_stopping))
         abandoned = pool.abandon.is_set()
-    except Exception as exc:  # noqa: BLE001 - raised again when what was finished is on record
+    except Exception as exc:  # noqa: BLE001 - raised again when the finished items are on record
         abandoned = False
         return exc
     finally:
@@ -150,7 +154,7 @@ def _run_all(pool: Pool, work: _Work, items: Items, progress: _Progress) -> Exce
 
 
 def _write_pages(result: BulkResult, ledger: Ledger) -> list[str]:
-    """Write the pages, and return what is to be said of a disk that has no room or a folder that was removed."""
+    """Write the pages, and return notes about a disk without room or a folder that was removed."""
     notes = []
     if unwritten := ledger.write_late():
         notes.append(f"{unwritten} items could not be written to {ledger.path}: another run does them again")
@@ -161,7 +165,7 @@ def _write_pages(result: BulkResult, ledger: Ledger) -> list[str]:
         )
     try:
         page.write_pages(result)
-    except Exception as exc:  # noqa: BLE001 - pictures and ledger are there, and the run's result is about them
+    except Exception as exc:  # noqa: BLE001 - the pictures and the ledger are written; a page can't fail the run
         reason = getattr(exc, "strerror", None) or exc
         notes.append(f"{result.out_dir / 'index.html'} can't be written ({reason})")
     return notes
@@ -184,7 +188,7 @@ def _raise_if_stopped(result: BulkResult, pool: Pool, cancel: threading.Event | 
 
 
 class _Work:
-    """What becomes of each item: whether it needs doing, and what is written down of it."""
+    """Decides which items need a task, and records how each ended."""
 
     def __init__(
         self, engine: Engine, request: VariationRequest, ledger: Ledger, folder: Path, *, resume: bool
@@ -192,14 +196,15 @@ class _Work:
         self._request = request
         self._ledger = ledger
         self._folder = str(folder)
-        self._first_place = 0 if resume else ledger.end
+        # Without `resume`, only the records of this run count.
+        self._first_offset = 0 if resume else ledger.end
         self._settings = _settings(engine, request)
-        #: Indices of the items that are under way; one that comes twice is done once.
+        #: The indices of each item under way, by its id; an image that is given twice is done once.
         self._under_way: dict[str, list[int]] = {}
         self.tally = Tally(unwritten=ledger.unwritten)
 
     def tasks(self, items: Items) -> Iterator[Task]:
-        """Yield what there is to do; each item is looked at when it is asked for."""
+        """Yield the tasks; each item is examined when the pool has room for it."""
         for item in items:
             if item.label is not None:
                 self.tally.labels[item.index] = item.label
@@ -210,8 +215,10 @@ class _Work:
     def _task(self, item: Item) -> Task | None:
         try:
             ready = item.ready()
-        except Exception as exc:  # noqa: BLE001 - looking at a foreign object may raise anything
-            ready = Ready(f"{item.place}-unread", "image", f"image {item.place}", "", is_file=False)
+        except Exception as exc:  # noqa: BLE001 - a foreign object's methods may raise anything
+            ready = ReadyItem(
+                f"{item.label_or_index}-unread", "image", f"image {item.label_or_index}", "", is_file=False
+            )
             self._under_way[ready.item] = [item.index]
             own = isinstance(exc, ImageVariationError)
             error = str(exc) if own else f"{type(exc).__name__}: {exc}"
@@ -224,39 +231,41 @@ class _Work:
         return Task(ready, self._request, self._folder, self._known(ready.item))
 
     def _known(self, item: str) -> dict[str, Any] | None:
-        place = self._ledger.place(item)
-        if place is None or 0 <= place < self._first_place:
+        """Return an item's record if the same request finished it, else None."""
+        offset = self._ledger.offset(item)
+        if offset is None or 0 <= offset < self._first_offset:
             return None
-        record = self._ledger.at(place) or {}
+        record = self._ledger.at(offset) or {}
         same = _comparable(record.get("request")) == _comparable(self._settings)
         return record if same and record.get("status") == "done" else None
 
     def end(self, task: Task, outcome: Outcome) -> None:
-        """Write down how an item ended."""
+        """Record how an item ended."""
         record, item = outcome.record, task.ready.item
         status = record["status"]
-        place = self._ledger.place(item) if status == "skipped" else None
-        if place is None:
-            place = self._ledger.add({**record, "request": self._settings})
+        # A skipped item has its record from the earlier run.
+        offset = self._ledger.offset(item) if status == "skipped" else None
+        if offset is None:
+            offset = self._ledger.add({**record, "request": self._settings})
             self.tally.add_usage(record["usage"])
         if status == "failed":
             _log.info("%s failed: %s", plain(record["source"]), record["error"])
         first, *again = self._under_way.pop(item)
-        self.tally.set(first, place, status)
+        self.tally.set(first, offset, status)
         for index in again:
-            self.tally.set(index, place, "failed" if status == "failed" else "skipped")
+            self.tally.set(index, offset, "failed" if status == "failed" else "skipped")
 
 
 def _settings(engine: Engine, request: VariationRequest) -> dict[str, Any]:
-    """Return the request as the ledger has it: all that decides on the pictures, and nothing secret."""
+    """Return the request's fields for the ledger: all that affect the pictures, and nothing secret."""
     settings = {"engine": engine.name, "model": engine.model(request), **request.settings()}
     settings["model"] = engine.model(request)
     if request.mask is not None:
         settings["mask_sha256"] = request.mask.sha256
     if request.extra_query or request.extra_body:
-        # They may hold anything, so only whether they are the same is noted.
+        # They may hold a secret, so the ledger has only their hash, by which a change is noticed.
         extra = json.dumps([request.extra_query, request.extra_body], sort_keys=True, default=str)
-        settings["extra_sha256"] = hashlib.sha256(extra.encode()).hexdigest()[:16]
+        settings["extra_sha256"] = hashlib.sha256(extra.encode()).hexdigest()[:_EXTRA_HASH_DIGITS]
     server = engine.capabilities(request.model).destination
     if server is not None:
         settings["server"] = server
@@ -266,8 +275,8 @@ def _settings(engine: Engine, request: VariationRequest) -> dict[str, Any]:
 def _comparable(settings: Any) -> str:
     if not isinstance(settings, dict):  # A ledger may hold anything.
         return ""
-    kept = {name: value for name, value in settings.items() if name not in _NO_MATTER}
-    return json.dumps(kept, sort_keys=True, default=str)
+    relevant = {name: value for name, value in settings.items() if name not in _NOT_COMPARED}
+    return json.dumps(relevant, sort_keys=True, default=str)
 
 
 class _Progress:
@@ -284,7 +293,7 @@ class _Progress:
         if file is not None or listener.on_progress is not None:
             from tqdm.std import tqdm
 
-            # Without a place to show it, it still works out rate and time left.
+            # Where no bar is shown, tqdm still computes the rate and the time left for the listener.
             self._bar = tqdm(total=self._total, unit="image", file=file or io.StringIO(), dynamic_ncols=True)
 
     def __enter__(self) -> Self:
@@ -301,7 +310,7 @@ class _Progress:
             self._bar.set_postfix_str(text, refresh=False)
             if ended > self._shown:
                 self._bar.update(ended - self._shown)
-            if time.monotonic() - self._refreshed > _REFRESH_S:  # The time goes on, also while nothing ends.
+            if time.monotonic() - self._refreshed > _REFRESH_S:  # The clock moves on while no item ends.
                 self._refreshed = time.monotonic()
                 self._bar.refresh()
         if self._on_progress is not None and ended > self._shown:
@@ -311,7 +320,7 @@ class _Progress:
     def _pace(self, ended: int) -> str:
         """Return rate and time left, as far as they are known."""
         facts = self._bar.format_dict
-        rate = facts["rate"] or ended / max(facts["elapsed"], 1e-3)
+        rate = facts["rate"] or ended / max(facts["elapsed"], _LEAST_ELAPSED_S)
         if not self._total:
             return f" · {rate:.1f} images/s"
         left = self._bar.format_interval((self._total - ended) / rate)
@@ -323,7 +332,7 @@ class _Progress:
 
 
 def _bar_file(wanted: bool | None) -> IO[str] | None:  # noqa: FBT001
-    """Return where a bar goes: a notebook's output, which takes standard error for a fault, or a terminal."""
+    """Return the stream for a bar, or None: stdout in a notebook, which shows stderr in red; a terminal's stderr."""
     in_kernel = type(sys.stdout).__module__.startswith("ipykernel")
     if wanted is False or (wanted is None and not in_kernel and not sys.stderr.isatty()):
         return None
@@ -332,8 +341,9 @@ def _bar_file(wanted: bool | None) -> IO[str] | None:  # noqa: FBT001
 
 @contextmanager
 def _held_interrupts(pool: Pool) -> Iterator[None]:
-    """Have an interrupt finish what is under way, and a second one give it up."""
+    """Let a first interrupt finish the tasks under way, and a second one give them up."""
     if threading.current_thread() is not threading.main_thread():
+        # Python takes signal handlers in the main thread only.
         yield
         return
 

@@ -1,7 +1,7 @@
-"""What a worker does with one item: make its pictures, and put each on disk the moment it is ready.
+"""A worker's part of a bulk run: makes the pictures of one item, and writes each to disk as soon as it is ready.
 
-All of this can be sent to another process or machine. The outcome is small: names, not pictures. Nothing goes through
-the store, and the ledger is not a worker's business.
+A task and its outcome can be sent to another process or machine; the outcome has names, not pictures, so it is small.
+A worker writes neither to the store nor to the ledger.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ipy_imgvar.bulk.items import Ready, digest
+from ipy_imgvar.bulk.items import ReadyItem, digest
 from ipy_imgvar.capabilities import checked
 from ipy_imgvar.engines import EngineSpec, make_engine
 from ipy_imgvar.errors import APIStatusError, ConfigurationError, ImageVariationError
 from ipy_imgvar.images.formats import extension_of, written_extension_of
 from ipy_imgvar.images.source import Source, load_sources
 from ipy_imgvar.images.thumbnails import thumbnail
-from ipy_imgvar.plain import plain
+from ipy_imgvar.plain import one_line, plain
 from ipy_imgvar.results.records import is_file_name
 from ipy_imgvar.results.store import HALF_SUFFIX, write_atomic
 from ipy_imgvar.run import Job, run_request
@@ -40,31 +40,35 @@ if TYPE_CHECKING:
 __all__ = ["SOURCES", "Outcome", "Task", "item_seed", "take_secrets", "work"]
 
 _log = logging.getLogger("ipy_imgvar")
-#: The folder in `out_dir` with a thumbnail of each source that is no file.
+#: The folder in `out_dir` that has a thumbnail of each source that is no file.
 SOURCES: Final = "sources"
-#: The longer side of the thumbnail of a source that is no file, in pixels.
+#: The longer side of such a thumbnail, in pixels: the page shows at most 180, and dense screens need more.
 _THUMBNAIL_PX: Final = 256
-#: Bytes that are written to find out whether the disk has room, before a server is paid: less than any picture.
+#: Bytes that are written before a server is paid, to learn whether the disk has room: 64 KiB, less than most pictures.
 _PROBE_BYTES: Final = 1 << 16
-
+#: Hexadecimal digits of an item's hash in its file names: 48 bits. With six digits, a run of ten thousand items called
+#: "image" would give one item another's name about three times.
+_HASH_DIGITS: Final = 12
+#: Bytes of a hash that make a seed: 48 bits, since a JavaScript number holds whole numbers up to 53 bits.
+_SEED_BYTES: Final = 6
 
 #: The engines of this process, each made once.
 _engines: dict[EngineSpec, Engine] = {}
 _lock = threading.Lock()
-#: The key, and the base with its password, that the parent told this process; empty in a process of others.
+#: The key, and the base with its password, that the parent sent to this process; empty in another executor's process.
 _secrets: dict[str, Any] = {}
 
 
 def take_secrets(api_key: str | None, api_base: str) -> None:
-    """Remember what a task must not carry: the first call that a worker process of ours gets, on its own pipe."""
+    """Remember the secrets, which no task carries; a worker process of ours gets this call first, on its pipe."""
     _secrets.update(api_key=None if api_key is None else Secret(api_key), api_base=api_base)
 
 
 def _engine_of(spec: EngineSpec) -> Engine:
-    """Return the engine that was described, the same one each time in a process."""
+    """Return the engine that a spec describes; it is made once in each process."""
     with _lock:
         if spec not in _engines:
-            # Another's process, such as one of a cluster, has a key of its own in its environment.
+            # Another executor's process, such as one of a cluster, has the key in its own environment.
             secrets = _secrets or {"api_key": connection(api_base=spec.connection.api_base).api_key}
             _engines[spec] = make_engine(spec.name, replace(spec.connection, **secrets))
         return _engines[spec]
@@ -79,25 +83,24 @@ class Task:
     ready
         The item.
     request
-        What is asked for every item; the image and the seed are put in here.
+        The run's request; the worker adds the item's image and seed.
     out_dir
-        Where the pictures go, an absolute path.
+        The folder of the pictures, an absolute path.
     known
-        The item's record in the ledger, if it is one of the same request that was done, else None.
+        The item's record in the ledger, if the same request finished it, else None.
     tries
-        How often it was tried before.
+        Earlier tries of the item in this run.
     """
 
-    ready: Ready
+    ready: ReadyItem
     request: VariationRequest
     out_dir: str
     known: Mapping[str, Any] | None = None
     tries: int = 0
 
     def name(self, index: int, extension: str) -> str:
-        """Return the name of a picture: the same for the same item, and no other item's."""
-        # Six digits would give one of ten thousand items called "image" another one's name about three times.
-        return f"{self.ready.stem}-{digest(self.ready.item).hex()[:12]}-{index}{extension}"
+        """Return the file name of a picture: it depends on the item's id, so no other item has it."""
+        return f"{self.ready.stem}-{digest(self.ready.item).hex()[:_HASH_DIGITS]}-{index}{extension}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +110,11 @@ class Outcome:
     Parameters
     ----------
     record
-        The ledger's fields, but the request; `status` may also be `skipped`.
+        The ledger's fields without the request; `status` may also be `skipped`.
     again_s
-        Seconds that a server asks to wait before another try, 0 where it names none; None where there is no use in one.
+        Seconds to wait before another try, as the server asks; 0 if it names none; None if another try is useless.
     slow_down
-        The server has had too many requests, so everybody should wait.
+        Whether the server had too many requests, so that the whole pool must wait.
     """
 
     record: dict[str, Any]
@@ -120,25 +123,25 @@ class Outcome:
 
 
 def item_seed(seed: int | None, item: str) -> int:
-    """Return an item's seed, which depends on the run's and the item's id alone; it fits into a JavaScript number."""
+    """Return an item's seed, below 2**48; it depends on the run's seed and the item's id only."""
     text = f"{seed or 0}\0".encode() + digest(item)
-    return int.from_bytes(hashlib.sha256(text).digest()[:6])
+    return int.from_bytes(hashlib.sha256(text).digest()[:_SEED_BYTES])
 
 
 def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None = None) -> Outcome:
-    """Make an item's pictures and return how it ended; nothing that is wrong with one item is raised.
+    """Make an item's pictures and return how it ended; an item that fails raises nothing.
 
     Parameters
     ----------
     task
-        The item and what is asked of it.
+        The item and its request.
     engine
-        Shared by all workers of this process, or how to make it in this one.
+        The engine that this process's workers share, or the description by which it is made here.
     cancel
-        Set it to stop in the middle.
+        Set it to stop in the middle of the item.
     """
     started = time.monotonic()
-    # There is a process for every core, so a second thread would only get in its way.
+    # There is a process for every core, so more threads would only compete for the cores.
     job = Job(cancel=cancel, threads=1 if isinstance(engine, EngineSpec) else None)
     record: dict[str, Any] = {
         "item": task.ready.item,
@@ -160,26 +163,24 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
     except ImageVariationError as exc:
         record["error"] = str(exc)
     except OSError as exc:
-        record["error"] = _one_line(
-            f"{exc.filename or task.out_dir} can't be written ({exc.strerror or exc})"
-        )
-    except Exception as exc:  # noqa: BLE001 - whatever an engine of another package, or a lack of memory, raises.
+        record["error"] = one_line(f"{exc.filename or task.out_dir} can't be written ({exc.strerror or exc})")
+    except Exception as exc:  # noqa: BLE001 - another package's engine may raise anything
         _log.debug("%s", plain(task.ready.source), exc_info=True)
-        record["error"] = _one_line(f"{type(exc).__name__}: {exc}")
+        record["error"] = one_line(f"{type(exc).__name__}: {exc}")
     record["usage"] = job.usage or None
     record["elapsed"] = round(time.monotonic() - started, 3)
     if job.warnings:
-        record["warnings"] = list(map(_one_line, job.warnings))
+        record["warnings"] = list(map(one_line, job.warnings))
     return Outcome(record, again_s, slow_down)
 
 
 def _attempt(task: Task, engine: Engine, job: Job, record: dict[str, Any]) -> None:
-    """Do the work and fill in the record as it gets on."""
-    source = _loaded(task.ready, job, task.request.timeout)
+    """Make the pictures and fill in the record step by step, so that a failure keeps what is known."""
+    source = _load(task.ready, job, task.request.timeout)
     record["sha256"] = source.sha256
     out_dir = Path(task.out_dir)
-    if (kept := _kept(task, source)) is not None:
-        record |= {"status": "skipped", **kept}
+    if (finished := _finished(task, source)) is not None:
+        record |= {"status": "skipped", **finished}
         return
     request = replace(task.request, image=source)
     capabilities = engine.capabilities(request.model)
@@ -190,7 +191,7 @@ def _attempt(task: Task, engine: Engine, job: Job, record: dict[str, Any]) -> No
     if capabilities.hosted:
         _refuse_full_disk(out_dir)
     if not task.ready.is_file:
-        record["thumbnail"] = _keep_thumbnail(task, source, out_dir)
+        record["thumbnail"] = _write_thumbnail(task, source, out_dir)
 
     def take(picture: Variation) -> None:
         data = picture.bytes
@@ -205,20 +206,20 @@ def _attempt(task: Task, engine: Engine, job: Job, record: dict[str, Any]) -> No
     record["status"] = "done"
 
 
-def _loaded(ready: Ready, job: Job, timeout_s: float) -> Source:
-    """Return the source with its bytes, read once; a file that is gone or no file raises what is said of it."""
+def _load(ready: ReadyItem, job: Job, timeout_s: float) -> Source:
+    """Return the source with its bytes, which are read once; a file that is missing raises an error about it."""
     source = load_sources(ready.image)[0]
     source.fetch(timeout_s=timeout_s, check=job.check)
     return Source(source.name, path=source.path, data=source.read())
 
 
-def _kept(task: Task, source: Source) -> dict[str, Any] | None:
-    """Return what the ledger says of pictures that are there and whole, or None: then they are made again."""
+def _finished(task: Task, source: Source) -> dict[str, Any] | None:
+    """Return the ledger's fields of an item whose pictures are whole, or None if they must be made again."""
     known = task.known or {}
     paths, sizes = known.get("paths"), known.get("sizes")
     if known.get("sha256") != source.sha256 or not isinstance(paths, list) or not paths:
         return None
-    if sizes is None:  # An older ledger has none.
+    if sizes is None:  # Ledgers of older versions have no sizes.
         sizes = [None] * len(paths)
     if not isinstance(sizes, list) or len(sizes) != len(paths) or not all(map(is_file_name, paths)):
         return None
@@ -228,10 +229,10 @@ def _kept(task: Task, source: Source) -> dict[str, Any] | None:
 
 
 def _is_whole(path: Path, size: Any) -> bool:
-    # Files are renamed into place when they are whole; a power failure, or a copy that broke off, changes the size.
+    # A run renames whole files only, but a power failure or a copy that broke off leaves a shorter one.
     with contextlib.suppress(OSError):
-        found = path.stat().st_size
-        return found > 0 and found == (size or found)
+        size_bytes = path.stat().st_size
+        return size_bytes > 0 and size_bytes == (size or size_bytes)
     return False
 
 
@@ -242,8 +243,8 @@ def _write(path: Path, data: bytes) -> None:
         raise ImageVariationError(f"{path} can't be written ({exc.strerror or exc})") from exc
 
 
-def _keep_thumbnail(task: Task, source: Source, out_dir: Path) -> str:
-    """Write a thumbnail of a source that is no file, and return its name: the page has nothing else to show."""
+def _write_thumbnail(task: Task, source: Source, out_dir: Path) -> str:
+    """Write a thumbnail of a source that is no file, for the page, and return its name."""
     data, mime_type, _ = thumbnail(source.read(), _THUMBNAIL_PX)
     name = f"{SOURCES}/{task.name(0, written_extension_of(mime_type))}"
     _write(out_dir / name, data)
@@ -251,7 +252,7 @@ def _keep_thumbnail(task: Task, source: Source, out_dir: Path) -> str:
 
 
 def _refuse_full_disk(out_dir: Path) -> None:
-    """Find out that a picture could not be kept before somebody is paid for it."""
+    """Raise if the disk takes no more data, before a server is paid for a picture."""
     probe = out_dir / f".probe-{secrets.token_hex(4)}{HALF_SUFFIX}"
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -262,8 +263,4 @@ def _refuse_full_disk(out_dir: Path) -> None:
         ) from exc
     finally:
         with contextlib.suppress(OSError):
-            os.unlink(probe)  # noqa: PTH108 - one call less
-
-
-def _one_line(text: str) -> str:
-    return plain(" ".join(text.split()))
+            os.unlink(probe)  # noqa: PTH108 - one call less than Path's

@@ -1,4 +1,4 @@
-"""Who works on a bulk run: processes, threads or another's executor, as the engine says and the caller wants."""
+"""The workers of a bulk run: processes, threads or the caller's executor, by the engine's capabilities."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ if TYPE_CHECKING:
 
 __all__ = ["Workers", "choose_workers"]
 
-#: Threads that wait for a server: what most accounts allow at once.
+#: Threads that wait for a server, unless the caller names a number: most accounts allow so many requests at once.
 _HOSTED_WORKERS: Final = 8
-#: The most workers that may be asked for: more threads than a process can start is a slip of the hand.
+#: The most workers that a caller may name: a larger number is taken for a typing error, and would exhaust the threads
+#: that a process can start.
 _MOST_WORKERS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """An executor, and what it needs to know.
+    """An executor, the engine that its calls use, and their limits.
 
     Parameters
     ----------
     executor
         Runs `work`.
     count
-        How many calls it runs at once, as far as is known.
+        How many calls the executor runs at once; a guess for an executor that does not say.
     engine
-        The engine itself, where the workers are threads of this process; else how to make it.
+        The engine itself if the workers are threads of this process, else the description by which they make it.
     ours
-        It was made here, and ends with the run.
+        Whether the executor was made here and ends with the run.
     timeout_s
         Seconds that one try of an item may take; 0 is no limit.
     """
@@ -54,13 +55,13 @@ class Workers:
     timeout_s: float = 0.0
 
     def submit(self, task: Task, cancel: threading.Event) -> Future[Outcome]:
-        """Start a task; a switch to cancel it in the middle reaches threads only."""
+        """Start a task; `cancel` stops it in the middle, and reaches threads only."""
         if isinstance(self.engine, EngineSpec):
             return self.executor.submit(work, task, self.engine)
         return self.executor.submit(work, task, self.engine, cancel)
 
     def close(self, *, now: bool, wait: bool = True) -> None:
-        """End what was made here; `now` kills processes in the middle of their task, `wait` waits for threads."""
+        """End an executor of ours; `now` kills processes in the middle of their task, `wait` waits for threads."""
         if not self.ours:
             return
         if now and isinstance(self.executor, WorkerProcesses):
@@ -68,10 +69,10 @@ class Workers:
         self.executor.shutdown(wait=wait, cancel_futures=True)
 
     def deadlines(self) -> Deadlines:
-        """Return what finds the calls that take too long; processes of ours are killed where they are tended."""
+        """Return the deadlines of this executor's calls; `WorkerProcesses` has its own limit and needs none."""
         if isinstance(self.executor, WorkerProcesses) or not self.timeout_s:
             return Deadlines(None)
-        # Processes take a call before they have ended the one before.
+        # A process takes its next call before it has ended the last one, so a call may wait for another.
         calls = 2 if isinstance(self.engine, EngineSpec) else 1
         reports = type(self.executor).__module__.startswith("concurrent.futures")
         return Deadlines(self.timeout_s * calls + GRACE_S, reports=reports)
@@ -86,22 +87,23 @@ def choose_workers(
     spec: EngineSpec | None = None,
     model: str | None = None,
 ) -> Workers:
-    """Return who works: the executor that was given, else as many processes or threads as the engine says.
+    """Return the workers of a run: the caller's executor, or as many processes or threads as suit the engine.
 
     Parameters
     ----------
     engine
-        The client's.
+        The client's engine.
     executor
-        The caller's, or None.
+        The caller's executor, or None.
     max_workers
-        None takes the executor's own number, a process or thread for each core, or 8 threads for a server.
+        The number of calls at once. None takes the executor's own number, a process or thread for each
+        core, or 8 threads for a server.
     timeout_s
         Seconds that one try of an item may take; 0 is no limit.
     spec
-        How to make the engine in another process; None for an object of the caller's, which stays in this one.
+        How another process makes the engine; None for an object of the caller's, which stays in this process.
     model
-        The model that is asked for, or None.
+        The request's model, or None.
 
     Raises
     ------
@@ -110,29 +112,33 @@ def choose_workers(
     ConfigurationError
         If the engine can't travel to the executor's processes.
     """
-    found = engine.capabilities(model)
-    most = 1 if found.parallel == "one" and executor is None else _MOST_WORKERS
+    capabilities = engine.capabilities(model)
+    most = 1 if capabilities.parallel == "one" and executor is None else _MOST_WORKERS
     if max_workers is not None:
         max_workers = whole_number("max_workers", max_workers, 1, most)
     if executor is None:
-        return _own_workers(engine, found, max_workers, timeout_s, spec)
+        return _own_workers(engine, capabilities, max_workers, timeout_s, spec)
     count = max_workers or _size_of(executor)
     if isinstance(executor, ThreadPoolExecutor):
         # Threads share this process's device, while each process of a cluster may have one of its own.
-        count = 1 if found.parallel == "one" else count
+        count = 1 if capabilities.parallel == "one" else count
         return Workers(executor, count, engine, ours=False, timeout_s=timeout_s)
-    return Workers(executor, count, _travelling(engine, found, spec), ours=False, timeout_s=timeout_s)
+    return Workers(executor, count, _public_spec(engine, capabilities, spec), ours=False, timeout_s=timeout_s)
 
 
 def _own_workers(
-    engine: Engine, found: Capabilities, max_workers: int | None, timeout_s: float, spec: EngineSpec | None
+    engine: Engine,
+    capabilities: Capabilities,
+    max_workers: int | None,
+    timeout_s: float,
+    spec: EngineSpec | None,
 ) -> Workers:
-    """Return the workers that the engine asks for; an object without a name can't be made in another process."""
+    """Return the workers that suit the engine; an engine without a spec can't be made in another process."""
     usual = {"processes": _cores(), "one": 1, "threads": _HOSTED_WORKERS}
-    count = max_workers or usual[found.parallel]
-    if found.parallel == "processes" and spec is not None:
+    count = max_workers or usual[capabilities.parallel]
+    if capabilities.parallel == "processes" and spec is not None:
         processes = WorkerProcesses(
-            count, timeout_s + GRACE_S if timeout_s else None, partial(_telling, spec.connection)
+            count, timeout_s + GRACE_S if timeout_s else None, partial(_secrets_call, spec.connection)
         )
         spec = replace(spec, connection=spec.connection.without_secrets())
         return Workers(processes, count, spec, ours=True, timeout_s=timeout_s)
@@ -140,20 +146,21 @@ def _own_workers(
     return Workers(threads, count, engine, ours=True, timeout_s=timeout_s)
 
 
-def _telling(connection: Connection) -> tuple[Any, tuple[Any, ...]]:
-    """Return the call that tells a worker of ours what a task must not carry; made when it is sent, and not kept."""
+def _secrets_call(connection: Connection) -> tuple[Any, tuple[Any, ...]]:
+    """Return the call that brings a worker of ours the secrets; it is made when it is sent, and not stored."""
     key = connection.api_key
     return take_secrets, (None if key is None else key.reveal(), connection.api_base)
 
 
 def _cores() -> int:
+    # A container or `taskset` may leave this process fewer cores than the machine has.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _size_of(executor: Executor) -> int:
-    """Return how many calls an executor runs at once, as well as it can be known."""
+    """Return how many calls an executor runs at once; executors have no common way to say."""
     if count := getattr(executor, "_max_workers", None):
         return int(count)
     client: Any = getattr(executor, "_client", None)  # Dask's
@@ -165,8 +172,8 @@ def _size_of(executor: Executor) -> int:
         return _HOSTED_WORKERS
 
 
-def _travelling(engine: Engine, capabilities: Capabilities, spec: EngineSpec | None) -> EngineSpec:
-    """Return the engine as it goes to processes that are not ours: without a secret."""
+def _public_spec(engine: Engine, capabilities: Capabilities, spec: EngineSpec | None) -> EngineSpec:
+    """Return the engine's description for another executor's processes, without a secret."""
     if spec is None:
         raise ConfigurationError(
             f"the engine {engine.name} was given as an object, and objects are not sent to other processes, with what "
@@ -174,14 +181,14 @@ def _travelling(engine: Engine, capabilities: Capabilities, spec: EngineSpec | N
         )
     if not capabilities.hosted:
         return EngineSpec(spec.name)
-    found = spec.connection
-    if found.key_source in ("argument", "variable"):
+    connection = spec.connection
+    if connection.key_source in ("argument", "variable"):
         raise ConfigurationError(
-            f"the API key was given as {found.key_source}, and keys are not sent to other processes; set "
+            f"the API key was given as {connection.key_source}, and keys are not sent to other processes; set "
             "OPENAI_API_KEY in the environment here and of the executor's workers, or leave executor out"
         )
-    if found.login is not None:
+    if connection.login is not None:
         raise ConfigurationError(
             "the API base holds a password, and passwords are not sent to other processes; leave it, or executor, out"
         )
-    return EngineSpec(spec.name, found.without_secrets())
+    return EngineSpec(spec.name, connection.without_secrets())

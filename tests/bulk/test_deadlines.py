@@ -118,8 +118,8 @@ import sys
 from ipy_imgvar import Client
 from ipy_imgvar.bulk import workers
 class Noted(workers.WorkerProcesses):
-    def _started(self):
-        worker = super()._started()
+    def _start_worker(self):
+        worker = super()._start_worker()
         print(worker.pid, flush=True)
         return worker
 workers.WorkerProcesses = Noted

@@ -137,7 +137,7 @@ class Pool:
                 self._forget_waiting()
             try:
                 tick()
-            except Exception as exc:  # noqa: BLE001 - the caller's own; what is under way is finished first
+            except Exception as exc:  # noqa: BLE001 - the caller's own; the tasks under way end first
                 broken = broken or exc
                 self._later.clear()
 

@@ -175,7 +175,7 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
 
 
 def _attempt(task: Task, engine: Engine, job: Job, record: dict[str, Any]) -> None:
-    """Make the pictures and fill in the record step by step, so that a failure keeps what is known."""
+    """Make the pictures and fill in the record step by step, so that a failed record has all known fields."""
     source = _load(task.ready, job, task.request.timeout)
     record["sha256"] = source.sha256
     out_dir = Path(task.out_dir)

@@ -1,6 +1,6 @@
 """The images API as a server, for any engine: `imgvar serve`.
 
-Only `serve` is for others. What needs the packages of the extra `server` is loaded when it runs.
+Other modules import `serve` only. The packages of the extra `server` are loaded when it runs.
 """
 
 from ipy_imgvar.server.command import serve

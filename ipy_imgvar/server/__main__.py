@@ -1,4 +1,4 @@
-"""`python -m ipy_imgvar.server` is `imgvar serve`."""
+"""Runs `imgvar serve` for `python -m ipy_imgvar.server`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The routes: handlers that read, ask and answer; every rule and every byte they send is made elsewhere."""
+"""The routes: thin handlers that read a request, run it and answer; other modules hold the rules and write bodies."""
 
 from __future__ import annotations
 
@@ -46,59 +46,65 @@ __all__ = ["Service", "create_app"]
 
 _log = logging.getLogger("ipy_imgvar.server")
 
-#: Seconds between two removals of pictures whose hour is over.
+#: Seconds between two removals of pictures whose lifetime is over.
 _TIDY_S: Final = 60.0
-#: Seconds for which the body of a refused request is read, so that its sender sees the answer.
+#: Seconds for which a stopping server reads the body of a refused request, so that its sender sees the answer.
 _DISCARD_S: Final = 5.0
-#: Bytes of a piece of a large answer; the time-out of a slow reader counts for each.
+#: Bytes of one piece of a large answer: a client has `Limits.chunk_timeout_s` to read each.
 _PIECE_BYTES: Final = 65_536
-#: Bytes of the warning header; clients and proxies refuse headers of more than 8 kB in all.
-_MAX_WARNING: Final = 1000
+#: Bytes of the warning header: clients and proxies refuse headers of more than 8 kB in all.
+_MAX_WARNING_BYTES: Final = 1000
+#: Bytes of a request's id: 128 random bits, so that no two requests share one.
+_ID_BYTES: Final = 16
+#: Bytes of a header beside its name and value: the colon, a space and the line end.
+_HEADER_EXTRA_BYTES: Final = 4
+#: Characters of a request's method that the log shows; a client may send any text.
+_MAX_METHOD_CHARS: Final = 10
 
 
 class Service:
-    """What the handlers share.
+    """The state that the handlers share.
 
     Parameters
     ----------
     client
-        Whose engine makes the pictures; it is closed with the service.
+        Its engine makes the pictures; it is closed with the service.
     limits
-        See `Limits`.
+        The bounds of requests, runs and pictures.
     policy
-        Who may ask.
+        The keys and host names that are accepted.
     """
 
     def __init__(self, client: Client, limits: Limits, policy: guard.Policy) -> None:
         self.client = client
         self.limits = limits
         self.policy = policy
-        # A device that has room for one run is no place for two.
+        # An engine that runs one at a time fills its device.
         runs = 1 if client.engine.capabilities().parallel == "one" else limits.runs
-        self.load = Queue(runs, limits.queue)
+        self.queue = Queue(runs, limits.queue)
         self.uploads = Uploads(limits.uploads_bytes)
-        self.kept = Links(limits.kept_bytes, limits.kept_s)
+        self.links = Links(limits.links_bytes, limits.links_s)
         self.started = int(time.time())
 
     @property
     def models(self) -> list[str]:
-        """The models that the engine knows, first the one that answers when none is named."""
+        """The models that the engine knows; the first is its default."""
         engine = self.client.engine
         return list(dict.fromkeys([engine.model(VariationRequest()), *engine.capabilities().models]))
 
     def close(self) -> None:
         """End the threads, remove the pictures, and close the client."""
-        self.load.close()
-        self.kept.close()
+        self.queue.close()
+        self.links.close()
         self.client.close()
 
 
 def create_app(service: Service) -> ASGIApp:
-    """Return the application; its lifespan ends with the service's."""
+    """Return the application; it closes the service when it ends."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        tidying = asyncio.create_task(_tidy(service.kept))
+        tidying = asyncio.create_task(_tidy(service.links))
         yield
         tidying.cancel()
         await asyncio.to_thread(service.close)
@@ -111,19 +117,24 @@ def create_app(service: Service) -> ASGIApp:
         Route("/healthz", partial(_health, service)),
         Route("/images/{name}.png", partial(_picture, service)),
     ]
-    handlers = {HTTPException: _no_route, Refusal: _refused, ClientGoneError: _unsent, Exception: _failed}
+    handlers = {
+        HTTPException: _answer_unknown_route,
+        Refusal: _answer_refusal,
+        ClientGoneError: _answer_gone_client,
+        Exception: _answer_error,
+    }
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)  # type: ignore[arg-type]
     app.router.redirect_slashes = False
-    return _Guarded(app, service)
+    return _Guard(app, service)
 
 
-async def _tidy(kept: Links) -> None:
+async def _tidy(links: Links) -> None:
     while True:
         await asyncio.sleep(_TIDY_S)
-        await asyncio.to_thread(kept.tidy)
+        await asyncio.to_thread(links.tidy)
 
 
-async def _no_route(request: Request, exc: HTTPException) -> Response:
+async def _answer_unknown_route(request: Request, exc: HTTPException) -> Response:
     if exc.status_code == 405:  # noqa: PLR2004
         refusal = Refusal(405, f"{request.method} is not for this address", headers=exc.headers)
     else:
@@ -131,15 +142,15 @@ async def _no_route(request: Request, exc: HTTPException) -> Response:
     return _answer(refusal)
 
 
-async def _refused(_: Request, exc: Refusal) -> Response:
+async def _answer_refusal(_: Request, exc: Refusal) -> Response:
     return _answer(exc)
 
 
-async def _unsent(_: Request, __: ClientGoneError) -> Response:
-    return Response(status_code=499)  # it reaches the log only
+async def _answer_gone_client(_: Request, __: ClientGoneError) -> Response:
+    return Response(status_code=499)  # nginx's code for a closed connection; only the log gets it
 
 
-async def _failed(_: Request, exc: Exception) -> Response:
+async def _answer_error(_: Request, exc: Exception) -> Response:
     return _answer(refusal_of(exc))
 
 
@@ -147,8 +158,8 @@ def _answer(refusal: Refusal) -> Response:
     return Response(refusal.body, refusal.status, refusal.headers, "application/json")
 
 
-class _Guarded:
-    """Checks who asks, gives every answer its id, and lets no exception out."""
+class _Guard:
+    """Refuses clients that may not use the server, gives each answer an id, and logs every exception."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
@@ -158,7 +169,7 @@ class _Guarded:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id, began, status = f"req_{secrets.token_hex(16)}", time.perf_counter(), 0
+        request_id, began, status = f"req_{secrets.token_hex(_ID_BYTES)}", time.perf_counter(), 0
 
         async def send_marked(message: Message) -> None:
             nonlocal status
@@ -167,8 +178,8 @@ class _Guarded:
                 elapsed_ms = round((time.perf_counter() - began) * 1000)
                 message["headers"] = [
                     *message["headers"],
-                    # A client that keeps the connection would send its next request into a closed one.
-                    *([(b"connection", b"close")] if self._service.load.stopping else []),
+                    # The server is about to close the connection, so the client must not send another request.
+                    *([(b"connection", b"close")] if self._service.queue.stopping else []),
                     (b"x-request-id", request_id.encode()),
                     (b"openai-processing-ms", str(elapsed_ms).encode()),
                     (b"x-content-type-options", b"nosniff"),
@@ -179,28 +190,32 @@ class _Guarded:
             if (refusal := self._refusal(scope)) is None:
                 await self._app(scope, receive, send_marked)
             else:
-                if self._service.load.stopping:
+                if self._service.queue.stopping:
                     await _discard(receive)
                 await _answer(refusal)(scope, receive, send_marked)
         except Exception:
-            # The application has answered; what it could not answer is a connection that breaks off.
+            # The application has usually answered by now; without an answer, uvicorn has to send one.
             _log.exception("%s failed", request_id)
             if not status:
                 raise
         finally:
-            # Neither path nor query: a picture's address is a key to it.
+            # The log has no path and no query, since a picture's address gives access to it.
             _log.info(
-                "%s %s %d %.3f s", request_id, scope["method"][:10], status, time.perf_counter() - began
+                "%s %s %d %.3f s",
+                request_id,
+                scope["method"][:_MAX_METHOD_CHARS],
+                status,
+                time.perf_counter() - began,
             )
 
     def _refusal(self, scope: Scope) -> Refusal | None:
-        # h11 bounds what it has to hold back; headers that come in one piece it takes whole.
+        # h11 bounds only headers that come in several pieces, so those in one piece are measured here.
         if (
-            sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+            sum(len(name) + len(value) + _HEADER_EXTRA_BYTES for name, value in scope["headers"])
             > self._service.limits.header_bytes
         ):
             return Refusal(431, "the headers are too long", code="headers_too_large")
-        if self._service.load.stopping:
+        if self._service.queue.stopping:
             headers = {"retry-after": "10"}
             return Refusal(503, "the server is stopping; try again", code="server_stopping", headers=headers)
         server = scope.get("server")
@@ -209,26 +224,26 @@ class _Guarded:
 
 
 async def _images(service: Service, route: ImageRoute, request: Request) -> Response:
-    # Before a byte of the body is read; the run itself asks again.
-    if service.load.is_full:
-        raise service.load.full()
+    # A full server refuses before it reads the body; `Queue.run` checks again.
+    if service.queue.is_full:
+        raise service.queue.full()
     with contextlib.ExitStack() as holding:
         take = holding.enter_context(service.uploads.share())
         form = await read_form(
             request.headers, request.receive, service.limits, take, json_too=route == "edits"
         )
         with _as_refusals():
-            asked = request_of(form, route, service.client)
-            if asked.stream:
-                return await _streamed(service, asked, request, holding)
-            finish = partial(_made_and_written, service, asked, _base_of(request))
-            body, made = await service.load.run(finish, _gone(request))
-    return _Pieces(body, headers=_facts(made.warnings, made.seed))
+            image_request = request_of(form, route, service.client)
+            if image_request.stream:
+                return await _stream(service, image_request, request, holding)
+            finish = partial(_make_and_write, service, image_request, _base_of(request))
+            body, encoded = await service.queue.run(finish, _wait_for_disconnect(request))
+    return _Pieces(body, headers=_extra_headers(encoded.warnings, encoded.seed))
 
 
 @contextlib.contextmanager
 def _as_refusals() -> Iterator[None]:
-    """Turn what the request, the image or the engine is at fault for into the answer, and log what is not theirs."""
+    """Raise this package's errors as refusals, and log those that are not the client's fault."""
     try:
         yield
     except ImageVariationError as exc:
@@ -238,24 +253,26 @@ def _as_refusals() -> Iterator[None]:
         raise refusal from exc
 
 
-def _made_and_written(service: Service, asked: ImageRequest, base: str, cancel: Any) -> tuple[bytes, Encoded]:
-    """Make the pictures and the answer; on the run's thread, since megabytes are encoded."""
-    made = make(service.client, asked, service.limits, cancel)
-    if asked.as_url:
+def _make_and_write(
+    service: Service, image_request: ImageRequest, base: str, cancel: Any
+) -> tuple[bytes, Encoded]:
+    """Make the pictures and the answer's body; the run's thread calls it, since it encodes megabytes."""
+    encoded = make(service.client, image_request, service.limits, cancel)
+    if image_request.as_url:
         items = [
-            answers.Item(url=f"{base}/images/{service.kept.add(each, made.mime_type)}.png")
-            for each in made.pictures
+            answers.Item(url=f"{base}/images/{service.links.add(each, encoded.mime_type)}.png")
+            for each in encoded.pictures
         ]
     else:
-        items = [answers.Item.of(each) for each in made.pictures]
-    facts = {} if asked.as_url else {"output_format": WRITTEN[asked.extension].api_name}
+        items = [answers.Item.of(each) for each in encoded.pictures]
+    facts = {} if image_request.as_url else {"output_format": WRITTEN[image_request.extension].api_name}
     return answers.write_answer(
-        items, created=int(time.time()), facts={**facts, "usage": dict(made.usage)}
-    ), made
+        items, created=int(time.time()), facts={**facts, "usage": dict(encoded.usage)}
+    ), encoded
 
 
 async def _discard(receive: Receive) -> None:
-    """Take a body off the wire: a connection that is closed before that is reset, and the answer with it."""
+    """Read a body and drop it: closing a connection with unread data resets it, and the client loses the answer."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_DISCARD_S):
             while (await receive()).get("more_body", False):
@@ -263,27 +280,27 @@ async def _discard(receive: Receive) -> None:
 
 
 def _base_of(request: Request) -> str:
-    # The guard has seen that it is ours.
+    # The guard has checked the Host header.
     return f"{request.url.scheme}://{request.headers['host']}"
 
 
-async def _gone(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-def _facts(warnings: list[str], seed: int | None) -> dict[str, str]:
+def _extra_headers(warnings: list[str], seed: int | None) -> dict[str, str]:
     headers = {"cache-control": "no-store"}
     if warnings:
         text = plain("; ".join(warnings)).encode("ascii", "replace")
-        headers["x-imgvar-warning"] = text[:_MAX_WARNING].decode()
+        headers["x-imgvar-warning"] = text[:_MAX_WARNING_BYTES].decode()
     if seed is not None:
         headers["x-imgvar-seed"] = str(seed)
     return headers
 
 
 class _Pieces(Response):
-    """A large answer in pieces, so that the time-out of a slow reader is each piece's."""
+    """A large answer in pieces, so that a slow reader has the time-out for each piece."""
 
     media_type = "application/json"
 
@@ -296,14 +313,18 @@ class _Pieces(Response):
             await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
-async def _streamed(
-    service: Service, asked: ImageRequest, request: Request, holding: contextlib.ExitStack
+async def _stream(
+    service: Service, image_request: ImageRequest, request: Request, holding: contextlib.ExitStack
 ) -> Response:
-    """Answer with events once the run has begun; what is wrong before that is an answer as any other."""
-    events = EventSource(service.client, asked, service.limits)
-    run: asyncio.Task[None] = asyncio.create_task(service.load.run(events.run, _gone(request)))
-    run.add_done_callback(lambda task: task.cancelled() or task.exception())  # told in the stream, if at all
-    held = holding.pop_all()  # the upload is in memory until the run has ended
+    """Answer with events once the run has begun; an error before that has an ordinary answer."""
+    events = EventSource(service.client, image_request, service.limits)
+    run: asyncio.Task[None] = asyncio.create_task(
+        service.queue.run(events.run, _wait_for_disconnect(request))
+    )
+    run.add_done_callback(
+        lambda task: task.cancelled() or task.exception()
+    )  # asyncio warns of an unread exception; the stream reports it
+    held = holding.pop_all()  # the upload counts against the bound until the run has ended
     run.add_done_callback(lambda _: held.close())
     begun = asyncio.create_task(events.started.wait())
     try:
@@ -315,7 +336,7 @@ async def _streamed(
         if not begun.done() and not run.done():
             run.cancel()
 
-    headers = _facts(asked.warnings, None)
+    headers = _extra_headers(image_request.warnings, None)
     return StreamingResponse(events.chunks(run), headers=headers, media_type="text/event-stream")
 
 
@@ -339,18 +360,19 @@ async def _model(service: Service, request: Request) -> Response:
 
 
 async def _health(service: Service, _: Request) -> Response:
-    body = json.dumps({"status": "ok", "requests": service.load.admitted})
+    body = json.dumps({"status": "ok", "requests": service.queue.admitted})
     return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
 
 async def _picture(service: Service, request: Request) -> Response:
-    found = await asyncio.to_thread(service.kept.read, request.path_params["name"])
-    if found is None:
+    picture = await asyncio.to_thread(service.links.read, request.path_params["name"])
+    if picture is None:
         raise Refusal(
             404, "there is no such picture, or no more: each is kept for 60 minutes", code="not_found"
         )
-    data, mime_type = found
+    data, mime_type = picture
     headers = {
+        # A browser that opens the address must run nothing of the file.
         "content-security-policy": "default-src 'none'; sandbox",
         "cache-control": "private, max-age=3600",
     }

@@ -1,7 +1,7 @@
-"""Reading a request's body: a multipart form or JSON, and every bound enforced while it is read.
+"""Reads a request's body, a multipart form or JSON, and enforces every bound on the way.
 
-What comes out are texts and bytes. An image that is text stays text and is refused: nothing in a request is ever
-taken for a path or an address to open.
+A form holds texts and bytes only. A text in place of an image is refused: the server opens no path and no address
+that a request names.
 
 References
 ----------
@@ -32,16 +32,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Form", "Uploads", "read_form"]
 
-#: Parts of a form: far more than the API has fields, and each part costs time.
+#: Parts of a form: far more than the API has fields. Each part takes time to parse.
 _MAX_PARTS: Final = 64
-_MAX_TEXT_BYTES: Final = 200_000  # a prompt of the API has up to 32,000 characters
-#: A field with a picture; PHP's clients number what others call image or image[].
+#: Bytes of a text field: a prompt of the API has up to 32,000 characters, of up to 4 bytes in UTF-8.
+_MAX_TEXT_BYTES: Final = 200_000
+#: Characters of a field's name in a message; a client may send any text as a name.
+_MAX_NAME_CHARS: Final = 60
+#: Digits of Content-Length that are read: Python refuses to convert a text of thousands of digits.
+_MAX_LENGTH_DIGITS: Final = 20
+#: Seconds of Retry-After where too many uploads are in memory.
+_RETRY_AFTER_S: Final = 5
+#: A field with a picture: clients send image, image[] or, as PHP's do, image[0].
 _PICTURE: Final = re.compile(r"(image|mask)(?:\[\d{0,4}\])?")
 
 
 @dataclass(slots=True)
 class Form:
-    """What a body says: scalar fields as they came, and encoded images."""
+    """The content of a body: scalar fields as the client sent them, and encoded images."""
 
     values: dict[str, Any] = field(default_factory=dict)
     images: list[bytes] = field(default_factory=list)
@@ -49,7 +56,7 @@ class Form:
 
 
 class Uploads:
-    """The bound of all bodies together that are in memory."""
+    """Counts the bytes of all bodies in memory against one bound."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -57,7 +64,7 @@ class Uploads:
 
     @contextmanager
     def share(self) -> Iterator[Callable[[int], None]]:
-        """Give a function that counts bytes, and raises `Refusal` at the bound; they are free again at the end."""
+        """Yield a function that counts bytes and raises `Refusal` at the bound; the block's end frees them."""
         own = 0
 
         def take(count: int) -> None:
@@ -67,7 +74,7 @@ class Uploads:
                     503,
                     "the server holds as many uploads as it can; send it again after the time in Retry-After",
                     code="overloaded",
-                    headers={"retry-after": "5"},
+                    headers={"retry-after": str(_RETRY_AFTER_S)},
                 )
             own += count
             self._bytes += count
@@ -86,20 +93,20 @@ async def read_form(
     *,
     json_too: bool,
 ) -> Form:
-    """Read a body.
+    """Read a request's body as a form.
 
     Parameters
     ----------
     headers
-        The request's, names in lower case.
+        The request's headers, with names in lower case.
     receive
-        ASGI's.
+        ASGI's function for the next message.
     limits
-        How much, and how slowly.
+        The bounds of its size and its time.
     take
-        Counts what is held; see `Uploads.share`.
+        Counts the bytes in memory; see `Uploads.share`.
     json_too
-        Whether the route takes JSON beside a form.
+        Whether the route takes JSON as well as a form.
 
     Raises
     ------
@@ -119,7 +126,7 @@ async def read_form(
         data = bytearray()
         async for chunk in body:
             data += chunk
-        # Megabytes of base64 would hold up every other connection.
+        # Decoding megabytes of base64 on the event loop would hold up every other connection.
         return Form(*await asyncio.to_thread(read_json, data))
     allowed = "multipart/form-data" + (" or application/json" if json_too else "")
     received = shown(kind.decode("latin-1")) if kind else "missing"
@@ -135,13 +142,14 @@ def _too_large(limits: Limits) -> Refusal:
 
 
 def _check_length(length: str | None, limits: Limits) -> None:
-    if length is not None and length.isdecimal() and int(length[:20]) > limits.upload_bytes:
+    if length is not None and length.isdecimal() and int(length[:_MAX_LENGTH_DIGITS]) > limits.upload_bytes:
         raise _too_large(limits)
 
 
 async def _chunks(
     receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limits: Limits, take: Callable[[int], None]
 ) -> AsyncIterator[bytes]:
+    # A chunked body has no Content-Length, so the bytes are counted as they come.
     total = 0
     try:
         async with asyncio.timeout(limits.upload_timeout_s):
@@ -166,7 +174,7 @@ async def _chunks(
 
 
 class _Parts:
-    """The parser's callbacks: they collect one part after another into a form."""
+    """The parser's callbacks; they add one part after another to a form."""
 
     def __init__(self) -> None:
         self.form = Form()
@@ -178,7 +186,7 @@ class _Parts:
         self._data = bytearray()
 
     def callbacks(self) -> dict[str, Callable[..., None]]:
-        """Return them by the parser's names."""
+        """Return the callbacks by the parser's names."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
@@ -245,8 +253,8 @@ class _Parts:
 
 
 def _shown_name(name: str | None) -> str:
-    """Return a field's name as it may stand in an answer: it came from outside, and may be anything."""
-    return plain((name or "a field")[:60])
+    """Return a field's name in a form that an answer can show; a client may send any text."""
+    return plain((name or "a field")[:_MAX_NAME_CHARS])
 
 
 def _text(data: bytes, name: str) -> str:

@@ -1,4 +1,4 @@
-"""`imgvar serve`: its options, the address it listens at, and the keys it asks for."""
+"""`imgvar serve`: its options, its address and the keys that clients must send."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+#: The end of `imgvar serve --help`.
 _EXAMPLES: Final = """\
 examples:
   imgvar serve                                  on this machine, without a key
@@ -27,6 +28,7 @@ examples:
   IMGVAR_API_KEYS=k1,k2 imgvar serve --host 0.0.0.0
   curl http://127.0.0.1:8765/v1/images/variations -F image=@cat.png -F n=4 -F size=512x512
 """
+#: Exit codes: 2 is argparse's own for wrong arguments, 130 a shell's for SIGINT (128 + 2).
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 
 
@@ -88,17 +90,17 @@ def _number(low: int, high: int) -> Any:
 
 
 def serve(arguments: Sequence[str] | None = None) -> int:
-    """Run the server until it is told to stop.
+    """Run the server until a signal stops it.
 
     Parameters
     ----------
     arguments
-        What stands after `imgvar serve`; None takes the process's.
+        The words after `imgvar serve`; None takes the process's own.
 
     Returns
     -------
     int
-        The exit code: 0 after SIGTERM, 1 when it could not start, 2 for wrong arguments, 130 after an interrupt.
+        The exit code: 0 after SIGTERM, 1 if it can't start, 2 for wrong arguments, 130 after an interrupt.
     """
     streams.open_closed()
     try:
@@ -127,7 +129,7 @@ def _say(text: str, code: int) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    # Each takes a while to load, and `--help` needs none of them.
+    # These imports are slow, and `--help` needs none of them.
     import uvicorn
 
     from ipy_imgvar.client import Client
@@ -142,9 +144,10 @@ def _run(options: argparse.Namespace) -> int:
         run_timeout_s=float(options.timeout),
     )
     policy = _policy(options)
-    # What a server makes is its clients': it is neither stored nor remembered here.
+    # A server's pictures belong to its clients, so they go neither to the store nor to the history.
     history.keep_nothing()
     client = Client(options.engine, model=options.model, api_base=options.api_base)
+    # With a socket of ours, a port in use is an OSError here, which `serve` reports.
     listening = _listen(options.host, options.port)
     _start_log(quiet=options.quiet)
     service = Service(client, limits, policy)
@@ -161,7 +164,7 @@ def _run(options: argparse.Namespace) -> int:
         h11_max_incomplete_event_size=limits.header_bytes,
     )
     base = f"http://{_authority(listening)}/v1"
-    server = StoppingServer(config, service.load, lambda: streams.announce(base))
+    server = StoppingServer(config, service.queue, lambda: streams.announce(base))
     server.run(sockets=[listening])
     return _INTERRUPTED if server.interrupted else 0
 
@@ -175,6 +178,7 @@ def _policy(options: argparse.Namespace) -> Policy:
         )
     names = {options.host, *options.allow_host}
     if not is_loopback(options.host):
+        # Other machines may call the server by this machine's name.
         names |= {socket.gethostname(), socket.getfqdn()}
     return Policy(tuple(keys), frozenset(name.lower().rstrip(".") for name in names))
 
@@ -197,6 +201,7 @@ def _listen(host: str, port: int) -> socket.socket:
     )[0]
     listening = socket.socket(family, kind, protocol)
     try:
+        # A restart must not wait for the old connections' TIME_WAIT.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except BaseException:
@@ -211,7 +216,7 @@ def _authority(listening: socket.socket) -> str:
 
 
 def _start_log(*, quiet: bool) -> None:
-    """Log this package's own lines only: those of libraries may hold what a client sent."""
+    """Log this package's own lines only; the lines of libraries may quote a client's request."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log = logging.getLogger("ipy_imgvar.server")

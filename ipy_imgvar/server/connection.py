@@ -1,7 +1,7 @@
-"""What happens below HTTP: how long a connection may take for everything, and how a server stops.
+"""Connections and the server's end: deadlines for slow clients, and a stop that answers accepted requests.
 
-uvicorn has a time-out for resting connections only. A client that sends a header a byte at a time, never reads its
-answer, or goes on sending after a refusal would hold its connection for good.
+uvicorn has a time-out for idle connections only. Without others, a client could hold a connection for ever: it could
+send a header byte by byte, never read its answer, or go on sending after a refusal.
 """
 
 from __future__ import annotations
@@ -27,24 +27,32 @@ if TYPE_CHECKING:
 
 __all__ = ["StoppingServer", "connections_within"]
 
-#: Open connections get this long to send what they were about to, and are told to come back.
+#: Seconds between the end of listening and the end of open connections: requests on the way get a 503, not a reset.
 _FAREWELL_S: Final = 0.5
+#: Bytes of a request's id; see `app`.
+_ID_BYTES: Final = 16
+#: Seconds of Retry-After where too many connections are open; idle ones end after `Limits.idle_timeout_s`.
+_RETRY_AFTER_S: Final = 10
 
 
 class _Connection(H11Protocol):
-    """One connection, with a deadline whenever the client owes something."""
+    """One connection, with a deadline whenever the server waits for its client."""
 
     limits: ClassVar[Limits]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        #: Runs while a request is due.
         self._owed: asyncio.TimerHandle | None = None
+        #: Runs while the client reads too slowly.
         self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.limits.connections:
-            self._refuse(Refusal(503, "too many open connections", headers={"retry-after": "10"}))
+            self._refuse(
+                Refusal(503, "too many open connections", headers={"retry-after": str(_RETRY_AFTER_S)})
+            )
             return
         self._owe()
 
@@ -62,7 +70,7 @@ class _Connection(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        # An upload may still be coming that was refused before its end.
+        # After an early refusal, the client may still be sending its upload.
         if self.conn.their_state is h11.SEND_BODY:
             self._owe()
 
@@ -96,6 +104,7 @@ class _Connection(H11Protocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
+        # h11 reports long headers like any other fault; the bytes that it holds tell the difference.
         held, _ = self.conn.trailing_data
         if len(held) > self.limits.header_bytes // 2 and not self._is_serving:
             limit = self.limits.header_bytes
@@ -104,12 +113,12 @@ class _Connection(H11Protocol):
             self._refuse(Refusal(400, f"this is not HTTP/1.1: {msg}", code="invalid_http"))
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer without the application, which has not seen a request, and close."""
+        """Answer in place of the application, which has got no request, and close the connection."""
         headers = {
             **refusal.headers,
             "content-type": "application/json",
             "content-length": str(len(refusal.body)),
-            "x-request-id": f"req_{secrets.token_hex(16)}",
+            "x-request-id": f"req_{secrets.token_hex(_ID_BYTES)}",
             "connection": "close",
         }
         try:
@@ -117,7 +126,7 @@ class _Connection(H11Protocol):
             for event in (answer, h11.Data(data=refusal.body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         except h11.LocalProtocolError:
-            pass  # An answer has begun; there is no room for another.
+            pass  # Another answer has begun.
         self.transport.close()
 
 
@@ -127,44 +136,44 @@ def connections_within(limits: Limits) -> type[H11Protocol]:
 
 
 class StoppingServer(uvicorn.Server):
-    """A server that, told to stop, answers what it has accepted and refuses the rest; told twice, it gives up.
+    """A server that answers its accepted requests after a first signal, and gives them up after a second.
 
     Parameters
     ----------
     config
-        uvicorn's.
-    load
-        Is told to refuse, and on the second signal to abandon.
+        uvicorn's configuration.
+    queue
+        It refuses requests after the first signal, and cancels the accepted ones after the second.
     on_ready
         Called when the server listens.
     """
 
     def __init__(
-        self, config: uvicorn.Config, load: Queue, on_ready: Callable[[], None] | None = None
+        self, config: uvicorn.Config, queue: Queue, on_ready: Callable[[], None] | None = None
     ) -> None:
         super().__init__(config)
-        self._load = load
+        self._queue = queue
         self._on_ready = on_ready
         self.interrupted = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; see uvicorn."""
+        """Listen, and call `on_ready`."""
         await super().startup(sockets)
         if self._on_ready is not None:
             self._on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Stop; unlike uvicorn's own, without raising the signal again at the end."""
+        """Stop; uvicorn's own handler would raise the signal again at the end."""
         self.interrupted = sig == signal.SIGINT
         if self.should_exit:
             self.force_exit = True
-            self._load.abandon()
+            self._queue.abandon()
         self.should_exit = True
-        self._load.stopping = True
+        self._queue.stopping = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the door, let those inside know, and wait for them."""
-        self._load.stopping = True
+        """Stop listening, refuse new requests, and wait for the accepted ones."""
+        self._queue.stopping = True
         for server in self.servers:
             server.close()
         for each in sockets or []:

@@ -1,7 +1,7 @@
-"""Who may ask: the rules for Host, Origin and keys, as pure functions.
+"""The clients that are served: rules for Host, Origin and keys, as pure functions.
 
-A page in a browser can send a form to a server on this machine; a page whose name was pointed at 127.0.0.1 can also
-read the answer. The browser tells of the first in `Origin`, of the second in `Host`, so both are looked at.
+A web page can make its browser send a form to a server on this machine. A page whose domain resolves to 127.0.0.1
+(DNS rebinding) can also read the answer. `Origin` shows the first attack and `Host` the second, so both are checked.
 
 References
 ----------
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Policy", "is_loopback", "refusal_for"]
 
-#: Routes that need no key: whether the server is up, and pictures, whose names are secret.
+#: Routes that need no key: the health check, and pictures, whose names are secret.
 _KEYLESS: Final = ("/healthz", "/images/")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Who may ask.
+    """The keys and host names that a server accepts.
 
     Parameters
     ----------
     keys
-        The keys that are accepted; without any, every client whose `Host` and `Origin` are in order is.
+        The accepted keys; without any, a client needs no key.
     hosts
-        Names, beside this machine's own addresses, under which the server may be asked.
+        The accepted host names, in lower case, beside this machine's own addresses.
     """
 
     keys: tuple[Secret, ...] = ()
@@ -60,7 +60,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return None
-    # A socket for both families gives IPv4 addresses as ::ffff:192.0.2.1.
+    # A socket for IPv4 and IPv6 shows IPv4 addresses as ::ffff:192.0.2.1.
     return getattr(address, "ipv4_mapped", None) or address
 
 
@@ -72,36 +72,37 @@ def refusal_for(
     Parameters
     ----------
     path
-        Decoded.
+        The decoded path of the request.
     headers
-        As ASGI gives them.
+        ASGI's pairs, names in lower case.
     server
-        The address that the connection came in at.
+        This machine's address on the connection, if known.
     policy
-        Who may ask.
+        The accepted keys and host names.
     """
-    found: dict[bytes, list[str]] = {}
+    # A header that comes twice is ambiguous, so `_only` returns neither value.
+    values: dict[bytes, list[str]] = {}
     for name, value in headers:
-        found.setdefault(name, []).append(value.decode("latin-1"))
-    host, origin = _only(found, b"host"), _only(found, b"origin")
+        values.setdefault(name, []).append(value.decode("latin-1"))
+    host, origin = _only(values, b"host"), _only(values, b"origin")
     if host is None or not _is_ours(host, server, policy):
         return Refusal(
             421,
             "the Host header names another server; ask by this one's address, or start it with --allow-host",
             code="wrong_host",
         )
-    is_foreign = b"origin" in found and (origin is None or not _is_same(origin, host))
+    is_foreign = b"origin" in values and (origin is None or not _is_same(origin, host))
     needs_key = not path.startswith(_KEYLESS)
-    if is_foreign or (needs_key and "cross-site" in found.get(b"sec-fetch-site", [])):
+    if is_foreign or (needs_key and "cross-site" in values.get(b"sec-fetch-site", [])):
         return Refusal(403, "web pages of other origins may not use this server", code="foreign_origin")
     if policy.keys and needs_key:
-        return _wrong_key(_only(found, b"authorization") or "", policy.keys)
+        return _wrong_key(_only(values, b"authorization") or "", policy.keys)
     return None
 
 
-def _only(found: Mapping[bytes, list[str]], name: bytes) -> str | None:
-    values = found.get(name, [])
-    return values[0] if len(values) == 1 else None
+def _only(values: Mapping[bytes, list[str]], name: bytes) -> str | None:
+    named = values.get(name, [])
+    return named[0] if len(named) == 1 else None
 
 
 def _is_ours(host: str, server: str | None, policy: Policy) -> bool:
@@ -112,7 +113,7 @@ def _is_ours(host: str, server: str | None, policy: Policy) -> bool:
         return False
     if parts.netloc != host or "@" in host or not name:
         return False
-    # An address in place of a name can't have been pointed here by somebody else's name server.
+    # DNS rebinding needs a name, so the server's own address is safe.
     own = _address(name) is not None and server is not None and _address(name) == _address(server)
     return own or is_loopback(name) or name in policy.hosts
 
@@ -123,7 +124,7 @@ def _is_same(origin: str, host: str) -> bool:
 
 def _wrong_key(authorization: str, keys: Iterable[Secret]) -> Refusal | None:
     scheme, _, given = authorization.partition(" ")
-    # Digests are of one length, and every key is compared: the time says nothing of any of them.
+    # Digests have one length, and each key is compared, so the time tells nothing about the keys.
     digest = hashlib.sha256(given.strip().encode("latin-1")).digest()
     matches = [hmac.compare_digest(digest, hashlib.sha256(key.reveal().encode()).digest()) for key in keys]
     if scheme.lower() == "bearer" and any(matches):

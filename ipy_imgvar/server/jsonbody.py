@@ -1,6 +1,6 @@
-"""An edit's JSON: its pictures are cut out before it is parsed, and what is left is bounded.
+"""Reads an edit's JSON: cuts its pictures out first, so that only a bounded rest is parsed.
 
-`json.loads` makes up to 30 bytes of each byte and lets no other thread run meanwhile, so it gets little.
+`json.loads` takes up to 30 bytes of memory for each byte, and lets no other thread run, so its input must be short.
 
 References
 ----------
@@ -25,24 +25,25 @@ if TYPE_CHECKING:
 
 __all__ = ["read_json"]
 
-#: Beside the pictures; a prompt has up to 32,000 characters, which take up to 12 bytes each.
+#: Bytes of the JSON without its pictures: a prompt has up to 32,000 characters, each of up to 12 bytes as escapes.
 _MOST_BYTES: Final = 1_000_000
+#: The key of a picture's address, as JSON.
 _KEY: Final = b'"image_url"'
-#: A shorter address stays where it is.
+#: Bytes of an address; a shorter one stays in the JSON.
 _LONG_BYTES: Final = 1024
-#: Of a JSON text: whole characters and escapes. No URL has others than ASCII's.
+#: The longest run of whole characters and escapes in a JSON text; a URL has ASCII characters only.
 _WHOLE: Final = re.compile(rb'(?:[ !#-\[\]-~]++|\\u[0-9a-fA-F]{4}|\\["\\/bfnrt])*+')
 
 
 def read_json(body: bytes | bytearray) -> tuple[dict[str, Any], list[bytes], bytes | None]:
-    """Return an edit's scalar fields, its images and its mask; it takes a while: call it on a thread.
+    """Return an edit's scalar fields, its images and its mask; call it on a thread, since it decodes megabytes.
 
     Raises
     ------
     Refusal
-        If it is no JSON object, has too much beside its pictures, or a picture that is no data: URL.
+        If the body is no JSON object, is too long without its pictures, or has a picture that is no data: URL.
     """
-    mark = secrets.token_hex(8)  # A text that looks like a mark can't be sent.
+    mark = secrets.token_hex(8)  # 64 random bits: no client can guess them and send a text like a mark.
     texts, rest = _cut_out(body, mark)
     try:
         parsed = json.loads(rest)
@@ -53,18 +54,18 @@ def read_json(body: bytes | bytearray) -> tuple[dict[str, Any], list[bytes], byt
     images, mask = parsed.pop("images", None), parsed.pop("mask", None)
     if images is not None and not isinstance(images, list):
         raise Refusal(400, "images is no list; send a list of objects", code="invalid_value", param="images")
-    if images and len(images) > 1:  # Before they are decoded.
+    if images and len(images) > 1:  # Refused before any is decoded, which takes memory.
         raise too_many_images(len(images))
 
     def picture(reference: Any, name: str) -> bytes:
-        return _decoded(_url_of(reference, mark, texts), name)
+        return _decode(_url_of(reference, mark, texts), name)
 
     decoded = [picture(each, "images[0]") for each in images or []]
     return parsed, decoded, None if mask is None else picture(mask, "mask")
 
 
 def _cut_out(body: bytes | bytearray, mark: str) -> tuple[list[memoryview], bytes]:
-    """Return the long addresses of pictures, and the JSON with a mark and its number in the place of each."""
+    """Return the pictures' long addresses, and the JSON with a mark and a number in place of each."""
     view = memoryview(body)
     pieces: list[bytes | memoryview] = []
     texts: list[memoryview] = []
@@ -87,16 +88,17 @@ def _cut_out(body: bytes | bytearray, mark: str) -> tuple[list[memoryview], byte
 
 
 def _url_of(reference: Any, mark: str, texts: list[memoryview]) -> Iterator[bytes]:
-    """Return an address in pieces; nothing for what is no reference."""
+    """Return a reference's address in pieces; no pieces for anything else."""
     url = reference.get("image_url") if isinstance(reference, dict) and len(reference) == 1 else None
     if not isinstance(url, str):
         return iter(())
     if url.startswith(mark):
-        return _unescaped(texts[int(url.removeprefix(mark))])
+        return _unescape(texts[int(url.removeprefix(mark))])
     return (url[start : start + PIECE_BYTES].encode() for start in range(0, len(url), PIECE_BYTES))
 
 
-def _unescaped(text: memoryview) -> Iterator[bytes]:
+def _unescape(text: memoryview) -> Iterator[bytes]:
+    """Yield a JSON text in pieces, without its escapes."""
     at = 0
     while at < len(text):
         match = _WHOLE.match(text, at, at + PIECE_BYTES)
@@ -107,8 +109,8 @@ def _unescaped(text: memoryview) -> Iterator[bytes]:
         at += len(piece)
 
 
-def _decoded(url: Iterator[bytes], name: str) -> bytes:
-    """Return the image that a data: URL holds; any other address is refused, since this server opens none."""
+def _decode(url: Iterator[bytes], name: str) -> bytes:
+    """Return the image in a data: URL; any other address is refused, since the server opens none."""
     try:
         start = next(url, b"")
         if start[:5].lower() == b"data:":

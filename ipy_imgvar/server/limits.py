@@ -1,7 +1,7 @@
-"""How much a server takes on: every bound in one value, each with its unit in its name.
+"""The bounds of a server, as one value; the names carry the units.
 
-With the defaults, a request takes at the most four times its own bytes, 4 bytes for each pixel of its images, and
-150 MB, until its picture is being made. `benchmarks/bounds.py` measures it.
+With the defaults, a request takes at most four times its own bytes, 4 bytes for each pixel of its images, and 150 MB,
+until its run begins. `benchmarks/bounds.py` measures it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Limits"]
 def _cores() -> int:
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # Only Linux has it.
+    except AttributeError:  # Only Linux has the call.
         return os.cpu_count() or 1
 
 
@@ -26,38 +26,38 @@ class Limits:
     Parameters
     ----------
     runs
-        Engine runs at a time: one for each core.
+        Engine runs at a time; the default is one for each core.
     queue
         Requests that may wait for a run; beyond that the answer is 503.
     connections
         Open connections; beyond that the answer is 503.
     upload_bytes
-        One request's body; the API's own limit for one image of an edit is 50 MB.
+        The body of one request; the API's own limit for one image of an edit is 50 MB.
     uploads_bytes
-        All bodies together that are being read or wait for their run.
+        All bodies in memory together: those that are being read, and those that wait for their run.
     chunk_timeout_s
-        A body may pause this long, and a client may leave an answer unread this long.
+        The longest pause within a body, and the longest time that a client may leave an answer unread.
     upload_timeout_s
-        A whole body may take this long.
+        The longest time for a whole body.
     header_timeout_s
-        A request's line and headers may take this long.
+        The longest time for a request's line and headers.
     idle_timeout_s
-        An open connection may rest this long between two requests.
+        The longest time between two requests on one connection.
     header_bytes
-        A request's line and headers.
+        The size of a request's line and headers.
     run_timeout_s
-        One run; 0 means no limit.
+        The longest time of one run; 0 means no limit.
     image_pixels
-        An uploaded image: 160 MB once it is decoded.
+        The pixels of an uploaded image: 40 million take 160 MB when they are decoded.
     image_side_px
-        Its longer side; a decoder holds rows, and a pointer to each.
+        The longer side of an uploaded image; a decoder holds whole rows, and a pointer to each.
     decoding_bytes
-        What decoding an image may take beside 4 bytes for each of its pixels. Most need 4 to 7 bytes a pixel, a turned
-        or a CMYK one 8, a progressive JPEG up to 12, a WebP 16; `decoding.decoding_bytes` knows before.
-    kept_bytes
-        All pictures together that are offered at an address.
-    kept_s
-        How long a picture is offered, as the API says.
+        The memory for decoding an image, beyond 4 bytes a pixel. Most images need 4 to 7 bytes a pixel, a turned or
+        CMYK image 8, a progressive JPEG up to 12, a WebP 16; `decoding.decoding_bytes` computes it beforehand.
+    links_bytes
+        All pictures with an address together.
+    links_s
+        The lifetime of a picture's address; the API's own is 60 minutes.
     """
 
     runs: int = field(default_factory=_cores)
@@ -74,5 +74,5 @@ class Limits:
     image_pixels: int = 40_000_000
     image_side_px: int = 65_535
     decoding_bytes: int = 145_000_000
-    kept_bytes: int = 512_000_000
-    kept_s: float = 3600.0
+    links_bytes: int = 512_000_000
+    links_s: float = 3600.0

@@ -1,7 +1,7 @@
-"""How many runs there are at a time, who waits, and who is turned away.
+"""Runs a bounded number of requests at a time; a bounded number waits, and the rest is refused.
 
-A run is admitted or refused at once; an admitted one is always answered. Threads, not processes: an engine's large
-steps release the interpreter's lock, and an engine with open connections can't be copied.
+A request is admitted or refused at once, and an admitted one is always answered. Runs use threads, not processes: an
+engine's large steps release the interpreter's lock, and an engine with open connections can't be copied.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ __all__ = ["ClientGoneError", "Queue"]
 
 Result = TypeVar("Result")
 
-#: Seconds that Retry-After asks for at most: an estimate beyond says little.
+#: The most seconds of Retry-After: the estimate is too rough for a longer time.
 _MAX_WAIT_S: Final = 120
+#: The mean of a run's time before the first has ended, in seconds; only Retry-After depends on it.
+_FIRST_MEAN_S: Final = 1.0
+#: The weight of the latest run in the moving mean, 0..1: after ten more runs, a run counts for a tenth of that.
+_MEAN_WEIGHT: Final = 0.2
 
 
 class ClientGoneError(Exception):
-    """A client that closed its connection before its answer was ready."""
+    """The client's disconnection before its answer was ready."""
 
 
 class Queue:
@@ -37,9 +41,9 @@ class Queue:
     Parameters
     ----------
     runs
-        At a time.
+        Requests that run at a time.
     queue
-        That may wait.
+        Requests that may wait.
     """
 
     def __init__(self, runs: int, queue: int) -> None:
@@ -48,7 +52,7 @@ class Queue:
         self._pool = ThreadPoolExecutor(runs, "imgvar-run")
         self._lock = threading.Lock()
         self._cancels: set[threading.Event] = set()
-        self._mean_s = 1.0
+        self._mean_s = _FIRST_MEAN_S
         self.stopping = False
 
     @property
@@ -62,7 +66,7 @@ class Queue:
         return self.admitted >= self._room
 
     def full(self) -> Refusal:
-        """Return the answer to a request that there is no room for."""
+        """Return the answer to a request when the queue is full."""
         wait_s = math.ceil(self._mean_s * max(1, self.admitted - self._runs + 1) / self._runs)
         return Refusal(
             503,
@@ -72,21 +76,21 @@ class Queue:
         )
 
     async def run(self, work: Callable[[threading.Event], Result], gone: Coroutine[Any, Any, None]) -> Result:
-        """Do `work` on a thread as soon as there is one.
+        """Call `work` on a thread as soon as one is free.
 
         Parameters
         ----------
         work
-            Called with an event; it should end soon after that is set.
+            Called with an event; it should return soon after the event is set.
         gone
-            Done when the client has closed its connection.
+            Returns when the client has closed its connection.
 
         Raises
         ------
         Refusal
             If the queue is full.
         ClientGoneError
-            If `gone` was done first; the work is cancelled.
+            If `gone` returns first; the work is cancelled.
         """
         cancel = threading.Event()
         with self._lock:
@@ -109,7 +113,7 @@ class Queue:
                 raise ClientGoneError
             return result.result()
         finally:
-            # Also when this task itself is cancelled, as a server that is told twice to stop does.
+            # A second signal to the server cancels this task itself, and the thread has to stop then too.
             cancel.set()
             result.cancel()
             watcher.cancel()
@@ -121,19 +125,19 @@ class Queue:
         try:
             return work(cancel)
         finally:
-            self._mean_s += 0.2 * (time.monotonic() - began - self._mean_s)
+            self._mean_s += _MEAN_WEIGHT * (time.monotonic() - began - self._mean_s)
 
     def _release(self, cancel: threading.Event) -> None:
         with self._lock:
             self._cancels.discard(cancel)
 
     def abandon(self) -> None:
-        """Cancel everything that runs or waits."""
+        """Cancel all requests that run or wait."""
         with self._lock:
             cancels = list(self._cancels)
         for each in cancels:
             each.set()
 
     def close(self) -> None:
-        """Wait for the threads to end; call it when nothing is to be run any more."""
+        """Wait for the threads to end; no request may run after this."""
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,7 +1,7 @@
-"""What went wrong, as the API says it: one status and one JSON object for each error of this package.
+"""Errors as the API reports them: one status and one JSON object for each error of this package.
 
-An upstream server's text is passed on only where it speaks of the caller's own request; everything else could name
-the operator's key, account or address, and is for the log.
+A hosted engine's server may send an error too. Its text is passed on only if it is about the client's own request;
+any other text could name the operator's key, account or address, and goes to the log only.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Refusal", "refusal_of", "too_many_images"]
 
-#: Seconds of Retry-After where nothing better is known.
+#: Seconds of Retry-After where the server has no estimate.
 _RETRY_AFTER_S: Final = 10
 
 
-class Refusal(Exception):  # noqa: N818 - an answer like any other, and the caller's fault more often than ours
-    """An answer that is no success.
+class Refusal(Exception):  # noqa: N818 - it is an answer, and mostly the client's fault
+    """An answer with an error status, which a handler raises.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Refusal(Exception):  # noqa: N818 - an answer like any other, and the call
     ) -> None:
         super().__init__(message)
         self.status = status
-        # All of it may hold what a client or another server wrote.
+        # Each text may quote a client or another server.
         self.message = plain(message)
         self.code = None if code is None else plain(code)
         self.param = None if param is None else plain(param)
@@ -77,7 +77,7 @@ def _kind(status: int) -> str:
 
 
 def too_many_images(count: int) -> Refusal:
-    """Return the answer to a request that brings more than one image."""
+    """Return the answer to a request with more than one image."""
     return Refusal(
         400,
         f"there are {count} images; this server takes one for each request",
@@ -115,6 +115,7 @@ def _of_engine(exc: EngineError) -> Refusal:
         return Refusal(429, "the engine's server asks to wait", code="rate_limit_exceeded", headers=headers)
     if isinstance(exc, RequestTimeoutError):
         return Refusal(504, "the run took longer than this server allows; lower n or size", code="timeout")
+    # 400, 413 and 422 are about the request itself; 401 and 403 are about the operator's key.
     own = isinstance(exc, APIStatusError) and not isinstance(exc, AuthenticationError)
     if own and isinstance(exc, APIStatusError) and exc.status in (400, 413, 422):
         return Refusal(400, str(exc), code=exc.code, param=exc.param)

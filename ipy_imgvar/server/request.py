@@ -1,6 +1,6 @@
-"""From a form to a checked request: the API's fields, and a warning for each that the engine can't use.
+"""Turns a form into a checked request: reads the API's fields, and warns of each that the engine can't use.
 
-Pure: no socket and no file. The rules that every interface shares are `Client.request`'s and are only called here.
+It opens no socket and no file. `Client.request` has the rules that all interfaces share.
 """
 
 from __future__ import annotations
@@ -27,40 +27,47 @@ __all__ = ["ImageRequest", "Route", "request_of"]
 
 Route = Literal["variations", "edits"]
 
-#: Fields that go to the engine by the same name; the last four are ours.
+#: Fields that are arguments of `Client.request` by the same name; the last four are ours, not the API's.
 _SHARED: Final = ("n", "size", "user", "model", "prompt", "seed", "index", "strength", "fit")
+#: The values of `response_format`.
 _WHERE_SHOWN: Final = {"url": "url", "b64_json": "b64_json"}
+#: The file name extensions of the values of `output_format`.
 _EXTENSIONS: Final = {each.api_name: each.extensions[0] for each in FORMATS if each.is_written}
-#: What only gpt-image models know: handed on as options to engines that take them.
+#: Fields that only gpt-image models know, and their values; they become options of engines that have these.
 _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "quality": ("auto", "standard", "low", "medium", "high", "xhigh", "max"),
     "background": ("auto", "transparent", "opaque"),
     "input_fidelity": ("low", "high"),
     "moderation": ("auto", "low"),
 }
+#: Whole numbers and their ranges in the API: a quality in per cent, and the number of unfinished states of a stream.
 _NUMBERS: Final = {"output_compression": (0, 100), "partial_images": (0, 3)}
-#: Names that OpenAI's clients send to every server; those are no reason to fail.
+#: Unknown fields that a warning names; a client may send hundreds.
+_MAX_NAMES: Final = 5
+#: Characters of a model's name that a warning shows; a client may send any text.
+_MAX_MODEL_CHARS: Final = 60
+#: OpenAI's model names: its clients send one to every server, so they are ignored with a warning.
 _OPENAI_MODEL: Final = re.compile(r"(dall-e|gpt-image|chatgpt-image)\b.*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
-    """One checked request, and how its pictures are answered.
+    """One checked request, and the form of its answer.
 
     Parameters
     ----------
     request
-        What the engine is asked. Its image and mask are encoded, and not looked at yet.
+        The engine's request. Its image and mask are still encoded and unchecked.
     as_url
-        Whether pictures are answered as addresses.
+        Whether the answer has addresses in place of pictures.
     extension
         The format of the pictures, as a file name extension.
     stream
         Whether the answer is a stream of events.
     partial_images
-        How many unfinished states a stream may show.
+        The most unfinished states that a stream sends.
     warnings
-        What was not used, a line each.
+        One line for each field that was not used.
     """
 
     request: VariationRequest
@@ -72,10 +79,10 @@ class ImageRequest:
 
 
 def request_of(form: Form, route: Route, client: Client) -> ImageRequest:
-    """Read a form, and leave out what the engine can't use and its sender may not know better: each with a warning.
+    """Read a form, and leave out, with a warning, fields that ordinary clients send and the engine can't use.
 
-    A prompt, the options of gpt-image models and the model names of OpenAI are left out; a seed, a mask, a size or
-    any other model that the engine does not have is an error.
+    A prompt, the options of gpt-image models and OpenAI's model names are left out. A seed, a mask, a size or any other
+    model that the engine does not have is an error.
 
     Raises
     ------
@@ -93,10 +100,10 @@ def request_of(form: Form, route: Route, client: Client) -> ImageRequest:
         for name, bounds in _NUMBERS.items()
         if name in values
     }
-    if numbers.get("output_compression", 100) != 100:  # noqa: PLR2004 - per cent: as good as it can be
+    if numbers.get("output_compression", 100) != 100:  # noqa: PLR2004 - per cent, the best quality
         warnings.append("output_compression is not used: pictures are encoded at one quality")
     extension = _EXTENSIONS[_choice("output_format", values.pop("output_format", "png"), _EXTENSIONS)]
-    # The API's own defaults: addresses, except for the models that know no addresses.
+    # The API's own defaults: dall-e-2 answers with addresses; gpt-image models have none.
     classic = route == "variations" or values.get("model") == "dall-e-2"
     shape = _choice(
         "response_format", values.pop("response_format", "url" if classic else "b64_json"), _WHERE_SHOWN
@@ -104,7 +111,7 @@ def request_of(form: Form, route: Route, client: Client) -> ImageRequest:
     stream = route == "edits" and _flag("stream", values.pop("stream", False))
     arguments: dict[str, Any] = {name: values.pop(name) for name in _SHARED if name in values}
     if values:
-        names = ", ".join(shown(name) for name in sorted(values)[:5])
+        names = ", ".join(shown(name) for name in sorted(values)[:_MAX_NAMES])
         warnings.append(f"unknown to this server and not used: {names}")
     _leave_out(arguments, client.engine, warnings)
     return ImageRequest(
@@ -144,11 +151,11 @@ def _check_present(form: Form, values: Mapping[str, Any], route: Route) -> None:
 
 
 def _options(values: dict[str, Any]) -> dict[str, str]:
-    found = {}
+    options = {}
     for name, allowed in _OPTIONS.items():
         if name in values:
-            found[name] = _choice(name, values.pop(name), dict.fromkeys(allowed))
-    return {name: value for name, value in found.items() if value != "auto"}
+            options[name] = _choice(name, values.pop(name), dict.fromkeys(allowed))
+    return {name: value for name, value in options.items() if value != "auto"}
 
 
 def _choice(name: str, value: Any, allowed: Mapping[str, Any]) -> str:
@@ -166,25 +173,25 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _leave_out(arguments: dict[str, Any], engine: Engine, warnings: list[str]) -> None:
-    """Take out a prompt and a model of OpenAI's that the engine can't use, and say so.
+    """Remove a prompt and an OpenAI model that the engine can't use, with a warning for each.
 
     Raises
     ------
     Refusal
-        For any other model that is not there.
+        For any other model that the engine does not have.
     """
     model = arguments.get("model")
     name = model if isinstance(model, str) else None  # the request refuses any other type
-    known = engine.capabilities(name)
-    if "prompt" in arguments and "prompt" not in known.features:
+    capabilities = engine.capabilities(name)
+    if "prompt" in arguments and "prompt" not in capabilities.features:
         nonempty_text("prompt", arguments.pop("prompt"))
         warnings.append(f"prompt is not used: the engine {engine.name} takes none")
-    if known.takes_model(name):
+    if capabilities.takes_model(name):
         return
     del arguments["model"]
     own = engine.model(VariationRequest())
     if _OPENAI_MODEL.fullmatch(name or ""):
-        warnings.append(f"model {plain(str(name)[:60])} is not here: {own} answered")
+        warnings.append(f"model {plain(str(name)[:_MAX_MODEL_CHARS])} is not here: {own} answered")
     elif name != engine.name:
         raise Refusal(
             404,
@@ -195,7 +202,7 @@ def _leave_out(arguments: dict[str, Any], engine: Engine, warnings: list[str]) -
 
 
 def _request(form: Form, arguments: dict[str, Any], client: Client, warnings: list[str]) -> VariationRequest:
-    """Return the client's checked request, without the options that the engine does not take, at all or with it."""
+    """Return the client's checked request, without options that the engine lacks or refuses in this request."""
     model = arguments.get("model")
     known = {option.name for option in client.engine.capabilities(model).options}
     taken = {name: value for name, value in arguments["options"].items() if name in known}

@@ -1,4 +1,4 @@
-"""One request's run: the client called on a worker's thread, and its pictures as the wire takes them."""
+"""Runs one request on a worker's thread, and encodes its pictures for the answer."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from ipy_imgvar.server.limits import Limits
     from ipy_imgvar.server.request import ImageRequest
 
-__all__ = ["Encoded", "encoded", "make", "usage_fields"]
+__all__ = ["Encoded", "encode", "make", "usage_fields"]
 
-#: The formats that the API names; fewer than the codec reads.
+#: Pillow's names of the formats that the API takes; the codec reads more.
 _UPLOADS: Final = tuple(each.name for each in FORMATS if each.api_name)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What a run gave: encoded pictures, what it counted and what the caller should know."""
+    """The result of a run: encoded pictures, the engine's usage, and warnings for the client."""
 
     pictures: list[bytes]
     mime_type: str
@@ -42,7 +42,7 @@ class Encoded:
 
 def make(
     client: Client,
-    ask: ImageRequest,
+    image_request: ImageRequest,
     limits: Limits,
     cancel: threading.Event,
     *,
@@ -55,26 +55,26 @@ def make(
     Parameters
     ----------
     client
-        Whose engine makes them.
-    ask
-        What is asked.
+        Its engine makes the pictures.
+    image_request
+        The request and the form of its answer.
     limits
-        For the image and the time.
+        The bounds of the image and the time.
     cancel
-        Set it to stop.
+        Set it to stop the run.
     on_start
-        Called when the image and the request were found to be in order.
+        Called when the image and the mask have passed all checks.
     on_picture, on_preview
         See `Client.variations`.
 
     Raises
     ------
     ImageVariationError
-        See `Client.variations`. Pictures that were finished before an engine failed are a success with a warning.
+        See `Client.variations`. If the engine fails after some pictures, they are returned with a warning.
     """
-    if cancel.is_set():
+    if cancel.is_set():  # The client left while its request waited.
         raise CancelledError("nobody waits for this any more")
-    request = replace(ask.request, timeout=limits.run_timeout_s or ask.request.timeout)
+    request = replace(image_request.request, timeout=limits.run_timeout_s or image_request.request.timeout)
     for source in filter(None, (request.image, request.mask)):
         _check_upload(source, limits)
     if request.mask is not None and request.mask.open().mode != "RGBA":
@@ -90,35 +90,35 @@ def make(
         if not exc.partial:
             raise
         exc.partial.warnings.append(
-            f"{len(exc.partial)} of {ask.request.n} pictures were made before the engine failed"
+            f"{len(exc.partial)} of {image_request.request.n} pictures were made before the engine failed"
         )
         result = exc.partial
-    return _made(result, ask)
+    return _encode_all(result, image_request)
 
 
-def _made(result: Variations, ask: ImageRequest) -> Encoded:
+def _encode_all(result: Variations, image_request: ImageRequest) -> Encoded:
     return Encoded(
-        [encoded(each, ask) for each in result],
-        WRITTEN[ask.extension].mime_type,
+        [encode(each, image_request) for each in result],
+        WRITTEN[image_request.extension].mime_type,
         usage_fields(result.usage),
-        [plain(each) for each in (*ask.warnings, *result.warnings)],
+        [plain(each) for each in (*image_request.warnings, *result.warnings)],
         result[0].seed if result else None,
     )
 
 
-def encoded(picture: Variation, ask: ImageRequest) -> bytes:
-    """Return a picture's bytes in the format asked for."""
-    return codec.convert(picture.bytes, ask.extension)
+def encode(picture: Variation, image_request: ImageRequest) -> bytes:
+    """Return a picture's bytes in the request's format."""
+    return codec.convert(picture.bytes, image_request.extension)
 
 
 def usage_fields(usage: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return what an engine counted, as JSON has it, if it has the API's fields, else that nothing was."""
+    """Return an engine's usage as JSON values if it has the API's fields, else the API's fields with zeros."""
     counted = json_safe(usage or {})
     return counted if all(name in counted for name in answers.NO_USAGE) else answers.NO_USAGE
 
 
 def _check_upload(source: Source, limits: Limits) -> None:
-    """Check an upload's type and size by its first bytes, before anything is decoded."""
+    """Check an upload's type and size by its header, before anything is decoded."""
     data, name = source.read(), source.name
     if format_of(data) not in _UPLOADS:
         raise InvalidImageError(
@@ -135,7 +135,7 @@ def _check_upload(source: Source, limits: Limits) -> None:
             f"{limits.image_side_px} a side; reduce it first",
             field=name,
         )
-    # The file itself is held, and may be once more, as a decoder's own copy.
+    # The file itself is in memory, and a decoder may copy it, so twice its bytes are allowed.
     allowed = limits.decoding_bytes + 4 * width * height + 2 * len(data)
     if (taken := decoding_bytes(data, (width, height))) > allowed:
         raise InvalidImageError(

@@ -1,4 +1,4 @@
-"""A streamed answer: events that a run's thread hands over, sent as they come.
+"""A streamed answer: the run's thread puts events in a queue, and the event loop sends them.
 
 References
 ----------
@@ -15,7 +15,7 @@ from ipy_imgvar.api import answers, events
 from ipy_imgvar.images.formats import WRITTEN
 from ipy_imgvar.server.queue import ClientGoneError
 from ipy_imgvar.server.refusals import refusal_of
-from ipy_imgvar.server.run import Encoded, encoded, make
+from ipy_imgvar.server.run import Encoded, encode, make
 
 if TYPE_CHECKING:
     import threading
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 __all__ = ["EventSource"]
 
-#: Seconds without an event after which a comment is sent, so that no proxy on the way closes the connection.
+#: Seconds without an event after which a comment is sent, since proxies close connections that are silent for longer.
 _PING_S: Final = 15.0
-#: The sizes that the API's schema of an event names.
+#: The sizes in pixels that the API's schema of an event names.
 _SIZES: Final = ("1024x1024", "1024x1536", "1536x1024")
 
 
 class EventSource:
-    """The events of one request, from the run's thread to the event loop.
+    """Carries the events of one request from the run's thread to the event loop.
 
     Parameters
     ----------
-    client, ask, limits
+    client, image_request, limits
         See `run.make`.
     """
 
-    def __init__(self, client: Client, ask: ImageRequest, limits: Limits) -> None:
+    def __init__(self, client: Client, image_request: ImageRequest, limits: Limits) -> None:
         self._client = client
-        self._ask = ask
+        self._image_request = image_request
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -55,10 +55,10 @@ class EventSource:
         self.started = asyncio.Event()
 
     def run(self, cancel: threading.Event) -> None:
-        """Make the pictures and hand over each as an event; call it on a thread of its own."""
-        made = make(
+        """Make the pictures and queue an event for each; call it on a thread of its own."""
+        encoded = make(
             self._client,
-            self._ask,
+            self._image_request,
             self._limits,
             cancel,
             on_start=lambda: self._tell(self.started.set),
@@ -66,47 +66,47 @@ class EventSource:
             on_preview=self._preview,
         )
         if self._last is not None:
-            self._send_last(self._last, made)
+            self._send_last(self._last, encoded)
 
     def _tell(self, function: Any, *arguments: Any) -> None:
         self._loop.call_soon_threadsafe(function, *arguments)
 
     def _picture(self, picture: Variation) -> None:
-        # The last one waits for the end of the run, which knows what was used.
+        # The last picture's event has the run's usage, which is known at its end, so each waits for the next.
         if self._last is not None:
             self._completed(self._last, answers.NO_USAGE, {})
         self._last = picture
 
-    def _send_last(self, picture: Variation, made: Encoded) -> None:
-        self._completed(picture, made.usage, {"warnings": made.warnings} if made.warnings else {})
+    def _send_last(self, picture: Variation, encoded: Encoded) -> None:
+        self._completed(picture, encoded.usage, {"warnings": encoded.warnings} if encoded.warnings else {})
 
     def _completed(self, picture: Variation, usage: Any, more: dict[str, Any]) -> None:
-        item = answers.Item.of(encoded(picture, self._ask))
+        item = answers.Item.of(encode(picture, self._image_request))
         facts = {**self._facts(), "usage": dict(usage), **more}
         self._tell(self._events.put_nowait, events.write_event("image_edit.completed", item, facts))
 
     def _preview(self, data: bytes) -> None:
-        if self._partial < self._ask.partial_images:
+        if self._partial < self._image_request.partial_images:
             facts = {**self._facts(), "partial_image_index": self._partial}
             self._partial += 1
             event = events.write_event("image_edit.partial_image", answers.Item.of(data), facts)
             self._tell(self._events.put_nowait, event)
 
     def _facts(self) -> dict[str, Any]:
-        width, height = self._ask.request.size
+        width, height = self._image_request.request.size
         size = f"{width}x{height}"
-        options = self._ask.request.options
+        options = self._image_request.request.options
         return {
             "created_at": self._created,
-            # The API's schema has no word for other sizes; the picture itself says its own.
+            # The API's schema has no other sizes; a client reads the size from the picture.
             "size": size if size in _SIZES else "auto",
             "quality": options.get("quality", "auto"),
             "background": options.get("background", "auto"),
-            "output_format": WRITTEN[self._ask.extension].api_name,
+            "output_format": WRITTEN[self._image_request.extension].api_name,
         }
 
     async def chunks(self, run: asyncio.Task[None]) -> AsyncIterator[bytes]:
-        """Yield what is to be sent until `run`, the task that waits for the thread, has ended."""
+        """Yield the answer's chunks until `run`, the task that waits for the thread, has ended."""
         run.add_done_callback(lambda _: self._events.put_nowait(None))
         get: asyncio.Future[bytes | None] | None = None
         try:

@@ -51,7 +51,7 @@ class Running:
             timeout_keep_alive=limits.idle_timeout_s,
             h11_max_incomplete_event_size=limits.header_bytes,
         )
-        self.server = StoppingServer(config, self.service.load)
+        self.server = StoppingServer(config, self.service.queue)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
         self.thread.start()
         while not self.server.started and self.thread.is_alive():
@@ -61,7 +61,7 @@ class Running:
         return socket.create_connection(self.address, timeout=20)
 
     def stop(self):
-        self.service.load.abandon()
+        self.service.queue.abandon()
         self.server.should_exit = self.server.force_exit = True
         self.thread.join(20)
         assert not self.thread.is_alive()

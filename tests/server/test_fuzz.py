@@ -126,7 +126,7 @@ class Wire:
 @pytest.fixture
 def wire(start):
     """Return a connection to a server that asks for a key and has little time."""
-    server = start(policy=Policy((Secret(KEY),)), run_timeout_s=20, kept_bytes=1_000_000)
+    server = start(policy=Policy((Secret(KEY),)), run_timeout_s=20, links_bytes=1_000_000)
     with contextlib.closing(Wire(server.address)) as opened:
         yield opened
 

@@ -27,5 +27,5 @@ def test_its_models_are_listed_and_used(base, http, png):
 
 def test_one_run_at_a_time(installed_engine, start):  # noqa: ARG001
     """A device that has room for one run gets one, whatever the server would do at once."""
-    assert start("posterise-one", runs=4).service.load._runs == 1
-    assert start("posterise", runs=4).service.load._runs == 4
+    assert start("posterise-one", runs=4).service.queue._runs == 1
+    assert start("posterise", runs=4).service.queue._runs == 4

@@ -83,11 +83,11 @@ def test_the_folder_is_private_and_goes(clock):
 
 def test_pictures_of_a_server_are_bounded(start, http, png):
     """A server's pictures leave when others come and the bound is reached."""
-    server = start(kept_bytes=20_000)
+    server = start(links_bytes=20_000)
     urls = []
     for _ in range(6):
         answer = http.post(f"{server.base}/images/variations", files={"image": png}, data={"size": "64x64"})
         urls.append(answer.json()["data"][0]["url"])
     assert http.get(urls[0]).status_code == 404
     assert http.get(urls[-1]).status_code == 200
-    assert server.service.kept.size_bytes <= 20_000
+    assert server.service.links.size_bytes <= 20_000

@@ -44,7 +44,7 @@ def test_full_queue(start, png, fake_engine, wait_until):
     server = start(engine, runs=1, queue=1)
     with ThreadPoolExecutor(2) as pool:
         accepted = [pool.submit(post, server, png) for _ in range(2)]
-        wait_until(lambda: server.service.load.admitted == 2)
+        wait_until(lambda: server.service.queue.admitted == 2)
         refused = post(server, png)
         assert refused.status_code == 503
         assert refused.json()["error"]["code"] == "overloaded"
@@ -52,7 +52,7 @@ def test_full_queue(start, png, fake_engine, wait_until):
         assert httpx.get(f"{server.root}/healthz").json()["requests"] == 2
         release.set()
         assert [each.result().status_code for each in accepted] == [200, 200]
-    wait_until(lambda: server.service.load.admitted == 0)
+    wait_until(lambda: server.service.queue.admitted == 0)
     assert post(server, png).status_code == 200
 
 
@@ -74,7 +74,7 @@ def test_one_run_for_each_place(start, png, fake_engine, wait_until):
         answers = list(pool.map(lambda _: post(server, png).status_code, range(8)))
     assert answers == [200] * 8
     assert most == 2
-    wait_until(lambda: server.service.load.admitted == 0)
+    wait_until(lambda: server.service.queue.admitted == 0)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ def test_a_client_that_leaves_gives_up_its_place(start, png, fake_engine, wait_u
     first = open_request(server, png)
     wait_until(lambda: len(engine.runs) == 1)
     second = open_request(server, png)
-    wait_until(lambda: server.service.load.admitted == 2)
+    wait_until(lambda: server.service.queue.admitted == 2)
     second.close()
-    wait_until(lambda: server.service.load.admitted == 1)
+    wait_until(lambda: server.service.queue.admitted == 1)
     release.set()
     assert first.recv(100).split()[1] == b"200"
     first.close()
@@ -115,10 +115,10 @@ def test_patch_lets_go_of_a_client_that_left(start, photo, wait_until):
     server = start()
     extra = b'\r\n--a\r\nContent-Disposition: form-data; name="n"\r\n\r\n10'
     connection = open_request(server, buffer.getvalue(), extra)
-    wait_until(lambda: server.service.load.admitted == 1)
+    wait_until(lambda: server.service.queue.admitted == 1)
     time.sleep(0.5)
     connection.close()
-    wait_until(lambda: server.service.load.admitted == 0)
+    wait_until(lambda: server.service.queue.admitted == 0)
 
 
 def test_slow_headers(start):
@@ -284,7 +284,7 @@ def test_requests_after_the_signal(start, png, fake_engine, wait_until):
     server = start(fake_engine([lambda _: release.wait(20), "red"]))
     connection = server.connect()
     running = open_request(server, png)
-    wait_until(lambda: server.service.load.admitted == 1)
+    wait_until(lambda: server.service.queue.admitted == 1)
     server.server.handle_exit(signal.SIGTERM, None)
     connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     answer = connection.recv(1000)

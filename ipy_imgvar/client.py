@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from ipy_imgvar.capabilities import check_features, checked
-from ipy_imgvar.engine import Engine
+from ipy_imgvar.engine import Engine, Job, Listener
 from ipy_imgvar.engines import EngineSpec, default_engine, engine_names, make_engine
 from ipy_imgvar.errors import ConfigurationError, InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.images.source import load_sources
 from ipy_imgvar.request import RequestArguments, VariationRequest, with_request_fields
-from ipy_imgvar.run import Job, Listener, collect
+from ipy_imgvar.run import collect
 from ipy_imgvar.settings import Secret, connection
 
 if TYPE_CHECKING:

@@ -1,20 +1,28 @@
 """The protocol between the client and the engines: the engine's methods, its `Capabilities`, and the `Job` it gets.
 
-Types only: this module imports no engine and no interface.
+This module imports no engine and no interface.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from ipy_imgvar.errors import CancelledError
+from ipy_imgvar.plain import plain
+from ipy_imgvar.results.usage import add_usage
+
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    import threading
+    from collections.abc import Callable, Generator, Mapping
 
     from ipy_imgvar.request import Size, VariationRequest
     from ipy_imgvar.results.variations import Variation
 
-__all__ = ["Capabilities", "Engine", "EngineOption", "Feature", "Job", "Sizes"]
+__all__ = ["Capabilities", "Engine", "EngineOption", "Feature", "Job", "Listener", "Sizes"]
+
+_log = logging.getLogger("ipy_imgvar")
 
 #: The names that `Capabilities.features` may hold.
 Feature = Literal["mask", "prompt", "negative_prompt", "seed", "strength", "stream", "preview"]
@@ -136,42 +144,90 @@ class Capabilities:
         return {option.name: option.default for option in self.options}
 
 
-class Job(Protocol):
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """The caller's functions that a run calls; None for those that the caller left out. See `Client.run`."""
+
+    on_progress: Callable[[float, str], None] | None = None
+    on_picture: Callable[[Variation], None] | None = None
+    on_preview: Callable[[bytes], None] | None = None
+    on_notice: Callable[[str], None] | None = None
+
+
+class Job:
     """The client's side of one run: an engine reports to it, and asks it whether to stop.
 
-    Attributes
+    Parameters
     ----------
+    images
+        The number of images of the run.
+    listener
+        The functions that get progress, pictures and notices.
+    cancel
+        Stops the run once it is set, from any thread.
     threads
-        The number of threads that the run may use: 1 if there is a process for each core; None leaves it to the
-        engine.
+        The number of threads that an engine may use for one picture: 1 if there is a process for each core; None
+        leaves it to the engine.
     """
 
-    threads: int | None
+    def __init__(
+        self,
+        images: int = 1,
+        listener: Listener | None = None,
+        cancel: threading.Event | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.threads = threads
+        self._images = images
+        self._cancel = cancel
+        self.listener = listener or Listener()
+        #: The number of images that are finished.
+        self.current = 0
+        self._furthest = 0.0
+        self.warnings: list[str] = []
+        self.usage: dict[str, Any] = {}
 
     def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:
-        """Report the run's progress.
+        """Report the progress of one image; raises `CancelledError` as `check` does.
 
         Parameters
         ----------
         fraction
-            The finished share of the work, 0..1; never less than in the call before.
+            The finished share of the image's work, 0..1.
         text
             The current step, in words for a person.
         preview
             An encoded picture of the current state, if the engine has one.
         """
+        # Never back: an engine that waits for a server knows no fraction, and reports 0 again after a preview.
+        self._furthest = max(self._furthest, min(1.0, (self.current + fraction) / self._images))
+        if self.listener.on_progress is not None:
+            self.listener.on_progress(self._furthest, plain(text))
+        if preview is not None and self.listener.on_preview is not None:
+            self.listener.on_preview(preview)
+        self.check()
 
     def announce(self, text: str) -> None:
         """Name the destination of the picture to a person, before the engine sends it."""
+        text = plain(text)
+        _log.info("%s", text)
+        if self.listener.on_notice is not None:
+            self.listener.on_notice(text)
 
     def count(self, usage: Mapping[str, Any]) -> None:
         """Add the counts that a server reports for one request to the result's `usage`."""
+        _log.info("usage: %s", dict(usage))
+        add_usage(self.usage, usage)
 
     def warn(self, text: str) -> None:
-        """Add a line to the result's `warnings`: a difference from the request, or a field without effect."""
+        """Add a line to the result's `warnings`, once: a difference from the request, or a field without effect."""
+        if (line := plain(text)) not in self.warnings:
+            self.warnings.append(line)
 
     def check(self) -> None:
         """Raise `CancelledError` if the run should stop; an engine calls this about every 0.1 s."""
+        if self._cancel is not None and self._cancel.is_set():
+            raise CancelledError("the run was cancelled")
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""One run: its progress, its cancel switch, and the loop that collects and records its pictures.
+"""One run: the loop that collects and records its pictures.
 
 The client chooses the engine and checks the requests; this module runs them.
 """
@@ -7,100 +7,24 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidRequestError
 from ipy_imgvar.plain import plain
 from ipy_imgvar.results.history import Recorder
-from ipy_imgvar.results.usage import add_usage
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from ipy_imgvar.engine import Engine
+    from ipy_imgvar.engine import Engine, Job
     from ipy_imgvar.images.source import Source
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.results.variations import Variation, Variations
 
-__all__ = ["Job", "Listener", "collect", "run_request"]
+__all__ = ["collect", "run_request"]
 
 _log = logging.getLogger("ipy_imgvar")
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """The caller's functions that a run calls; None for those that the caller left out. See `Client.run`."""
-
-    on_progress: Callable[[float, str], None] | None = None
-    on_picture: Callable[[Variation], None] | None = None
-    on_preview: Callable[[bytes], None] | None = None
-    on_notice: Callable[[str], None] | None = None
-
-
-class Job:
-    """A run's progress over all its images, its cancel switch, its warnings and its usage; see `engine.Job`.
-
-    Parameters
-    ----------
-    images
-        The number of images of the run.
-    listener
-        The functions that get progress, pictures and notices.
-    cancel
-        Stops the run once it is set, from any thread.
-    threads
-        The number of threads that an engine may use for one picture; None leaves it to the engine.
-    """
-
-    def __init__(
-        self,
-        images: int = 1,
-        listener: Listener | None = None,
-        cancel: threading.Event | None = None,
-        threads: int | None = None,
-    ) -> None:
-        self.threads = threads
-        self._images = images
-        self._cancel = cancel
-        self.listener = listener or Listener()
-        self.current = 0
-        self._furthest = 0.0
-        self.warnings: list[str] = []
-        self.usage: dict[str, Any] = {}
-
-    def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:
-        """Report progress; see `engine.Job.progress`."""
-        # Never back: an engine that waits for a server knows no fraction, and reports 0 again after a preview.
-        self._furthest = max(self._furthest, min(1.0, (self.current + fraction) / self._images))
-        if self.listener.on_progress is not None:
-            self.listener.on_progress(self._furthest, plain(text))
-        if preview is not None and self.listener.on_preview is not None:
-            self.listener.on_preview(preview)
-        self.check()
-
-    def announce(self, text: str) -> None:
-        """Pass on a notice; see `engine.Job.announce`."""
-        text = plain(text)
-        _log.info("%s", text)
-        if self.listener.on_notice is not None:
-            self.listener.on_notice(text)
-
-    def count(self, usage: Mapping[str, Any]) -> None:
-        """Add usage; see `engine.Job.count`."""
-        _log.info("usage: %s", dict(usage))
-        add_usage(self.usage, usage)
-
-    def warn(self, text: str) -> None:
-        """Add a warning, once; see `engine.Job.warn`."""
-        if (line := plain(text)) not in self.warnings:
-            self.warnings.append(line)
-
-    def check(self) -> None:
-        """Raise when cancelled; see `engine.Job.check`."""
-        if self._cancel is not None and self._cancel.is_set():
-            raise CancelledError("the run was cancelled")
 
 
 def run_request(

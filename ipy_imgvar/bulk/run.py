@@ -22,11 +22,11 @@ from ipy_imgvar.bulk.pool import Pool, failure
 from ipy_imgvar.bulk.result import STATUSES, BulkResult, Tally
 from ipy_imgvar.bulk.work import SOURCES, Outcome, Task
 from ipy_imgvar.bulk.workers import choose_workers
+from ipy_imgvar.engine import Listener
 from ipy_imgvar.errors import CancelledError, ImageVariationError
 from ipy_imgvar.plain import plain
 from ipy_imgvar.results.files import checked_folder
 from ipy_imgvar.results.store import HALF_SUFFIX
-from ipy_imgvar.run import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.bulk.items import ReadyItem, digest
 from ipy_imgvar.capabilities import checked
+from ipy_imgvar.engine import Job
 from ipy_imgvar.engines import EngineSpec, make_engine
 from ipy_imgvar.errors import APIStatusError, ConfigurationError, ImageVariationError
 from ipy_imgvar.images.formats import extension_of, written_extension_of
@@ -27,7 +28,7 @@ from ipy_imgvar.images.thumbnails import thumbnail
 from ipy_imgvar.plain import one_line, plain
 from ipy_imgvar.results.records import is_file_name
 from ipy_imgvar.results.store import HALF_SUFFIX, write_atomic
-from ipy_imgvar.run import Job, run_request
+from ipy_imgvar.run import run_request
 from ipy_imgvar.settings import Secret, connection
 
 if TYPE_CHECKING:

@@ -204,7 +204,8 @@ def _leave_out(arguments: dict[str, Any], engine: Engine, warnings: list[str]) -
 def _request(form: Form, arguments: dict[str, Any], client: Client, warnings: list[str]) -> VariationRequest:
     """Return the client's checked request, without options that the engine lacks or refuses in this request."""
     model = arguments.get("model")
-    known = {option.name for option in client.engine.capabilities(model).options}
+    capabilities = client.engine.capabilities(model if isinstance(model, str) else None)
+    known = {option.name for option in capabilities.options}
     taken = {name: value for name, value in arguments["options"].items() if name in known}
     image = Source("image", data=form.images[0])
     arguments["mask"] = None if form.mask is None else Source("mask", data=form.mask)

@@ -128,6 +128,7 @@ Client("patch").map(sys.argv[1], out_dir=sys.argv[2], size=64, max_workers=1, on
 """
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_ends_a_run_whose_worker_is_stopped(make_photos, tmp_path, look, start_python):
     """Without a timeout a run waits for a stopped worker; a first interrupt too, and a second one ends it."""
     process = start_python(

@@ -6,6 +6,7 @@ import time
 from itertools import pairwise
 
 import pytest
+from cases import slow
 
 from ipy_imgvar import Client
 
@@ -72,7 +73,7 @@ def test_a_429_slows_everybody(client, server, make_folder, tmp_path):
     assert sum(server.posts.values()) == 41
 
 
-@pytest.mark.parametrize("case", [(500, None, 1), (500, 2, 3), (429, 0, 1), (429, 2, 3)])
+@pytest.mark.parametrize("case", [(500, None, 1), slow((500, 2, 3)), (429, 0, 1), (429, 2, 3)])
 def test_tries_are_counted_for_each_item(client, server, photo_path, tmp_path, case):
     """`max_retry_count` counts for each item; a 5xx is not tried again unless it says so."""
     kind, retries, posts = case

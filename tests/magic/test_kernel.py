@@ -21,6 +21,7 @@ def test_one_output_has_html_jpeg_and_text(kernel):
     assert "photo-4" in output.data["text/plain"]
 
 
+@pytest.mark.slow
 def test_four_different_pictures_and_the_same_again(kernel):
     """The same seed gives the same four bytes again, different from one another."""
     kernel.run(f"first = {FOUR}")

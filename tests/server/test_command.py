@@ -5,6 +5,7 @@ import sys
 
 import httpx
 import pytest
+from cases import slow
 
 from ipy_imgvar import Client
 from ipy_imgvar.results import history
@@ -58,7 +59,7 @@ def test_port_in_use(capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "environment"), [(["--insecure"], {}), ([], {"IMGVAR_API_KEYS": "other, key-one"})]
+    ("options", "environment"), [slow(["--insecure"], {}), ([], {"IMGVAR_API_KEYS": "other, key-one"})]
 )
 def test_other_addresses(launch, options, environment):
     """All addresses are served with keys, or where that was said to be wanted; strange names stay refused."""

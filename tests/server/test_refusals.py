@@ -6,6 +6,7 @@ import io
 import json
 
 import pytest
+from cases import slow
 from PIL import Image
 
 from ipy_imgvar import Secret
@@ -173,7 +174,7 @@ BROKEN = broken_images()
 LARGE = {"bomb": (20_000, 20_000), "large": (8_000, 8_000)}
 
 
-@pytest.mark.parametrize("name", [*BROKEN, *LARGE])
+@pytest.mark.parametrize("name", [*BROKEN, "large", slow("bomb")])
 def test_broken_images(server, http, name):
     """A file that is broken, too large when decoded, or of a type that is not taken is the caller's fault."""
     content = encoded(Image.new("1", LARGE[name]), "PNG", compress_level=1) if name in LARGE else BROKEN[name]

@@ -1,6 +1,6 @@
 """Measure the hosted engine against openai-python and plain httpx, all asking one local server.
 
-    python benchmarks/client.py [--rounds 40] [--quick]
+    python benchmarks/client.py [--rounds 40] [--only latency]
 
 The server is a process of its own that reads a request and sends bytes it has prepared. The three clients take turns
 within each round, so that whatever else the machine does hits them alike; medians are given. Each gets its pictures as
@@ -176,8 +176,8 @@ def choose_store(client: str, folder: str) -> None:
     from ipy_imgvar.results import history
 
     # The same store again, which `move_store` would open anew: a process opens its store once.
-    history._journal.opened = True  # noqa: SLF001
-    history._journal.store = _stores(folder)[not client.endswith("no store")]  # noqa: SLF001
+    history._history.opened = True  # noqa: SLF001
+    history._history.store = _stores(folder)[not client.endswith("no store")]  # noqa: SLF001
 
 
 # --- what is measured ---------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["CAPABILITIES", "MODEL", "capabilities"]
 
 #: The version of the method: the same one makes the same bytes of the same image, seed and settings.
-MODEL: Final = "patch-2"
+MODEL: Final = "patch-3"
 
 CAPABILITIES: Final = Capabilities(
     features=frozenset({"mask", "seed", "strength", "stream"}),

@@ -7,7 +7,7 @@ again. The other modules of the package work on arrays and know no request.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ipy_imgvar.settings import Connection
 
 __all__ = ["PatchEngine"]
+
+#: Pixels a side that a shot may use, as a multiple of the picture's: a window of the source then has the picture's own.
+_DETAIL: Final = 1.2
 
 
 class PatchEngine:
@@ -69,7 +72,7 @@ class PatchEngine:
         if request.image is None or request.seed is None:
             raise InvalidRequestError("the engine patch needs an image and a seed", field="image")
         check = _with_deadline(job.check, request.timeout)
-        pixels, keep, shape = _prepare(request)
+        pixels, detailed, keep, shape = _prepare(request)
         if is_flat(pixels):
             job.warn(
                 f"{request.image.name} is one flat colour: there is nothing to rearrange, only its tone changes"
@@ -90,14 +93,16 @@ class PatchEngine:
             strength=request.strength,
             seed=request.seed,
             keep=keep,
+            detailed=detailed,
             threads=job.threads or self._threads,
             progress=job.progress,
             check=check,
             **_options(request),
         )
         try:
-            for index, picture in enumerate(pictures, start=request.index or 1):
-                data = codec.encode_png(_finished(picture, request), parameters | {"index": index})
+            for index, (picture, means) in enumerate(pictures, start=request.index or 1):
+                made = parameters | {"index": index, "means": means}
+                data = codec.encode_png(_finished(picture, request), made)
                 yield Variation(
                     data,
                     source=request.image,
@@ -105,7 +110,7 @@ class PatchEngine:
                     size=request.size,
                     index=index,
                     seed=request.seed,
-                    parameters=parameters | {"index": index},
+                    parameters=made,
                 )
         finally:
             pictures.close()
@@ -151,13 +156,15 @@ def _parameters(request: VariationRequest) -> dict[str, Any]:
 
 def _prepare(
     request: VariationRequest,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None, tuple[int, int]]:
-    """Return the source's pixels, the mask of pixels to keep, and the shape of the picture to synthesise.
+) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None, NDArray[np.bool_] | None, tuple[int, int]]:
+    """Return the source's pixels, the same with more detail, the mask to keep, and the shape of the pictures.
 
     Returns
     -------
     pixels : ndarray of shape (H, W, C), float32
         In 0..1; C is 1, 3 or 4, and colours are premultiplied where it is 4.
+    detailed : ndarray of shape (H', W', C), uint8, or None
+        The source with a fifth more pixels a side, where it has them and may be shown in part.
     keep : ndarray of shape (H, W), bool, or None
         True where a pixel stays; None without a mask.
     shape : tuple of int
@@ -166,14 +173,19 @@ def _prepare(
     """
     assert request.image is not None  # noqa: S101 - `generate` has refused it
     # A mask has the full image's pixels, so the image must not be decoded at a reduced scale.
-    image = request.image.open(at_least_px=None if request.mask else max(request.size))
+    larger = (round(request.size[0] * _DETAIL), round(request.size[1] * _DETAIL))
+    image = request.image.open(at_least_px=None if request.mask else max(larger))
+    detailed = None
     if request.fit == "retarget":
         fitted, (width, height) = codec.retarget_image(image, request.size)
     else:
         fitted = codec.fit_image(image, request.size, request.fit)
         width, height = fitted.size
+        if request.mask is None and (image.width > width or image.height > height):
+            detailed = _premultiplied(codec.fit_image(image, larger, request.fit))
     if fitted.mode == "RGBA" and fitted.getchannel("A").getextrema() == (255, 255):
         fitted = fitted.convert("RGB")
+        detailed = None if detailed is None else detailed[..., :3]
     pixels = np.asarray(fitted, dtype=np.float32) / np.float32(255)
     if fitted.mode == "L":
         pixels = pixels[:, :, None]
@@ -184,7 +196,13 @@ def _prepare(
     if request.mask is not None:
         mask = codec.from_array(codec.kept_pixels(request.mask.open(), image.size), "the mask")
         keep = np.asarray(codec.fit_image(mask, request.size, request.fit, exact_colours=True)) > 0
-    return pixels, keep, (height, width)
+    return pixels, detailed, keep, (height, width)
+
+
+def _premultiplied(image: Image) -> NDArray[np.uint8]:
+    """Return an image's pixels, shape (H, W, C), uint8; colours are premultiplied where C is 4."""
+    pixels: NDArray[np.uint8] = np.asarray(image.convert("RGBa") if image.mode == "RGBA" else image)
+    return pixels.reshape(image.height, image.width, -1)
 
 
 def _finished(picture: NDArray[np.uint8], request: VariationRequest) -> Image:

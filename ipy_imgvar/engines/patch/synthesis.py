@@ -28,25 +28,27 @@ files is `engine`'s job.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ipy_imgvar.engines.patch.arrays.blas import single_threaded_blas
-from ipy_imgvar.engines.patch.arrays.resize import resize
 from ipy_imgvar.engines.patch.arrays.workers import Workers
+from ipy_imgvar.engines.patch.camera.shots import Shots
 from ipy_imgvar.engines.patch.composition.composer import Composer
 from ipy_imgvar.engines.patch.matching.patches import grid
 from ipy_imgvar.engines.patch.matching.refine import dense, fine
 from ipy_imgvar.engines.patch.matching.vote import unpack
-from ipy_imgvar.engines.patch.tone import draw_tone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from numpy.typing import NDArray
 
-__all__ = ["is_flat", "synthesise"]
+__all__ = ["Means", "Picture", "is_flat", "synthesise"]
+
+#: How a picture is made: a second shot, a subject enlarged before its ground, or patches put together anew.
+Means: TypeAlias = Literal["camera", "layers", "arrangement"]
 
 #: Range of the values (0..1) of a picture of one colour: a step and a half of 8 bits, which rounding may leave.
 _FLAT: Final = 1.5 / 255
@@ -54,8 +56,6 @@ _FLAT: Final = 1.5 / 255
 _SPARSE: Final = 16
 #: Short side, in pixels, below which there are too few patches to rearrange.
 _TINY: Final = 9
-#: A picture without patches loses one row or column in so many, so that its crops differ.
-_CROP_PARTS: Final = 6
 #: Channels of a picture with transparency.
 _RGBA: Final = 4
 #: Patches up to which a level is matched everywhere, and above which only along its seams. Chosen by timing and by eye.
@@ -79,6 +79,21 @@ def is_flat(source: NDArray[np.float32]) -> bool:
     return flat(source[::_SPARSE, ::_SPARSE]) and flat(source)
 
 
+class Picture(NamedTuple):
+    """One picture and how it was made.
+
+    Attributes
+    ----------
+    pixels : ndarray of shape (H, W, C), uint8
+        C = 4 is straight RGBA.
+    means : str
+        "camera", "layers" or "arrangement".
+    """
+
+    pixels: NDArray[np.uint8]
+    means: Means
+
+
 def synthesise(
     source: NDArray[np.float32],
     *,
@@ -88,12 +103,13 @@ def synthesise(
     seed: int,
     only: int | None = None,
     keep: NDArray[np.bool_] | None = None,
+    detailed: NDArray[np.uint8] | None = None,
     flip: bool = True,
     tone: bool = True,
     threads: int = 2,
     progress: Callable[[float, str], None] | None = None,
     check: Callable[[], None] | None = None,
-) -> Generator[NDArray[np.uint8]]:
+) -> Generator[Picture]:
     """Yield new pictures of a source, one by one as they are ready.
 
     Parameters
@@ -113,6 +129,8 @@ def synthesise(
     keep : ndarray of shape (H, W), bool, or None
         True keeps a pixel in place and equal to the source's; needs `shape` to be the source's. None chooses
         subjects that stay whole, but may move.
+    detailed : ndarray of shape (H', W', C), uint8, or None
+        The source with more pixels than `shape`, premultiplied where C is 4, for shots that show a part of it.
     flip, tone : bool
         Whether pictures may be mirrored (text too), and whether light and colour may vary (never with `keep`).
     threads : int
@@ -124,8 +142,8 @@ def synthesise(
 
     Yields
     ------
-    ndarray of shape (*shape, C), uint8
-        C = 4 is straight RGBA.
+    Picture
+        Its pixels have `shape`.
     """
     numbers = range(n) if only is None else range(only, only + 1)
     with single_threaded_blas():
@@ -133,16 +151,18 @@ def synthesise(
         run = _Run(
             source, shape=shape, numbers=numbers, seed=seed, keep=keep, workers=workers, progress=progress
         )
-        run.compose(strength, flip=flip)
+        run.prepare(strength, detailed, flip=flip, tone=tone)
         for done, number in enumerate(numbers, start=1):
-            yield run.picture(number, strength if tone and keep is None else None)
+            yield run.picture(number)
             run.report(number, 1, f"{done} of {len(numbers)}")
 
 
 class _Run:
     """One call, with what its pictures share."""
 
-    composer: Composer
+    shots: Shots
+    composer: Composer | None = None
+    detailed: NDArray[np.uint8]
 
     def __init__(
         self,
@@ -157,23 +177,40 @@ class _Run:
     ) -> None:
         self.source, self.shape, self.numbers, self.seed = source, shape, numbers, seed
         self.keep, self.workers, self.progress = keep, workers, progress
-        self.has_patches = not is_flat(source) and min(*source.shape[:2], *shape) >= _TINY
 
-    def compose(self, strength: float, *, flip: bool) -> None:
-        """Find the subjects, and the arrangements before the first picture's, which it has to keep away from."""
-        if not self.has_patches:
+    def prepare(self, strength: float, detailed: NDArray[np.uint8] | None, *, flip: bool, tone: bool) -> None:
+        """Look at the source: what a shot would cut, and whether it can be arranged anew."""
+        self.workers.check()
+        self.shots = Shots(
+            self.source, strength=strength, seed=self.seed, flip=flip, tone=tone and self.keep is None
+        )
+        self.detailed = _to_uint8(self.source) if detailed is None else detailed
+        has_patches = not is_flat(self.source) and min(*self.source.shape[:2], *self.shape) >= _TINY
+        if not has_patches or not self._must_arrange():
             return
         self.composer = Composer(self.source, shape=self.shape, strength=strength, keep=self.keep, flip=flip)
         for number in range(self.numbers.start):
             self.report(self.numbers.start, 0, "earlier arrangements")
             self.composer.choose(self._random(number), number, self.workers)
 
-    def picture(self, number: int, tone: float | None) -> NDArray[np.uint8]:
-        """Make picture `number`; `tone` is the strength of its change of light, None for no change."""
+    def _must_arrange(self) -> bool:
+        """Return whether no shot will do: pixels stay in place, or the shape is another one."""
+        return self.keep is not None or self.shape != self.source.shape[:2]
+
+    def picture(self, number: int) -> Picture:
+        """Make picture `number`."""
         self.workers.check()
-        image = self._synthesise(number) if self.has_patches else self._crop(number)
-        result = self._to_uint8(image)
-        return result if tone is None else draw_tone(self._random(number), tone).apply(result)
+        shot = self.shots.plan(number)
+        if self.composer is None:
+            self.report(number, 0, "framing")
+            if self.keep is not None:
+                return Picture(_straight_uint8(self.source), "camera")
+            return Picture(shot.take(self.detailed, self.shape), "camera")
+        image = self._arranged(self.composer, number)
+        if self.keep is not None:
+            image = np.where(self.keep[..., None], self.source, image)
+        pixels = _straight_uint8(image)
+        return Picture(pixels if shot.light is None else shot.light.apply(pixels), "arrangement")
 
     def report(self, number: int, part: float, text: str) -> None:
         """Tell how far the whole call is, when `part` (0..1) of picture `number` is done."""
@@ -183,24 +220,10 @@ class _Run:
     def _random(self, number: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, number])
 
-    def _crop(self, number: int) -> NDArray[np.float32]:
-        """Return a slightly smaller part of a picture too small or too flat for patches, enlarged."""
-        if self.keep is not None:
-            return self.source
-        if is_flat(self.source):
-            colour: NDArray[np.float32] = self.source.mean(axis=(0, 1))
-            return np.tile(colour, (*self.shape, 1))
-        rng = self._random(number)
-        height, width = self.source.shape[:2]
-        rows, cols = max(1, height - height // _CROP_PARTS), max(1, width - width // _CROP_PARTS)
-        top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - cols + 1)
-        part = self.source[top : top + rows, left : left + cols]
-        return np.clip(resize(part, self.shape), 0, 1)
-
-    def _synthesise(self, number: int) -> NDArray[np.float32]:
+    def _arranged(self, composer: Composer, number: int) -> NDArray[np.float32]:
         """Return picture `number`, shape (*shape, C), float32, about 0..1, premultiplied where C is 4."""
         self.report(number, 0, "arrangement")
-        composition = self.composer.compose(self._random(number), number, self.workers)
+        composition = composer.compose(self._random(number), number, self.workers)
         field, rng, levels = composition.arrangement.field, composition.rng, composition.levels
         channels = self.source.shape[2]
         # Without the channel of fine detail that the coarse levels have.
@@ -217,13 +240,16 @@ class _Run:
                     image = unpack(words, channels)
         return image
 
-    def _to_uint8(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Put the kept pixels back, divide by alpha, and round to 8 bits."""
-        if self.keep is not None:
-            image = np.where(self.keep[..., None], self.source, image)
-        if image.shape[2] == _RGBA:
-            alpha = image[..., 3:]
-            colour = np.divide(image[..., :3], alpha, out=np.zeros_like(image[..., :3]), where=alpha > 0)
-            image = np.concatenate([np.minimum(colour, 1), alpha], axis=2)
-        result: NDArray[np.uint8] = np.rint(np.clip(image, 0, 1) * np.float32(255)).astype(np.uint8)
-        return result
+
+def _to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Round a picture of values of 0..1 to 8 bits."""
+    return np.asarray(np.rint(np.clip(image, 0, 1) * np.float32(255)), np.uint8)
+
+
+def _straight_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Round a picture to 8 bits, its colours divided by alpha first where it has alpha."""
+    if image.shape[2] == _RGBA:
+        alpha = image[..., 3:]
+        colour = np.divide(image[..., :3], alpha, out=np.zeros_like(image[..., :3]), where=alpha > 0)
+        image = np.concatenate([np.minimum(colour, 1), alpha], axis=2)
+    return _to_uint8(image)

@@ -55,7 +55,8 @@ def make(source: np.ndarray, n: int, strength: float, **options: bool) -> list[n
     """Return n pictures of a source, as uint8."""
     from ipy_imgvar.engines.patch.synthesis import synthesise
 
-    return list(synthesise(source, shape=source.shape[:2], n=n, strength=strength, seed=SEED, **options))
+    made = synthesise(source, shape=source.shape[:2], n=n, strength=strength, seed=SEED, **options)
+    return [one.pixels for one in made]
 
 
 def run_one(side_px: int, n: int, strength: float) -> None:

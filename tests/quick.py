@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ipy_imgvar.engines.patch.synthesis import Picture
+
 
 def rolled(source, *, shape, n, seed, only=None, keep=None, progress=None, check=None, **_):
     """Yield pictures in the form of `synthesis.synthesise`: the source, rolled as far as seed and number say.
@@ -25,6 +27,6 @@ def rolled(source, *, shape, n, seed, only=None, keep=None, progress=None, check
                 picture[:, :, :3], alpha, out=np.zeros_like(picture[:, :, :3]), where=alpha > 0
             )
             picture = np.concatenate([colours, alpha], axis=2)
-        yield np.round(picture * 255).astype(np.uint8)
+        yield Picture(np.round(picture * 255).astype(np.uint8), "camera")
         if progress:
             progress(done / len(numbers), f"{done} of {len(numbers)}")

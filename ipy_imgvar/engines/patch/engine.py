@@ -73,17 +73,7 @@ class PatchEngine:
             raise InvalidRequestError("the engine patch needs an image and a seed", field="image")
         check = _with_deadline(job.check, request.timeout)
         pixels, detailed, keep, shape = _prepare(request)
-        if is_flat(pixels):
-            job.warn(
-                f"{request.image.name} is one flat colour: there is nothing to rearrange, only its tone changes"
-            )
-        elif shape[0] < request.size[1] and shape[1] < request.size[0]:
-            synthesis_size = f"{shape[1]}x{shape[0]}"
-            job.warn(
-                f"{request.image.name} has {synthesis_size} pixels to offer: made at that size, then enlarged"
-            )
-        if keep is not None and keep.all():
-            job.warn("the mask keeps every pixel: the pictures are the source")
+        _warn(request, job, pixels, keep, shape)
         parameters = _parameters(request)
         pictures = synthesise(
             pixels,
@@ -117,6 +107,24 @@ class PatchEngine:
 
     def close(self) -> None:
         """Do nothing: no state outlives a run."""
+
+
+def _warn(
+    request: VariationRequest,
+    job: Job,
+    pixels: NDArray[np.float32],
+    keep: NDArray[np.bool_] | None,
+    shape: tuple[int, int],
+) -> None:
+    """Say what the source or the mask does not allow."""
+    assert request.image is not None  # noqa: S101 - `generate` has refused it
+    name = request.image.name
+    if is_flat(pixels):
+        job.warn(f"{name} is one flat colour: there is nothing to rearrange, only its tone changes")
+    elif shape[0] < request.size[1] and shape[1] < request.size[0]:
+        job.warn(f"{name} has {shape[1]}x{shape[0]} pixels to offer: made at that size, then enlarged")
+    if keep is not None and keep.all():
+        job.warn("the mask keeps every pixel: the pictures are the source")
 
 
 def _options(request: VariationRequest) -> dict[str, bool]:

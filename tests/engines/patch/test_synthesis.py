@@ -23,7 +23,7 @@ class Stop(Exception):  # noqa: N818 - a signal, as a caller's cancel is
 
 def pictures(source, **options):
     options = {"shape": source.shape[:2], "n": 1, "strength": 0.5, "seed": 7} | options
-    return list(synthesise(source, **options))
+    return [picture.pixels for picture in synthesise(source, **options)]
 
 
 def random_source(rng, height, width, channels):

@@ -5,6 +5,7 @@ The pictures of a call share the source's levels and its subjects, so these are 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ import numpy as np
 from ipy_imgvar.engines.patch.arrays.resize import resize
 from ipy_imgvar.engines.patch.composition.arrangement import Arrangement, descend, initial_arrangement
 from ipy_imgvar.engines.patch.composition.layout import Layout, draw_layout
-from ipy_imgvar.engines.patch.composition.novelty import best_candidate
+from ipy_imgvar.engines.patch.composition.novelty import rank_candidates
 from ipy_imgvar.engines.patch.composition.placement import Placement, can_shrink
 from ipy_imgvar.engines.patch.matching.patches import PATCH
 from ipy_imgvar.engines.patch.matching.pyramid import COARSEST_PX, EXACT_PAIRS, Level, pyramid
@@ -21,20 +22,16 @@ from ipy_imgvar.engines.patch.strength import Tuning, tune
 from ipy_imgvar.engines.patch.subjects.segmentation import Subjects, find_subjects, fine_detail
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ipy_imgvar.engines.patch.arrays.workers import Workers
 
-__all__ = ["Composer", "Composition"]
+__all__ = ["Candidate", "Composer", "Composition"]
 
-#: Strength from which anything may be mirrored. This and the next seven were chosen by eye.
+#: Strength from which anything may be mirrored. This and the next four were chosen by eye.
 _FLIP_FROM: Final = 0.3
-#: One picture in so many shows the source smaller, in a full canvas.
-_REFRAME_EVERY: Final = 3
-#: Strength below which pictures do.
-_REFRAME_BELOW: Final = 0.4
-#: Range of the scales of such a source; 1 is the source's own.
-_REFRAME_ZOOM: Final = (0.82, 0.95)
 #: Strength from which some candidates show the source smaller, if there is ground to extend.
 _SHRINK_FROM: Final = 0.6
 #: One candidate in so many does.
@@ -43,6 +40,8 @@ _SHRINK_EVERY: Final = 4
 _SHRINK_COST: Final = 0.4
 #: The least usual cost that is divided by: a source matched without a difference costs nothing.
 _LEAST_COST: Final = 1e-6
+#: How many candidates of a picture are carried on to be judged: each takes about 40 ms at 54 px.
+_JUDGED: Final = 3
 #: Up to how many comparisons a level is small enough for every candidate: 800 patches on each side, a few milliseconds.
 _CANDIDATE_PAIRS: Final = 800**2
 
@@ -60,12 +59,42 @@ class Composition:
         Those that remain, coarsest first.
     rng : numpy.random.Generator
         The picture's own, after what was drawn for the arrangement.
+    image : ndarray of shape (h, w, C), float32, 0..1
+        The settled arrangement, about 54 px on the short side, with the source's channels; it may overshoot a little.
+    artefacts : float
+        What the judge said of `image`, higher being worse; NaN without a judge.
     """
 
     arrangement: Arrangement
     layout: Layout
     levels: list[Level]
     rng: np.random.Generator
+    image: NDArray[np.float32]
+    artefacts: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An arrangement that may be taken.
+
+    Attributes
+    ----------
+    arrangement : Arrangement
+        At the last level that it has gone through.
+    layout : Layout
+    levels : list of Level
+        All of its levels, coarsest first.
+    settled : bool
+        Whether it has gone through all levels that are searched exactly.
+    artefacts : float
+        What the judge says of it once it is settled, else NaN.
+    """
+
+    arrangement: Arrangement
+    layout: Layout
+    levels: list[Level]
+    settled: bool
+    artefacts: float = math.nan
 
 
 class Composer:
@@ -82,6 +111,11 @@ class Composer:
         True for pixels that stay in place; None chooses subjects, which may move.
     flip : bool
         Whether anything may be mirrored.
+    subjects : Subjects or None
+        What stays whole, in place of what `find_subjects` finds; without effect where `keep` is given.
+    judge : callable or None
+        Returns how likely a picture shows a defect, higher being worse. It is called on a few settled candidates, each
+        an ndarray of shape (h, w, C), float32, 0..1, about 54 px on the short side; the lowest value is taken.
     """
 
     def __init__(
@@ -92,41 +126,45 @@ class Composer:
         strength: float,
         keep: NDArray[np.bool_] | None,
         flip: bool,
+        subjects: Subjects | None = None,
+        judge: Callable[[NDArray[np.float32]], float] | None = None,
     ) -> None:
+        self._judge = judge
         self._source, self._shape, self._strength = source, shape, strength
         self._tuning = _tune(strength, same_shape=shape == source.shape[:2])
         self._fixed = keep is not None
         self._detail = fine_detail(source)
-        if keep is None:
-            subjects = find_subjects(source, self._detail, self._tuning.cover)
-        else:
+        if keep is not None:
             subjects = Subjects((keep.astype(np.float32),), on_ground=False)
+        elif subjects is None:
+            subjects = find_subjects(source, self._detail, self._tuning.cover)
         self._subjects = subjects.masks
         if not subjects.on_ground:
             self._tuning = replace(self._tuning, separation=self._tuning.separation_without_ground)
         self._views = 2 if flip and keep is None and strength >= _FLIP_FROM else 1
-        self._can_reframe = keep is None and shape == source.shape[:2]
         has_room = subjects.on_ground and can_shrink(subjects.masks)
-        self._shrinks = self._can_reframe and has_room and strength >= _SHRINK_FROM
+        free = keep is None and shape == source.shape[:2]
+        self._shrinks = free and has_room and strength >= _SHRINK_FROM
         self._pyramids: dict[float, list[Level]] = {}
         self._siblings: list[NDArray[np.float32]] = []
 
     def compose(self, rng: np.random.Generator, number: int, workers: Workers) -> Composition:
         """Settle the arrangement of picture `number`; callers go through the numbers in order, here or in `choose`."""
-        arrangement, layout, levels = self.choose(rng, number, workers)
-        exact = _exact(levels)
-        if not exact:
-            return Composition(arrangement, layout, levels, rng)
-        smallest = _smallest(levels)
-        if len(exact) > smallest:
-            arrangement = descend(arrangement.image, layout, exact[smallest:], self._tuning, workers)
-        return Composition(arrangement, layout, levels[len(exact) :], rng)
+        choice = self.choose(rng, number, workers)
+        if not choice.settled:
+            choice = self._settle(choice, workers)
+        return Composition(
+            choice.arrangement,
+            choice.layout,
+            choice.levels[len(_exact(choice.levels)) :],
+            rng,
+            image=choice.arrangement.image[..., : self._source.shape[2]],
+            artefacts=choice.artefacts,
+        )
 
-    def choose(
-        self, rng: np.random.Generator, number: int, workers: Workers
-    ) -> tuple[Arrangement, Layout, list[Level]]:
-        """Return the arrangement of picture `number` at the smallest levels, and remember it for those after it."""
-        zooms = self._zooms(rng, number)
+    def choose(self, rng: np.random.Generator, number: int, workers: Workers) -> Candidate:
+        """Return the arrangement of picture `number`, and remember it for those after it."""
+        zooms = self._zooms()
         pyramids = [self._levels(zoom) for zoom in zooms]
         # Two candidates move to one side, the next two to the other; the next picture begins on the other side.
         layouts = [
@@ -134,39 +172,60 @@ class Composer:
             for trial, levels in enumerate(pyramids)
         ]
         if not _exact(pyramids[0]):
-            return initial_arrangement(layouts[0], pyramids[0][0]), layouts[0], pyramids[0]
+            initial = initial_arrangement(layouts[0], pyramids[0][0])
+            return self._judged([Candidate(initial, layouts[0], pyramids[0], settled=True)])[0]
         candidates = []
         for layout, levels in zip(layouts, pyramids, strict=True):
             start, smallest = layout.start(levels[0]), levels[: _smallest(levels)]
-            candidates.append(descend(start, layout, smallest, self._tuning, workers))
-        best = self._best(candidates, zooms)
-        return candidates[best], layouts[best], pyramids[best]
+            arrangement = descend(start, layout, smallest, self._tuning, workers)
+            candidates.append(Candidate(arrangement, layout, levels, len(_exact(levels)) == len(smallest)))
+        return self._best(candidates, zooms, workers)
 
-    def _best(self, candidates: list[Arrangement], zooms: list[float]) -> int:
-        """Return which candidate to carry on, and remember what it looks like."""
+    def _best(self, candidates: list[Candidate], zooms: list[float], workers: Workers) -> Candidate:
+        """Return the candidate to carry on, and remember what it looks like."""
         colours = self._source.shape[2]
         levels = self._levels(1.0)
         level = levels[_smallest(levels) - 1]
         # The levels of a smaller source have other sizes.
-        images = [resize(candidate.image[..., :colours], level.output) for candidate in candidates]
-        usual = float(np.median([candidate.cost for candidate in candidates])) + _LEAST_COST
+        images = [resize(one.arrangement.image[..., :colours], level.output) for one in candidates]
+        usual = float(np.median([one.arrangement.cost for one in candidates])) + _LEAST_COST
         costs = [
-            candidate.cost / usual + _SHRINK_COST * (zoom < 1)
-            for candidate, zoom in zip(candidates, zooms, strict=True)
+            one.arrangement.cost / usual + _SHRINK_COST * (zoom < 1)
+            for one, zoom in zip(candidates, zooms, strict=True)
         ]
-        best = best_candidate(images, costs, level.image[..., :colours], self._siblings, self._tuning)
+        order = rank_candidates(images, costs, level.image[..., :colours], self._siblings, self._tuning)
+        best, choice = order[0], candidates[order[0]]
+        if self._judge is not None:
+            settled = [self._settle(candidates[one], workers) for one in order[:_JUDGED]]
+            judged = self._judged(settled)
+            place = int(np.argmin([one.artefacts for one in judged]))
+            best, choice = order[place], judged[place]
         self._siblings.append(images[best])
-        return best
+        return choice
 
-    def _zooms(self, rng: np.random.Generator, number: int) -> list[float]:
+    def _settle(self, candidate: Candidate, workers: Workers) -> Candidate:
+        """Carry a candidate through the rest of the levels that are searched exactly."""
+        if candidate.settled:
+            return candidate
+        levels = _exact(candidate.levels)[_smallest(candidate.levels) :]
+        image = candidate.arrangement.image
+        arrangement = descend(image, candidate.layout, levels, self._tuning, workers)
+        return replace(candidate, arrangement=arrangement, settled=True)
+
+    def _judged(self, settled: list[Candidate]) -> list[Candidate]:
+        """Return settled candidates with what the judge says of each."""
+        if self._judge is None:
+            return settled
+        colours = self._source.shape[2]
+        values = [float(self._judge(np.clip(one.arrangement.image[..., :colours], 0, 1))) for one in settled]
+        return [replace(one, artefacts=value) for one, value in zip(settled, values, strict=True)]
+
+    def _zooms(self) -> list[float]:
         """Return the scale of the source for each candidate of a picture."""
         count = self._tuning.candidates
         if self._shrinks:
             zoom = self._tuning.zoom
             return [zoom if trial % _SHRINK_EVERY == 0 else 1.0 for trial in range(1, count + 1)]
-        last = number % _REFRAME_EVERY == _REFRAME_EVERY - 1
-        if self._can_reframe and self._strength < _REFRAME_BELOW and last:
-            return [rng.uniform(*_REFRAME_ZOOM)] * count
         return [1.0] * count
 
     def _levels(self, zoom: float) -> list[Level]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.engines.patch.strength import Tuning
 
-__all__ = ["best_candidate", "new_share"]
+__all__ = ["new_share", "rank_candidates"]
 
 #: Share of the reference's sides that is looked for: what a move pushes out of the picture is not missed.
 _INNER: Final = 0.8
@@ -72,14 +72,14 @@ def _best_correlation(image: NDArray[np.float32], template: NDArray[np.float32])
     return float((windows @ both.T / np.maximum(scale, _LEAST_NORM)).max())
 
 
-def best_candidate(
+def rank_candidates(
     images: list[NDArray[np.float32]],
     costs: list[float],
     source: NDArray[np.float32],
     siblings: list[NDArray[np.float32]],
     tuning: Tuning,
-) -> int:
-    """Return the index of the candidate to carry on.
+) -> list[int]:
+    """Return the indices of the candidates, the best first.
 
     A candidate loses for its cost, and for being nearer than wanted to the source or to a sibling. Beyond
     that more novelty earns nothing, so that the cost decides among those that are new enough.
@@ -105,7 +105,7 @@ def best_candidate(
             share = new_share(image, source)
             penalty += max(0.0, 1 - share / tuning.new_share) + max(0.0, 1 - share / _COPY)
         scores.append(cost + tuning.novelty_weight * penalty)
-    return int(np.argmin(scores))
+    return [int(one) for one in np.argsort(scores, kind="stable")]
 
 
 def _nearness(image: NDArray[np.float32], sibling: NDArray[np.float32], aim: float) -> float:

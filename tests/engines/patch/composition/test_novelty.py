@@ -1,7 +1,7 @@
 import numpy as np
 
 from ipy_imgvar.engines.patch.arrays.resize import resize
-from ipy_imgvar.engines.patch.composition.novelty import best_candidate, new_share
+from ipy_imgvar.engines.patch.composition.novelty import new_share, rank_candidates
 from ipy_imgvar.engines.patch.strength import tune
 
 
@@ -31,15 +31,15 @@ def test_a_moved_copy_is_not_taken_for_being_cheap(photograph):
     source = photograph("coffee", 36)
     other = photograph("chelsea", 36)
     images = [np.roll(source, 2, axis=1), other]
-    assert best_candidate(images, [0.1, 1], source, [], tune(0.5)) == 1
-    assert best_candidate(images, [0.1, 1], source, [], tune(0.1)) == 0
+    assert rank_candidates(images, [0.1, 1], source, [], tune(0.5))[0] == 1
+    assert rank_candidates(images, [0.1, 1], source, [], tune(0.1))[0] == 0
 
 
 def test_a_copy_of_a_sibling_is_not_taken(photograph):
     """Of two that cost the same, the one that no sibling shows yet is carried on."""
     source, shown, other = (photograph(name, 36) for name in ("coffee", "chelsea", "astronaut"))
-    assert best_candidate([shown, other], [1, 1], source, [shown], tune(0.5)) == 1
-    assert best_candidate([shown, other], [1, 1], source, [other], tune(0.5)) == 0
+    assert rank_candidates([shown, other], [1, 1], source, [shown], tune(0.5))[0] == 1
+    assert rank_candidates([shown, other], [1, 1], source, [other], tune(0.5))[0] == 0
 
 
 def test_a_smaller_copy_is_not_new(photograph):

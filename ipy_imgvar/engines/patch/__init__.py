@@ -4,8 +4,9 @@ The rooms, and which one imports which (a module imports its own room and those 
 
     engine                     a request to pixels and back -> capabilities
       |
-    synthesis                  the pictures of one call -> tone
+    synthesis                  the pictures of one call, and by which means each is made -> strength
       |
+    camera                     a second shot: framing and light -> subjects, arrays
     composition                where things go, and which arrangement is taken -> strength
       |
     subjects                   what must stay whole
@@ -14,7 +15,7 @@ The rooms, and which one imports which (a module imports its own room and those 
       |
     arrays                     sizes, masks, threads: no patches
 
-`capabilities`, `strength` and `tone` import no other room. All but `engine` and `capabilities` are
+`capabilities` and `strength` import no other room. All but `engine` and `capabilities` are
 functions of arrays and random generators, and have no state between calls.
 
 Where a constant's comment says that it was chosen by eye, that was on photographs of scikit-image, together with the

@@ -34,6 +34,8 @@ _TABLE: Final[dict[str, tuple[tuple[float, float], ...]]] = {
     "zoom": ((0, 0.9), (0.6, 0.85), (0.85, 0.75), (1, 0.7)),
     # At 18 px a patch sees nearly half of the picture and puts everything back in its old position; at 28 not.
     "coarsest_px": ((0, 18), (0.3, 18), (0.5, 28), (1, 30)),
+    "least_bearing": ((0, 1.1), (0.29, 1.1), (0.3, 0.55), (0.5, 0.5), (0.85, 0.3), (1, 0.2)),
+    "most_artefacts": ((0.3, 0.3), (0.5, 0.35), (0.85, 0.5), (1, 0.6)),
     "candidates": ((0, 4), (0.3, 4), (0.4, 14), (1, 14)),
 }
 
@@ -72,6 +74,10 @@ class Tuning:
         The short side, in pixels, at which the search begins.
     candidates : int
         Arrangements tried per picture.
+    least_bearing : float
+        How well a source must bear a new arrangement for one to be tried, see `composition.artefacts`; above 1 none is.
+    most_artefacts : float
+        The artefact score, 0..1, above which another means makes the picture.
     """
 
     cover: float
@@ -88,6 +94,8 @@ class Tuning:
     new_share: float
     novelty_weight: float
     zoom: float
+    least_bearing: float
+    most_artefacts: float
     candidates: int
     coarsest_px: int
 

@@ -28,6 +28,7 @@ files is `engine`'s job.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -35,10 +36,12 @@ import numpy as np
 from ipy_imgvar.engines.patch.arrays.blas import single_threaded_blas
 from ipy_imgvar.engines.patch.arrays.workers import Workers
 from ipy_imgvar.engines.patch.camera.shots import Shots
+from ipy_imgvar.engines.patch.composition.artefacts import ArtefactJudge
 from ipy_imgvar.engines.patch.composition.composer import Composer
 from ipy_imgvar.engines.patch.matching.patches import grid
 from ipy_imgvar.engines.patch.matching.refine import dense, fine
 from ipy_imgvar.engines.patch.matching.vote import unpack
+from ipy_imgvar.engines.patch.strength import tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -60,6 +63,8 @@ _TINY: Final = 9
 _RGBA: Final = 4
 #: Patches up to which a level is matched everywhere, and above which only along its seams. Chosen by timing and by eye.
 _DENSE_PATCHES: Final = 130 * 200
+#: Pictures of a call whose arrangements may be refused before no more are tried.
+_MOST_REFUSED: Final = 2
 #: Share of a picture's time, 0..1, that its arrangement takes, for progress. An estimate.
 _ARRANGEMENT_SHARE: Final = 0.3
 
@@ -162,6 +167,8 @@ class _Run:
 
     shots: Shots
     composer: Composer | None = None
+    most_artefacts: float = math.inf
+    refused: int = 0
     detailed: NDArray[np.uint8]
 
     def __init__(
@@ -185,32 +192,50 @@ class _Run:
             self.source, strength=strength, seed=self.seed, flip=flip, tone=tone and self.keep is None
         )
         self.detailed = _to_uint8(self.source) if detailed is None else detailed
-        has_patches = not is_flat(self.source) and min(*self.source.shape[:2], *self.shape) >= _TINY
-        if not has_patches or not self._must_arrange():
+        if is_flat(self.source) or min(*self.source.shape[:2], *self.shape) < _TINY:
             return
-        self.composer = Composer(self.source, shape=self.shape, strength=strength, keep=self.keep, flip=flip)
+        judge = None
+        if not self._must_arrange():
+            tuning, artefacts = tune(strength), ArtefactJudge(self.source)
+            if artefacts.bears() < tuning.least_bearing:
+                return
+            judge, self.most_artefacts = artefacts.score, tuning.most_artefacts
+        self.composer = Composer(
+            self.source, shape=self.shape, strength=strength, keep=self.keep, flip=flip, judge=judge
+        )
         for number in range(self.numbers.start):
             self.report(self.numbers.start, 0, "earlier arrangements")
-            self.composer.choose(self._random(number), number, self.workers)
+            if self.composer is not None:
+                self._accepts(self.composer.choose(self._random(number), number, self.workers).artefacts)
 
     def _must_arrange(self) -> bool:
         """Return whether no shot will do: pixels stay in place, or the shape is another one."""
         return self.keep is not None or self.shape != self.source.shape[:2]
 
+    def _accepts(self, artefacts: float) -> bool:
+        """Return whether an arrangement is good enough, and give up after too many that are not."""
+        # Without a judge it is NaN, which is not larger than anything.
+        accepted = not artefacts > self.most_artefacts
+        self.refused += not accepted
+        if self.refused >= _MOST_REFUSED:
+            self.composer = None
+        return accepted
+
     def picture(self, number: int) -> Picture:
         """Make picture `number`."""
         self.workers.check()
-        shot = self.shots.plan(number)
-        if self.composer is None:
-            self.report(number, 0, "framing")
+        shot = self.shots.plan(number, self.workers)
+        image = self._arranged(number)
+        if image is not None:
             if self.keep is not None:
-                return Picture(_straight_uint8(self.source), "camera")
-            return Picture(shot.take(self.detailed, self.shape), "camera")
-        image = self._arranged(self.composer, number)
+                image = np.where(self.keep[..., None], self.source, image)
+            pixels = _straight_uint8(image)
+            return Picture(
+                pixels if shot.light is None else shot.light.apply(pixels, self.workers), "arrangement"
+            )
         if self.keep is not None:
-            image = np.where(self.keep[..., None], self.source, image)
-        pixels = _straight_uint8(image)
-        return Picture(pixels if shot.light is None else shot.light.apply(pixels), "arrangement")
+            return Picture(_straight_uint8(self.source), "camera")
+        return Picture(shot.take(self.detailed, self.shape, self.workers), "camera")
 
     def report(self, number: int, part: float, text: str) -> None:
         """Tell how far the whole call is, when `part` (0..1) of picture `number` is done."""
@@ -220,10 +245,20 @@ class _Run:
     def _random(self, number: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, number])
 
-    def _arranged(self, composer: Composer, number: int) -> NDArray[np.float32]:
-        """Return picture `number`, shape (*shape, C), float32, about 0..1, premultiplied where C is 4."""
+    def _arranged(self, number: int) -> NDArray[np.float32] | None:
+        """Return picture `number` as an arrangement, or None where none is good enough.
+
+        Returns
+        -------
+        ndarray of shape (*shape, C), float32, or None
+            About 0..1, premultiplied where C is 4.
+        """
         self.report(number, 0, "arrangement")
-        composition = composer.compose(self._random(number), number, self.workers)
+        if self.composer is None:
+            return None
+        composition = self.composer.compose(self._random(number), number, self.workers)
+        if not self._accepts(composition.artefacts):
+            return None
         field, rng, levels = composition.arrangement.field, composition.rng, composition.levels
         channels = self.source.shape[2]
         # Without the channel of fine detail that the coarse levels have.

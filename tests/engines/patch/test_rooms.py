@@ -10,11 +10,11 @@ ROOT = Path(patch.__file__).parent
 BELOW = {
     "arrays": set(),
     "strength": set(),
-    "tone": set(),
     "matching": {"arrays"},
     "subjects": {"arrays", "matching"},
     "composition": {"arrays", "matching", "subjects", "strength"},
-    "synthesis": {"arrays", "matching", "composition", "tone"},
+    "camera": {"arrays", "subjects"},
+    "synthesis": {"arrays", "matching", "composition", "camera", "strength"},
     "capabilities": set(),
     "engine": {"capabilities", "synthesis"},
 }

@@ -10,15 +10,20 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ipy_imgvar.engines.patch.arrays.workers import Workers
     from ipy_imgvar.engines.patch.camera.framing import Framing
 
 __all__ = ["shoot"]
 
 #: Pillow's mode for a number of channels. Premultiplied colours keep a transparent surrounding out of an edge.
 _MODES: Final = {1: "L", 3: "RGB", 4: "RGBa"}
+#: Pixels that one chunk resamples: some 10 ms of work, so that a cancel is seen soon.
+_BAND_PIXELS: Final = 65_536
 
 
-def shoot(source: NDArray[np.uint8], framing: Framing, shape: tuple[int, int]) -> NDArray[np.uint8]:
+def shoot(
+    source: NDArray[np.uint8], framing: Framing, shape: tuple[int, int], workers: Workers
+) -> NDArray[np.uint8]:
     """Return what a framing shows of a source.
 
     Parameters
@@ -28,23 +33,33 @@ def shoot(source: NDArray[np.uint8], framing: Framing, shape: tuple[int, int]) -
     framing : Framing
     shape : tuple of int
         (rows, columns) of the result.
+    workers : Workers
 
     Returns
     -------
     ndarray of shape (*shape, C), uint8
     """
     height, width, channels = source.shape
-    corners = framing.corners * (height, width)
-    coefficients = _homography(corners, shape)
     image = Image.frombytes(_MODES[channels], (width, height), np.ascontiguousarray(source).tobytes())
-    shown = image.transform(
-        (shape[1], shape[0]), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC
-    )
-    return np.asarray(shown).reshape(*shape, channels)
+    homography = _homography(framing.corners * (height, width), shape)
+    shown = np.empty((*shape, channels), np.uint8)
+    band = max(1, _BAND_PIXELS // shape[1])
+
+    def run(top: int) -> None:
+        rows = min(band, shape[0] - top)
+        # The same map for an output that begins `top` rows further down.
+        moved = homography @ np.array(((1, 0, 0), (0, 1, top), (0, 0, 1)), np.float64)
+        numbers = [float(number) for number in (moved / moved[2, 2]).reshape(-1)[:8]]
+        method = Image.Transform.PERSPECTIVE
+        part = image.transform((shape[1], rows), method, numbers, Image.Resampling.BICUBIC)
+        shown[top : top + rows] = np.asarray(part).reshape(rows, shape[1], channels)
+
+    workers.each(run, range(0, shape[0], band))
+    return shown
 
 
-def _homography(corners: NDArray[np.float64], shape: tuple[int, int]) -> list[float]:
-    """Return Pillow's eight numbers of the projective map that takes an output's corners to a source's points.
+def _homography(corners: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the projective map, shape (3, 3), of (column, row, 1) that takes an output's corners to a source's points.
 
     Parameters
     ----------
@@ -60,4 +75,4 @@ def _homography(corners: NDArray[np.float64], shape: tuple[int, int]) -> list[fl
         equations.append([col, row, 1, 0, 0, 0, -source_col * col, -source_col * row])
         equations.append([0, 0, 0, col, row, 1, -source_row * col, -source_row * row])
         values += [source_col, source_row]
-    return [float(number) for number in np.linalg.solve(np.array(equations), np.array(values))]
+    return np.append(np.linalg.solve(np.array(equations), np.array(values)), 1.0).reshape(3, 3)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ipy_imgvar.engines.patch.arrays.workers import Workers
+
 __all__ = ["LIGHT_DIMENSIONS", "Light", "colourfulness", "draw_light"]
 
 #: Channels of a picture in colour; one channel is grey, and a fourth is alpha.
@@ -83,13 +85,14 @@ class Light:
     angle: float = 0.0
     vignette: float = 0.0
 
-    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def apply(self, image: NDArray[np.uint8], workers: Workers) -> NDArray[np.uint8]:
         """Return the image in this light.
 
         Parameters
         ----------
         image : ndarray of shape (H, W, C), uint8
             C = 1 is grey, 3 RGB, 4 straight RGBA, whose alpha is left alone.
+        workers : Workers
 
         Returns
         -------
@@ -99,7 +102,8 @@ class Light:
         curve = self._curve()
         field = self._field(image.shape[0], image.shape[1])
         result = image.copy()
-        for top in range(0, len(image), _ROWS):
+
+        def run(top: int) -> None:
             rows = slice(top, top + _ROWS)
             factor = np.exp(field[0][rows, None] + field[1])
             planes = [
@@ -111,6 +115,8 @@ class Light:
             for channel, plane in enumerate(planes):
                 # The cast to uint8 cuts, so half a step rounds.
                 result[rows, :, channel] = np.clip(plane * np.float32(255) + np.float32(0.5), 0, 255)
+
+        workers.each(run, range(0, len(image), _ROWS))
         return result
 
     def _curve(self) -> NDArray[np.float32]:

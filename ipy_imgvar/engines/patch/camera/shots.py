@@ -21,6 +21,8 @@ from ipy_imgvar.engines.patch.camera.light import LIGHT_DIMENSIONS, Light, colou
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ipy_imgvar.engines.patch.arrays.workers import Workers
+
 __all__ = ["Shot", "Shots", "straight"]
 
 #: Strength from which a shot may be mirrored. This and the next two were chosen by eye.
@@ -61,7 +63,7 @@ class Shot:
     framing: Framing
     light: Light | None
 
-    def take(self, image: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    def take(self, image: NDArray[np.uint8], shape: tuple[int, int], workers: Workers) -> NDArray[np.uint8]:
         """Return the shot of an image, premultiplied where it has alpha, as straight pixels of a shape.
 
         Parameters
@@ -69,9 +71,10 @@ class Shot:
         image : ndarray of shape (H, W, C), uint8
         shape : tuple of int
             (rows, columns).
+        workers : Workers
         """
-        shown = straight(shoot(image, self.framing, shape))
-        return shown if self.light is None else self.light.apply(shown)
+        shown = straight(shoot(image, self.framing, shape, workers))
+        return shown if self.light is None else self.light.apply(shown, workers)
 
 
 class Shots:
@@ -113,16 +116,16 @@ class Shots:
         self._shots: list[Shot] = []
         self._seen = [straight(self._small)]
 
-    def plan(self, number: int) -> Shot:
+    def plan(self, number: int, workers: Workers) -> Shot:
         """Return the shot of picture `number`, counted from 0; it plans those before it too."""
         while len(self._shots) <= number:
-            self._plan_next()
+            self._plan_next(workers)
         return self._shots[number]
 
     def _random(self, number: int, stream: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, number, stream])
 
-    def _plan_next(self) -> None:
+    def _plan_next(self, workers: Workers) -> None:
         number = len(self._shots)
         point = quasirandom(number, self._offset)
         framing = draw_framing(
@@ -137,7 +140,7 @@ class Shots:
         best, farthest = None, -1.0
         for reach in _REACHES if self._tone else (0.0,):
             shot = Shot(framing, self._light(point[FRAMING_DIMENSIONS:], reach))
-            shown = shot.take(self._small, (self._small.shape[0], self._small.shape[1]))
+            shown = shot.take(self._small, (self._small.shape[0], self._small.shape[1]), workers)
             nearest = min(float(np.abs(shown - one.astype(np.float32)).mean()) for one in self._seen)
             if nearest > farthest:
                 best, farthest, picture = shot, nearest, shown

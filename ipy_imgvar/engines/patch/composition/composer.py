@@ -16,8 +16,10 @@ from ipy_imgvar.engines.patch.composition.arrangement import Arrangement, descen
 from ipy_imgvar.engines.patch.composition.layout import Layout, draw_layout
 from ipy_imgvar.engines.patch.composition.novelty import rank_candidates
 from ipy_imgvar.engines.patch.composition.placement import Placement, can_shrink
+from ipy_imgvar.engines.patch.matching.overlay import paste, paste_field
 from ipy_imgvar.engines.patch.matching.patches import PATCH
 from ipy_imgvar.engines.patch.matching.pyramid import COARSEST_PX, EXACT_PAIRS, Level, pyramid
+from ipy_imgvar.engines.patch.matching.vote import vote
 from ipy_imgvar.engines.patch.strength import Tuning, tune
 from ipy_imgvar.engines.patch.subjects.segmentation import Subjects, find_subjects, fine_detail
 
@@ -216,9 +218,19 @@ class Composer:
         """Return settled candidates with what the judge says of each."""
         if self._judge is None:
             return settled
-        colours = self._source.shape[2]
-        values = [float(self._judge(np.clip(one.arrangement.image[..., :colours], 0, 1))) for one in settled]
+        values = [float(self._judge(self._shown(one))) for one in settled]
         return [replace(one, artefacts=value) for one, value in zip(settled, values, strict=True)]
+
+    def _shown(self, candidate: Candidate) -> NDArray[np.float32]:
+        """Return a settled candidate one level larger, since the largest exact level is too small to judge."""
+        arrangement, larger = candidate.arrangement, candidate.levels[len(_exact(candidate.levels)) :]
+        if not larger:
+            return np.clip(arrangement.image[..., : self._source.shape[2]], 0, 1)
+        level, overlay = larger[0], candidate.layout.overlay(larger[0])
+        field = paste_field(arrangement.field.rescale(level.output, level.atlas), overlay)
+        image = vote(level.words, field, level.channels)
+        paste(image, level, overlay)
+        return image
 
     def _zooms(self) -> list[float]:
         """Return the scale of the source for each candidate of a picture."""

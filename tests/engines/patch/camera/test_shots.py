@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 
+from ipy_imgvar.engines.patch.arrays.workers import Workers
 from ipy_imgvar.engines.patch.camera.cuts import Cuts
 from ipy_imgvar.engines.patch.camera.framing import WHOLE
 from ipy_imgvar.engines.patch.camera.shots import Shots, straight
+
+ONE_THREAD = Workers(1, None)
 
 
 def shots(source, *, strength=0.5, seed=7, flip=True, tone=True, subject=None):
@@ -45,24 +48,24 @@ def test_no_shot_cuts_the_head(strength, seed):
     """The head stays whole in each of eight pictures."""
     planned = shots(person(), strength=strength, seed=seed)
     for number in range(8):
-        assert planned.plan(number).framing.corners[:, 0].min() < 8 / 128 + 0.005
+        assert planned.plan(number, ONE_THREAD).framing.corners[:, 0].min() < 8 / 128 + 0.005
 
 
 def test_a_shot_does_not_depend_on_the_order_of_asking(small):
     """Shot 3 asked for alone is shot 3 of a series."""
-    alone = shots(small).plan(3)
+    alone = shots(small).plan(3, ONE_THREAD)
     series = shots(small)
     for number in range(3):
-        series.plan(number)
-    assert alone.light == series.plan(3).light
-    np.testing.assert_array_equal(alone.framing.corners, series.plan(3).framing.corners)
+        series.plan(number, ONE_THREAD)
+    assert alone.light == series.plan(3, ONE_THREAD).light
+    np.testing.assert_array_equal(alone.framing.corners, series.plan(3, ONE_THREAD).framing.corners)
 
 
 @pytest.mark.parametrize(("strength", "flip", "mirrored"), [(0.2, True, 0), (0.5, False, 0), (0.5, True, 2)])
 def test_half_of_the_shots_are_mirrored(small, strength, flip, mirrored):
     """From 0.3 on every second shot is, unless mirroring is off."""
     planned = shots(small, strength=strength, flip=flip)
-    assert sum(planned.plan(number).framing.mirrored for number in range(4)) == mirrored
+    assert sum(planned.plan(number, ONE_THREAD).framing.mirrored for number in range(4)) == mirrored
 
 
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "rocket", "camera", "hubble_deep_field", "moon"])
@@ -72,7 +75,10 @@ def test_shots_differ_from_the_source_and_from_each_other(photograph, name, stre
     source = photograph(name, 128)
     pixels = np.rint(source * 255).astype(np.uint8)
     planned = shots(source, strength=strength)
-    taken = [pixels, *(planned.plan(number).take(pixels, (128, 128)) for number in range(4))]
+    taken = [
+        pixels,
+        *(planned.plan(number, ONE_THREAD).take(pixels, (128, 128), ONE_THREAD) for number in range(4)),
+    ]
     for k, one in enumerate(taken):
         for two in taken[:k]:
             assert np.abs(one.astype(float) - two).mean() > 6
@@ -80,13 +86,13 @@ def test_shots_differ_from_the_source_and_from_each_other(photograph, name, stre
 
 def test_without_tone_only_the_framing_changes(small):
     """A shot without tone has no light of its own."""
-    assert shots(small, tone=False).plan(0).light is None
+    assert shots(small, tone=False).plan(0, ONE_THREAD).light is None
 
 
 def test_one_colour_stays_one_colour():
     """A flat source has no gradient of light either."""
     flat = np.full((40, 40, 3), (0.2, 0.5, 0.7), np.float32)
-    taken = shots(flat).plan(0).take(np.rint(flat * 255).astype(np.uint8), (40, 40))
+    taken = shots(flat).plan(0, ONE_THREAD).take(np.rint(flat * 255).astype(np.uint8), (40, 40), ONE_THREAD)
     assert len(np.unique(taken.reshape(-1, 3), axis=0)) == 1
 
 

@@ -29,6 +29,24 @@ _LEAST_RADIUS: Final = 3
 _HAZE: Final = 0.1
 #: Short side, in pixels, at which the matte's regions are counted.
 _COUNTED_PX: Final = 96
+#: The value at the outline.
+_HALF: Final = 0.5
+#: Between these values a pixel is neither subject nor ground.
+_SOFT: Final = (0.1, 0.9)
+#: The least and the largest share of the picture that a certain subject covers: less is a speck, and of a ground of
+#: less too little is seen to fill it.
+_AREA: Final = (0.02, 0.72)
+#: The widest that a certain outline is soft on average: this many pixels, and this share of the short side. Of 21
+#: network masks of photographs, the right ones had 0.8 to 4.2 px at 512 px, the wrong ones 3.2 and more; all 31 of the
+#: engine's own masks had more than 5.6 px, and were wrong.
+_WIDTH_PX: Final = 2.0
+_WIDTH: Final = 0.0045
+#: What is soft further from the outline than this share of the short side is haze, not hair.
+_REACH: Final = 0.012
+#: The largest haze, as a share of the subject's area.
+_HAZY: Final = 0.03
+#: The least share of the largest region of what is marked.
+_ONE: Final = 0.97
 #: A region of less than this share of the largest is a speck, and removed.
 _SPECK: Final = 0.03
 
@@ -77,7 +95,24 @@ def is_certain(mask: NDArray[np.float32]) -> bool:
     mask : ndarray of shape (H, W), float32, 0..1
         What `matte` returns.
     """
-    return True
+    hard = mask > _HALF
+    outline = np.count_nonzero(hard[1:] != hard[:-1]) + np.count_nonzero(hard[:, 1:] != hard[:, :-1])
+    area = float(hard.mean())
+    if not (_AREA[0] <= area <= _AREA[1] and outline):
+        return False
+    soft = (mask > _SOFT[0]) & (mask < _SOFT[1])
+    side_px = min(mask.shape)
+    if np.count_nonzero(soft) > outline * (_WIDTH_PX + _WIDTH * side_px):
+        return False
+    reach = max(2, round(_REACH * side_px))
+    outside = soft & ~(dilation(hard, reach) & dilation(~hard, reach))
+    if np.count_nonzero(outside) > _HAZY * np.count_nonzero(hard):
+        return False
+    # A pixel more to every side, so that what hangs together by less than a pixel is one.
+    shape = reduced_shape(mask[..., None], _COUNTED_PX)
+    labels = label(dilation(resize(mask[..., None], shape)[..., 0] > _HALF, 1))
+    sizes = np.unique(labels[labels > 0], return_counts=True)[1]
+    return bool(sizes.size) and bool(sizes.max() >= _ONE * sizes.sum())
 
 
 def _coefficients(

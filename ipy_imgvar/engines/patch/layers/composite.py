@@ -1,0 +1,228 @@
+"""Cut the subject out, grow it about its base, and put it before its ground.
+
+The grown subject covers the hole that it left, so that the ground under it needs no more than a smooth filling; only in
+a hollow of its outline does a little of that show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from ipy_imgvar.engines.patch.arrays.regions import dilation, uniform_filter
+from ipy_imgvar.engines.patch.arrays.resize import resize
+from ipy_imgvar.engines.patch.layers.push_pull import push_pull
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Layers", "draw_layers", "prepare"]
+
+#: The least and the most that a subject grows, as shares of its size. Chosen by eye.
+_LEAST_GROWTH: Final = 0.04
+_MOST_GROWTH: Final = 0.18
+#: The least room for growth, as a share of the subject's size, with which layers are worth it.
+_LEAST_ROOM: Final = 0.03
+#: The grown subject keeps away from the borders that did not cut it, as a share of that side.
+_MARGIN: Final = 0.015
+#: Above this a matte shows something of the subject.
+_VISIBLE: Final = 0.03
+#: A border cuts the subject where it marks at least this share of that side.
+_CUT: Final = 0.02
+#: Ground so near to the subject, as a share of the short side, has its colours in it: by the lens, and by JPEG.
+_RIM: Final = 0.005
+#: Mattes between these values show the subject's colour less and less; at the upper they show nothing else.
+_SOFT: Final = (0.6, 0.95)
+#: Sigma of the strongest blur, as a share of the short side. Chosen by eye.
+_BLUR: Final = 0.012
+#: The distance from the subject, as a share of the short side, at which the blur is strongest.
+_DEPTH: Final = 0.25
+_RGBA: Final = 4
+
+
+class _Box(NamedTuple):
+    """Rows top to bottom and columns left to right, ends exclusive."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """A picture's subject and ground, apart from each other.
+
+    Attributes
+    ----------
+    subject : ndarray of shape (h, w, C + 1), float32
+        The subject's colours times its matte, and the matte, within `box`.
+    ground : ndarray of shape (H, W, C), float32
+        The picture without its subject.
+    blurred : ndarray of shape (H, W, C), float32
+        The same out of focus, the more the further it is from the subject.
+    box : tuple of int
+        Where the subject is: top, bottom, left, right; ends exclusive.
+    anchor : tuple of float
+        The row and column that stay in place while the subject grows.
+    most : float
+        The largest scale, above 1, at which the subject stays within the picture.
+    """
+
+    subject: NDArray[np.float32]
+    ground: NDArray[np.float32]
+    blurred: NDArray[np.float32]
+    box: _Box
+    anchor: tuple[float, float]
+    most: float
+
+    def compose(self, scale: float, defocus: float) -> NDArray[np.float32]:
+        """Return a new picture: the subject larger, the ground as it was or out of focus.
+
+        Parameters
+        ----------
+        scale : float
+            The subject's size, 1 for the source's; above `most` it is `most`.
+        defocus : float
+            How far the ground is out of focus, 0 (not) to 1.
+
+        Returns
+        -------
+        ndarray of shape (H, W, C), float32, 0..1
+            The source's shape; premultiplied where C is 4.
+        """
+        image = self.ground + np.float32(defocus) * (self.blurred - self.ground) if defocus else self.ground.copy()
+        scale = min(scale, self.most)
+        size = round((self.box.bottom - self.box.top) * scale), round((self.box.right - self.box.left) * scale)
+        subject = np.clip(resize(self.subject, size), 0, 1)
+        top = round(self.anchor[0] - scale * (self.anchor[0] - self.box.top))
+        left = round(self.anchor[1] - scale * (self.anchor[1] - self.box.left))
+        # What the border cut in the source may reach beyond it.
+        rows = slice(max(0, top), min(image.shape[0], top + size[0]))
+        cols = slice(max(0, left), min(image.shape[1], left + size[1]))
+        part = subject[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left]
+        image[rows, cols] = part[..., :-1] + (1 - part[..., -1:]) * image[rows, cols]
+        if image.shape[2] == _RGBA:
+            image[..., :3] = np.minimum(image[..., :3], image[..., 3:])
+        return np.clip(image, 0, 1, out=image)
+
+
+def draw_layers(rng: np.random.Generator, strength: float) -> tuple[float, float]:
+    """Draw what `Layers.compose` takes: the subject's scale, and how far its ground is out of focus.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    strength : float
+        0..1; more of it lets the subject grow more, and the ground blur more.
+    """
+    most = _LEAST_GROWTH + (0.3 + 0.7 * strength) * (_MOST_GROWTH - _LEAST_GROWTH)
+    growth, defocus, sharp = rng.random(3)
+    scale = 1 + _LEAST_GROWTH + growth * (most - _LEAST_GROWTH)
+    return scale, 0.0 if sharp < 0.4 else defocus * (0.3 + 0.7 * strength)
+
+
+def prepare(source: NDArray[np.float32], matte: NDArray[np.float32]) -> Layers | None:
+    """Take a picture apart; the pictures made of it share the result.
+
+    Parameters
+    ----------
+    source : ndarray of shape (H, W, C), float32, 0..1
+        C is 1, 3 or 4 (premultiplied).
+    matte : ndarray of shape (H, W), float32, 0..1
+        What `subjects.matte.matte` returns, where it is certain.
+
+    Returns
+    -------
+    Layers or None
+        None where the subject has no room to grow.
+    """
+    box = _box_of(matte)
+    if box is None:
+        return None
+    anchor, most = _room(matte, box)
+    if most < 1 + _LEAST_ROOM:
+        return None
+    height, width = matte.shape
+    rim = max(1, round(_RIM * min(height, width)))
+    hole = dilation(matte > _VISIBLE, rim)
+    ground = push_pull(source, 1 - hole.astype(np.float32))
+    part = slice(box.top, box.bottom), slice(box.left, box.right)
+    alpha = matte[part][..., None]
+    sure = np.clip((alpha - _SOFT[0]) / (_SOFT[1] - _SOFT[0]), 0, 1)
+    colour = push_pull(source[part], sure[..., 0])
+    subject = np.concatenate([colour * alpha, alpha], axis=2)
+    return Layers(subject, ground, _out_of_focus(ground, matte), box, anchor, most)
+
+
+def _box_of(matte: NDArray[np.float32]) -> _Box | None:
+    """Return the box of what is visible of the subject, with a pixel of margin where there is one."""
+    visible = matte > _VISIBLE
+    rows, cols = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
+    if not rows.size:
+        return None
+    height, width = matte.shape
+    return _Box(
+        max(0, int(rows[0]) - 1),
+        min(height, int(rows[-1]) + 2),
+        max(0, int(cols[0]) - 1),
+        min(width, int(cols[-1]) + 2),
+    )
+
+
+def _room(matte: NDArray[np.float32], box: _Box) -> tuple[tuple[float, float], float]:
+    """Return the row and column to grow about, and the largest scale."""
+    height, width = matte.shape
+    rooms = []
+    for edge, room, side in (
+        (matte[0], box.top, height),
+        (matte[-1], height - box.bottom, height),
+        (matte[:, 0], box.left, width),
+        (matte[:, -1], width - box.right, width),
+    ):
+        cut = float((edge > 0.5).mean()) >= _CUT
+        rooms.append(float("inf") if cut else max(0.0, room - _MARGIN * side))
+    top, bottom, left, right = rooms
+    # A base that stands in the picture stays where it is; one that the border cuts may sink below it.
+    base = (box.top, box.bottom, top, bottom) if bottom == float("inf") else None
+    row = _anchor(*base, prefer=1.0) if base else float(box.bottom)
+    if top == float("inf"):
+        row = 0.0
+    col = _anchor(box.left, box.right, left, right, prefer=0.5)
+    limits = [_MOST_GROWTH]
+    for room, reach in ((top, row - box.top), (left, col - box.left), (right, box.right - col)):
+        if reach > 0:
+            limits.append(room / reach)
+    if top == float("inf"):
+        limits.append(bottom / max(1.0, box.bottom - row))
+    return (row, col), 1 + min(limits)
+
+
+def _anchor(low: int, high: int, room_low: float, room_high: float, *, prefer: float) -> float:
+    """Return the place between `low` and `high` from which both ends have room for the most growth."""
+    place = low + prefer * (high - low)
+    least, most = high - room_high / _MOST_GROWTH, low + room_low / _MOST_GROWTH
+    if least > most:
+        # Not enough for both: each end gets its share.
+        return low + (high - low) * room_low / (room_low + room_high) if room_low + room_high else place
+    return float(min(max(place, least, low), most, high))
+
+
+def _out_of_focus(ground: NDArray[np.float32], matte: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the ground blurred, the more the further it is from the subject."""
+    height, width, channels = ground.shape
+    short = min(height, width)
+    small = max(1, height // 2), max(1, width // 2)
+    radius = max(1, round(_BLUR * short / 2))
+    half = resize(ground, small)
+    strong = half
+    for _ in range(2):
+        strong = np.stack([uniform_filter(strong[..., one], radius) for one in range(channels)], axis=-1)
+    coarse = max(1, height // 8), max(1, width // 8)
+    near = np.minimum(1, 4 * resize(matte[..., None], coarse)[..., 0])
+    for _ in range(2):
+        near = uniform_filter(near, max(1, round(_DEPTH * short / 16)))
+    far = np.clip(1 - 1.5 * resize(near[..., None], (height, width)), 0, 1)
+    return ground + far * (resize(strong, (height, width)) - ground)

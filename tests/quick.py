@@ -27,6 +27,6 @@ def rolled(source, *, shape, n, seed, only=None, keep=None, progress=None, check
                 picture[:, :, :3], alpha, out=np.zeros_like(picture[:, :, :3]), where=alpha > 0
             )
             picture = np.concatenate([colours, alpha], axis=2)
-        yield Picture(np.round(picture * 255).astype(np.uint8), "camera")
+        yield Picture(np.round(picture * 255).astype(np.uint8), "arrangement")
         if progress:
             progress(done / len(numbers), f"{done} of {len(numbers)}")

@@ -7,11 +7,13 @@ again. The other modules of the package work on arrays and know no request.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ipy_imgvar.engines.patch.capabilities import CAPABILITIES, MODEL
+from ipy_imgvar.engines.patch.strength import rearranges
 from ipy_imgvar.engines.patch.synthesis import is_flat, synthesise
 from ipy_imgvar.errors import InvalidRequestError, RequestTimeoutError
 from ipy_imgvar.images import codec
@@ -89,8 +91,10 @@ class PatchEngine:
             check=check,
             **_options(request),
         )
+        counts: Counter[str] = Counter()
         try:
             for index, (picture, means) in enumerate(pictures, start=request.index or 1):
+                counts[means] += 1
                 made = parameters | {"index": index, "means": means}
                 data = codec.encode_png(_finished(picture, request), made)
                 yield Variation(
@@ -104,6 +108,8 @@ class PatchEngine:
                 )
         finally:
             pictures.close()
+        if rearranges(request.strength) and keep is None and not is_flat(pixels):
+            _warn_of_means(request.image.name, job, counts)
 
     def close(self) -> None:
         """Do nothing: no state outlives a run."""
@@ -125,6 +131,20 @@ def _warn(
         job.warn(f"{name} has {shape[1]}x{shape[0]} pixels to offer: made at that size, then enlarged")
     if keep is not None and keep.all():
         job.warn("the mask keeps every pixel: the pictures are the source")
+
+
+def _warn_of_means(name: str, job: Job, counts: Counter[str]) -> None:
+    """Say how many pictures are no new arrangement, which is what the strength promises where it can be done."""
+    others = [
+        f"{counts[means]} of {counts.total()} {words}"
+        for means, words in (
+            ("layers", "show its subject larger before its ground"),
+            ("camera", "are another framing and light of the same scene"),
+        )
+        if counts[means]
+    ]
+    if others:
+        job.warn(f"no new arrangement of {name} was good enough, so {' and '.join(others)}")
 
 
 def _options(request: VariationRequest) -> dict[str, bool]:

@@ -41,7 +41,7 @@ from ipy_imgvar.engines.patch.composition.composer import Composer
 from ipy_imgvar.engines.patch.matching.patches import grid
 from ipy_imgvar.engines.patch.matching.refine import dense, fine
 from ipy_imgvar.engines.patch.matching.vote import unpack
-from ipy_imgvar.engines.patch.strength import tune
+from ipy_imgvar.engines.patch.strength import rearranges, tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -196,6 +196,8 @@ class _Run:
             return
         judge = None
         if not self._must_arrange():
+            if not rearranges(strength):
+                return
             tuning, artefacts = tune(strength), ArtefactJudge(self.source)
             if artefacts.bears() < tuning.least_bearing:
                 return

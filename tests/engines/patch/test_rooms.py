@@ -16,7 +16,7 @@ BELOW = {
     "camera": {"arrays", "subjects"},
     "synthesis": {"arrays", "matching", "composition", "camera", "strength"},
     "capabilities": set(),
-    "engine": {"capabilities", "synthesis"},
+    "engine": {"capabilities", "strength", "synthesis"},
 }
 MODULES = [path for path in sorted(ROOT.rglob("*.py")) if path.name != "__init__.py"]
 

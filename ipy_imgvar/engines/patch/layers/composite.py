@@ -93,9 +93,16 @@ class Layers:
         ndarray of shape (H, W, C), float32, 0..1
             The source's shape; premultiplied where C is 4.
         """
-        image = self.ground + np.float32(defocus) * (self.blurred - self.ground) if defocus else self.ground.copy()
+        image = (
+            self.ground + np.float32(defocus) * (self.blurred - self.ground)
+            if defocus
+            else self.ground.copy()
+        )
         scale = min(scale, self.most)
-        size = round((self.box.bottom - self.box.top) * scale), round((self.box.right - self.box.left) * scale)
+        size = (
+            round((self.box.bottom - self.box.top) * scale),
+            round((self.box.right - self.box.left) * scale),
+        )
         subject = np.clip(resize(self.subject, size), 0, 1)
         top = round(self.anchor[0] - scale * (self.anchor[0] - self.box.top))
         left = round(self.anchor[1] - scale * (self.anchor[1] - self.box.left))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from ipy_imgvar.engines.patch.arrays.regions import dilation, uniform_filter
 from ipy_imgvar.engines.patch.arrays.resize import resize
+from ipy_imgvar.engines.patch.layers.ground import Ground, ground_of
 from ipy_imgvar.engines.patch.layers.push_pull import push_pull
 
 if TYPE_CHECKING:
@@ -27,18 +27,14 @@ _MOST_GROWTH: Final = 0.18
 _LEAST_ROOM: Final = 0.03
 #: The grown subject keeps away from the borders that did not cut it, as a share of that side.
 _MARGIN: Final = 0.015
+#: So much more of a side may go out of the picture where the border cuts the subject already. Chosen by eye.
+_LOSS: Final = 0.1
 #: Above this a matte shows something of the subject.
 _VISIBLE: Final = 0.03
 #: A border cuts the subject where it marks at least this share of that side.
 _CUT: Final = 0.02
-#: Ground so near to the subject, as a share of the short side, has its colours in it: by the lens, and by JPEG.
-_RIM: Final = 0.005
 #: Mattes between these values show the subject's colour less and less; at the upper they show nothing else.
 _SOFT: Final = (0.6, 0.95)
-#: Sigma of the strongest blur, as a share of the short side. Chosen by eye.
-_BLUR: Final = 0.012
-#: The distance from the subject, as a share of the short side, at which the blur is strongest.
-_DEPTH: Final = 0.25
 _RGBA: Final = 4
 
 
@@ -59,10 +55,8 @@ class Layers:
     ----------
     subject : ndarray of shape (h, w, C + 1), float32
         The subject's colours times its matte, and the matte, within `box`.
-    ground : ndarray of shape (H, W, C), float32
+    ground : Ground
         The picture without its subject.
-    blurred : ndarray of shape (H, W, C), float32
-        The same out of focus, the more the further it is from the subject.
     box : tuple of int
         Where the subject is: top, bottom, left, right; ends exclusive.
     anchor : tuple of float
@@ -72,8 +66,7 @@ class Layers:
     """
 
     subject: NDArray[np.float32]
-    ground: NDArray[np.float32]
-    blurred: NDArray[np.float32]
+    ground: Ground
     box: _Box
     anchor: tuple[float, float]
     most: float
@@ -93,16 +86,9 @@ class Layers:
         ndarray of shape (H, W, C), float32, 0..1
             The source's shape; premultiplied where C is 4.
         """
-        image = (
-            self.ground + np.float32(defocus) * (self.blurred - self.ground)
-            if defocus
-            else self.ground.copy()
-        )
+        image = self.ground.at(defocus)
         scale = min(scale, self.most)
-        size = (
-            round((self.box.bottom - self.box.top) * scale),
-            round((self.box.right - self.box.left) * scale),
-        )
+        size = round((self.box.bottom - self.box.top) * scale), round((self.box.right - self.box.left) * scale)
         subject = np.clip(resize(self.subject, size), 0, 1)
         top = round(self.anchor[0] - scale * (self.anchor[0] - self.box.top))
         left = round(self.anchor[1] - scale * (self.anchor[1] - self.box.left))
@@ -152,16 +138,12 @@ def prepare(source: NDArray[np.float32], matte: NDArray[np.float32]) -> Layers |
     anchor, most = _room(matte, box)
     if most < 1 + _LEAST_ROOM:
         return None
-    height, width = matte.shape
-    rim = max(1, round(_RIM * min(height, width)))
-    hole = dilation(matte > _VISIBLE, rim)
-    ground = push_pull(source, 1 - hole.astype(np.float32))
     part = slice(box.top, box.bottom), slice(box.left, box.right)
     alpha = matte[part][..., None]
     sure = np.clip((alpha - _SOFT[0]) / (_SOFT[1] - _SOFT[0]), 0, 1)
     colour = push_pull(source[part], sure[..., 0])
     subject = np.concatenate([colour * alpha, alpha], axis=2)
-    return Layers(subject, ground, _out_of_focus(ground, matte), box, anchor, most)
+    return Layers(subject, ground_of(source, matte), box, anchor, most)
 
 
 def _box_of(matte: NDArray[np.float32]) -> _Box | None:
@@ -182,54 +164,34 @@ def _box_of(matte: NDArray[np.float32]) -> _Box | None:
 def _room(matte: NDArray[np.float32], box: _Box) -> tuple[tuple[float, float], float]:
     """Return the row and column to grow about, and the largest scale."""
     height, width = matte.shape
-    rooms = []
+    rooms, cuts = [], []
     for edge, room, side in (
         (matte[0], box.top, height),
         (matte[-1], height - box.bottom, height),
         (matte[:, 0], box.left, width),
         (matte[:, -1], width - box.right, width),
     ):
-        cut = float((edge > 0.5).mean()) >= _CUT
-        rooms.append(float("inf") if cut else max(0.0, room - _MARGIN * side))
-    top, bottom, left, right = rooms
+        cuts.append(float((edge > 0.5).mean()) >= _CUT)
+        rooms.append(_LOSS * side if cuts[-1] else max(0.0, room - _MARGIN * side))
     # A base that stands in the picture stays where it is; one that the border cuts may sink below it.
-    base = (box.top, box.bottom, top, bottom) if bottom == float("inf") else None
-    row = _anchor(*base, prefer=1.0) if base else float(box.bottom)
-    if top == float("inf"):
-        row = 0.0
-    col = _anchor(box.left, box.right, left, right, prefer=0.5)
-    limits = [_MOST_GROWTH]
-    for room, reach in ((top, row - box.top), (left, col - box.left), (right, box.right - col)):
-        if reach > 0:
-            limits.append(room / reach)
-    if top == float("inf"):
-        limits.append(bottom / max(1.0, box.bottom - row))
-    return (row, col), 1 + min(limits)
+    if cuts[1] and not cuts[0]:
+        row, rise = _anchor(box.top, box.bottom, rooms[0], rooms[1], prefer=1.0)
+    elif cuts[0]:
+        row, rise = float(box.top), rooms[1] / (box.bottom - box.top)
+    else:
+        row, rise = float(box.bottom), rooms[0] / (box.bottom - box.top)
+    col, spread = _anchor(box.left, box.right, rooms[2], rooms[3], prefer=0.5)
+    return (row, col), 1 + min(rise, spread, _MOST_GROWTH)
 
 
-def _anchor(low: int, high: int, room_low: float, room_high: float, *, prefer: float) -> float:
-    """Return the place between `low` and `high` from which both ends have room for the most growth."""
-    place = low + prefer * (high - low)
+def _anchor(low: int, high: int, room_low: float, room_high: float, *, prefer: float) -> tuple[float, float]:
+    """Return the place between two ends to grow about, and the largest growth with which both stay in their room.
+
+    It is the one at the share `prefer` of the way, moved as far as the most growth needs.
+    """
     least, most = high - room_high / _MOST_GROWTH, low + room_low / _MOST_GROWTH
     if least > most:
         # Not enough for both: each end gets its share.
-        return low + (high - low) * room_low / (room_low + room_high) if room_low + room_high else place
-    return float(min(max(place, least, low), most, high))
-
-
-def _out_of_focus(ground: NDArray[np.float32], matte: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the ground blurred, the more the further it is from the subject."""
-    height, width, channels = ground.shape
-    short = min(height, width)
-    small = max(1, height // 2), max(1, width // 2)
-    radius = max(1, round(_BLUR * short / 2))
-    half = resize(ground, small)
-    strong = half
-    for _ in range(2):
-        strong = np.stack([uniform_filter(strong[..., one], radius) for one in range(channels)], axis=-1)
-    coarse = max(1, height // 8), max(1, width // 8)
-    near = np.minimum(1, 4 * resize(matte[..., None], coarse)[..., 0])
-    for _ in range(2):
-        near = uniform_filter(near, max(1, round(_DEPTH * short / 16)))
-    far = np.clip(1 - 1.5 * resize(near[..., None], (height, width)), 0, 1)
-    return ground + far * (resize(strong, (height, width)) - ground)
+        room = room_low + room_high
+        return (low + (high - low) * room_low / room if room else low), room / (high - low)
+    return float(min(max(low + prefer * (high - low), least, low), most, high)), _MOST_GROWTH

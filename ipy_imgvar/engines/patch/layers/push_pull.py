@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ipy_imgvar.engines.patch.arrays.resize import resize
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["push_pull"]
+__all__ = ["doubled", "halved", "push_pull"]
 
 
 def push_pull(image: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -30,10 +28,38 @@ def push_pull(image: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArra
     References
     ----------
     Gortler et al., "The Lumigraph", SIGGRAPH 1996, section 3.4.2: pull, sums of 2x2 pixels whose weights saturate at
-    1; push, the coarser image shows through where the finer has weight to spare. Cubics instead of the paper's
-    B-spline filter.
+    1; push, the coarser image shows through where the finer has weight to spare. The filter is a box to reduce and a
+    tent to enlarge, instead of the paper's B-spline.
     """
     return _filled(np.concatenate([image * weight[..., None], weight[..., None]], axis=2))
+
+
+def halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the means of 2x2 pixels of an image of shape (H, W, C); an odd last row or column counts twice."""
+    height, width = image.shape[:2]
+    if height % 2 or width % 2:
+        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    rows = image[0::2] + image[1::2]
+    return (rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25)
+
+
+def doubled(image: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return what `halved` made at the size that it had: linear between the centres of its pixels.
+
+    Slices make it several times as fast as `resize`, which gathers.
+    """
+    rows, cols = shape
+    return _doubled_rows(_doubled_rows(image, rows).swapaxes(0, 1), cols).swapaxes(0, 1)
+
+
+def _doubled_rows(image: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
+    near = image * np.float32(0.75)
+    far = image * np.float32(0.25)
+    result = np.empty_like(image, shape=(2 * image.shape[0], *image.shape[1:]))
+    result[0], result[-1] = image[0], image[-1]
+    np.add(near[1:], far[:-1], out=result[2::2])
+    np.add(near[:-1], far[1:], out=result[1:-1:2])
+    return result[:rows]
 
 
 def _filled(weighted: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -41,10 +67,9 @@ def _filled(weighted: NDArray[np.float32]) -> NDArray[np.float32]:
     weight = weighted[..., -1:]
     known = weighted[..., :-1]
     height, width = weight.shape[:2]
-    if min(height, width) == 1 or float(weight.min()) >= 1:
+    if max(height, width) == 1 or float(weight.min()) >= 1:
         return np.divide(known, weight, out=np.zeros_like(known), where=weight > 0)
-    half = (height + 1) // 2, (width + 1) // 2
     # Means of the weights, times 4 for the sum; where they exceed 1, colours are divided by the excess.
-    coarse = 4 * resize(weighted, half)
+    coarse = 4 * halved(weighted)
     coarse /= np.maximum(coarse[..., -1:], 1)
-    return known + (1 - weight) * resize(_filled(coarse), (height, width))
+    return known + (1 - weight) * doubled(_filled(coarse), (height, width))

@@ -44,9 +44,12 @@ _WIDTH: Final = 0.0045
 #: What is soft further from the outline than this share of the short side is haze, not hair.
 _REACH: Final = 0.012
 #: The largest haze, as a share of the subject's area.
-_HAZY: Final = 0.03
-#: The least share of the largest region of what is marked.
-_ONE: Final = 0.97
+_HAZY: Final = 0.02
+#: A region is a part of the subject from this share of the largest on; a tower has its masts beside it.
+_PART: Final = 0.05
+#: The most parts of a certain subject, and the least share of what is marked that they have.
+_MOST_PARTS: Final = 3
+_WHOLE: Final = 0.97
 #: A region of less than this share of the largest is a speck, and removed.
 _SPECK: Final = 0.03
 
@@ -112,7 +115,8 @@ def is_certain(mask: NDArray[np.float32]) -> bool:
     shape = reduced_shape(mask[..., None], _COUNTED_PX)
     labels = label(dilation(resize(mask[..., None], shape)[..., 0] > _HALF, 1))
     sizes = np.unique(labels[labels > 0], return_counts=True)[1]
-    return bool(sizes.size) and bool(sizes.max() >= _ONE * sizes.sum())
+    parts = sizes[sizes >= _PART * sizes.max()] if sizes.size else sizes
+    return 1 <= parts.size <= _MOST_PARTS and bool(parts.sum() >= _WHOLE * sizes.sum())
 
 
 def _coefficients(

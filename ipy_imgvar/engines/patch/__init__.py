@@ -7,6 +7,7 @@ The rooms, and which one imports which (a module imports its own room and those 
     synthesis                  the pictures of one call, and by which means each is made -> strength
       |
     camera                     a second shot: framing and light -> subjects, arrays
+    layers                     a subject larger before its ground -> arrays
     composition                where things go, and which arrangement is taken -> strength
       |
     subjects                   what must stay whole

@@ -76,7 +76,7 @@ class PatchEngine:
         check = _with_deadline(job.check, request.timeout)
         pixels, detailed, keep, shape = _prepare(request)
         _warn(request, job, pixels, keep, shape)
-        parameters = _parameters(request)
+        parameters, options = _parameters(request), _options(request)
         pictures = synthesise(
             pixels,
             shape=shape,
@@ -89,7 +89,8 @@ class PatchEngine:
             threads=job.threads or self._threads,
             progress=job.progress,
             check=check,
-            **_options(request),
+            flip=options["flip"],
+            tone=options["tone"],
         )
         counts: Counter[str] = Counter()
         try:

@@ -38,10 +38,14 @@ from ipy_imgvar.engines.patch.arrays.workers import Workers
 from ipy_imgvar.engines.patch.camera.shots import Shots
 from ipy_imgvar.engines.patch.composition.artefacts import ArtefactJudge
 from ipy_imgvar.engines.patch.composition.composer import Composer
+from ipy_imgvar.engines.patch.layers.composite import Layers, draw_layers
+from ipy_imgvar.engines.patch.layers.composite import prepare as take_apart
 from ipy_imgvar.engines.patch.matching.patches import grid
 from ipy_imgvar.engines.patch.matching.refine import dense, fine
 from ipy_imgvar.engines.patch.matching.vote import unpack
 from ipy_imgvar.engines.patch.strength import rearranges, tune
+from ipy_imgvar.engines.patch.subjects.matte import is_certain, matte
+from ipy_imgvar.engines.patch.subjects.text import has_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -63,6 +67,8 @@ _TINY: Final = 9
 _RGBA: Final = 4
 #: Patches up to which a level is matched everywhere, and above which only along its seams. Chosen by timing and by eye.
 _DENSE_PATCHES: Final = 130 * 200
+#: Last number of the seeds of layers: [seed, number] alone is the arrangement's, and `shots` has 1 and 2.
+_LAYERS_STREAM: Final = 3
 #: Pictures of a call whose arrangements may be refused before no more are tried.
 _MOST_REFUSED: Final = 2
 #: Share of a picture's time, 0..1, that its arrangement takes, for progress. An estimate.
@@ -109,6 +115,7 @@ def synthesise(
     only: int | None = None,
     keep: NDArray[np.bool_] | None = None,
     detailed: NDArray[np.uint8] | None = None,
+    subject: NDArray[np.float32] | None = None,
     flip: bool = True,
     tone: bool = True,
     threads: int = 2,
@@ -136,8 +143,11 @@ def synthesise(
         subjects that stay whole, but may move.
     detailed : ndarray of shape (H', W', C), uint8, or None
         The source with more pixels than `shape`, premultiplied where C is 4, for shots that show a part of it.
+    subject : ndarray of shape (h, w), float32, 0..1, or None
+        A mask of the source's subject, 1 inside, of any size: no shot cuts it, and where it is certain the subject may
+        be shown larger before its ground.
     flip, tone : bool
-        Whether pictures may be mirrored (text too), and whether light and colour may vary (never with `keep`).
+        Whether pictures without text may be mirrored, and whether light and colour may vary (never with `keep`).
     threads : int
         Threads for the large steps.
     progress : callable or None
@@ -156,7 +166,7 @@ def synthesise(
         run = _Run(
             source, shape=shape, numbers=numbers, seed=seed, keep=keep, workers=workers, progress=progress
         )
-        run.prepare(strength, detailed, flip=flip, tone=tone)
+        run.prepare(strength, detailed, subject, flip=flip, tone=tone)
         for done, number in enumerate(numbers, start=1):
             yield run.picture(number)
             run.report(number, 1, f"{done} of {len(numbers)}")
@@ -167,6 +177,7 @@ class _Run:
 
     shots: Shots
     composer: Composer | None = None
+    layers: Layers | None = None
     most_artefacts: float = math.inf
     refused: int = 0
     detailed: NDArray[np.uint8]
@@ -185,19 +196,48 @@ class _Run:
         self.source, self.shape, self.numbers, self.seed = source, shape, numbers, seed
         self.keep, self.workers, self.progress = keep, workers, progress
 
-    def prepare(self, strength: float, detailed: NDArray[np.uint8] | None, *, flip: bool, tone: bool) -> None:
-        """Look at the source: what a shot would cut, and whether it can be arranged anew."""
+    def prepare(
+        self,
+        strength: float,
+        detailed: NDArray[np.uint8] | None,
+        subject: NDArray[np.float32] | None,
+        *,
+        flip: bool,
+        tone: bool,
+    ) -> None:
+        """Look at the source: what a shot would cut, and by which means its pictures can be made."""
         self.workers.check()
-        self.shots = Shots(
-            self.source, strength=strength, seed=self.seed, flip=flip, tone=tone and self.keep is None
-        )
+        self.strength = strength
         self.detailed = _to_uint8(self.source) if detailed is None else detailed
+        anew = rearranges(strength)
+        # Below, nothing is mirrored.
+        flip = flip and anew and not has_text(self.source)
+        if anew and subject is not None and not self._must_arrange():
+            outline = matte(self.source, subject)
+            if is_certain(outline):
+                self.layers = take_apart(self.source, outline)
+        self.shots = Shots(
+            self.source,
+            strength=strength,
+            seed=self.seed,
+            flip=flip,
+            tone=tone and self.keep is None,
+            subject=subject,
+        )
+        self.workers.check()
         if is_flat(self.source) or min(*self.source.shape[:2], *self.shape) < _TINY:
             return
+        if self._must_arrange() or anew:
+            self._prepare_composer(strength, flip=flip)
+        for number in range(self.numbers.start):
+            self.report(self.numbers.start, 0, "earlier arrangements")
+            if self.composer is not None:
+                self._accepts(self.composer.choose(self._random(number), number, self.workers).artefacts)
+
+    def _prepare_composer(self, strength: float, *, flip: bool) -> None:
+        """Set what arranges, and what judges it, unless the source does not bear it."""
         judge = None
         if not self._must_arrange():
-            if not rearranges(strength):
-                return
             tuning, artefacts = tune(strength), ArtefactJudge(self.source)
             if artefacts.bears() < tuning.least_bearing:
                 return
@@ -205,10 +245,6 @@ class _Run:
         self.composer = Composer(
             self.source, shape=self.shape, strength=strength, keep=self.keep, flip=flip, judge=judge
         )
-        for number in range(self.numbers.start):
-            self.report(self.numbers.start, 0, "earlier arrangements")
-            if self.composer is not None:
-                self._accepts(self.composer.choose(self._random(number), number, self.workers).artefacts)
 
     def _must_arrange(self) -> bool:
         """Return whether no shot will do: pixels stay in place, or the shape is another one."""
@@ -237,7 +273,11 @@ class _Run:
             )
         if self.keep is not None:
             return Picture(_straight_uint8(self.source), "camera")
-        return Picture(shot.take(self.detailed, self.shape, self.workers), "camera")
+        if self.layers is None:
+            return Picture(shot.take(self.detailed, self.shape, self.workers), "camera")
+        rng = np.random.default_rng([self.seed, number, _LAYERS_STREAM])
+        layered = _to_uint8(self.layers.compose(*draw_layers(rng, self.strength)))
+        return Picture(shot.take(layered, self.shape, self.workers), "layers")
 
     def report(self, number: int, part: float, text: str) -> None:
         """Tell how far the whole call is, when `part` (0..1) of picture `number` is done."""

@@ -14,7 +14,8 @@ BELOW = {
     "subjects": {"arrays", "matching"},
     "composition": {"arrays", "matching", "subjects", "strength"},
     "camera": {"arrays", "subjects"},
-    "synthesis": {"arrays", "matching", "composition", "camera", "strength"},
+    "layers": {"arrays"},
+    "synthesis": {"arrays", "matching", "subjects", "composition", "camera", "layers", "strength"},
     "capabilities": set(),
     "engine": {"capabilities", "strength", "synthesis"},
 }

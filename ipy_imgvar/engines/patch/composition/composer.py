@@ -13,11 +13,13 @@ import numpy as np
 
 from ipy_imgvar.engines.patch.arrays.resize import resize
 from ipy_imgvar.engines.patch.composition.arrangement import Arrangement, descend, initial_arrangement
+from ipy_imgvar.engines.patch.composition.collage import Collage
 from ipy_imgvar.engines.patch.composition.layout import Layout, draw_layout
 from ipy_imgvar.engines.patch.composition.novelty import rank_candidates
 from ipy_imgvar.engines.patch.composition.placement import Placement, can_shrink
+from ipy_imgvar.engines.patch.matching.field import NearestNeighborField
 from ipy_imgvar.engines.patch.matching.overlay import paste, paste_field
-from ipy_imgvar.engines.patch.matching.patches import PATCH
+from ipy_imgvar.engines.patch.matching.patches import PATCH, RADIUS
 from ipy_imgvar.engines.patch.matching.pyramid import COARSEST_PX, EXACT_PAIRS, Level, pyramid
 from ipy_imgvar.engines.patch.matching.vote import vote
 from ipy_imgvar.engines.patch.strength import Tuning, tune
@@ -29,11 +31,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ipy_imgvar.engines.patch.arrays.workers import Workers
+    from ipy_imgvar.engines.patch.composition.strips import Strips
 
 __all__ = ["Candidate", "Composer", "Composition"]
 
 #: Strength from which anything may be mirrored. This and the next four were chosen by eye.
 _FLIP_FROM: Final = 0.3
+#: Strength from which strips are moved; below, all moves as one.
+_STRIPS_FROM: Final = 0.3
+#: Most seams in a picture of strips, below the strength at which things are shrunk; one more above it.
+_JOINS: Final = 2
+#: How much an object on a ground stays whole, and a salient part, which a texture has too.
+_OBJECT: Final = 1.0
+_SALIENT: Final = 0.35
 #: Strength from which some candidates show the source smaller, if there is ground to extend.
 _SHRINK_FROM: Final = 0.6
 #: One candidate in so many does.
@@ -55,7 +65,7 @@ class Composition:
     Attributes
     ----------
     arrangement : Arrangement
-        At the last level that was searched exactly.
+        At the last level that was searched exactly; the finished picture where no level remains.
     layout : Layout
     levels : list of Level
         Those that remain, coarsest first.
@@ -90,6 +100,8 @@ class Candidate:
         Whether it has gone through all levels that are searched exactly.
     artefacts : float
         What the judge says of it once it is settled, else NaN.
+    strips : Strips or None
+        Where it is made of strips instead of patches.
     """
 
     arrangement: Arrangement
@@ -97,6 +109,7 @@ class Candidate:
     levels: list[Level]
     settled: bool
     artefacts: float = math.nan
+    strips: Strips | None = None
 
 
 class Composer:
@@ -136,6 +149,7 @@ class Composer:
         self._tuning = _tune(strength, same_shape=shape == source.shape[:2])
         self._fixed = keep is not None
         self._detail = fine_detail(source)
+        self._given = subjects is not None
         if keep is not None:
             subjects = Subjects((keep.astype(np.float32),), on_ground=False)
         elif subjects is None:
@@ -149,12 +163,39 @@ class Composer:
         self._shrinks = free and has_room and strength >= _SHRINK_FROM
         self._pyramids: dict[float, list[Level]] = {}
         self._siblings: list[NDArray[np.float32]] = []
+        self._found = subjects
+        self._cuts = free and strength >= _STRIPS_FROM
+        self._made: Collage | None = None
+
+    def _collage(self, workers: Workers) -> Collage | None:
+        """Return what draws strips, made at the first call; None where the source is not to be cut."""
+        if self._cuts and self._made is None:
+            levels = self._levels(1.0)
+            remaining = levels[max(0, len(_exact(levels)) - 1) :]
+            self._cuts = bool(_exact(levels)) and Collage.suits(remaining)
+            if self._cuts:
+                whole = self._whole(remaining[0], self._found)
+                self._made = Collage(self._source, remaining, whole, self._views, workers)
+        return self._made
+
+    def _whole(self, level: Level, subjects: Subjects) -> NDArray[np.float32]:
+        """Return how much each pixel of a level belongs to what stays whole, see `Collage`."""
+        whole = np.zeros(level.size, np.float32)
+        sure = _OBJECT if subjects.on_ground else _SALIENT
+        for region in level.regions:
+            whole[region] = np.inf if self._given else sure
+        return whole
 
     def compose(self, rng: np.random.Generator, number: int, workers: Workers) -> Composition:
         """Settle the arrangement of picture `number`; callers go through the numbers in order, here or in `choose`."""
         choice = self.choose(rng, number, workers)
         if not choice.settled:
             choice = self._settle(choice, workers)
+        if choice.strips is not None and self._made is not None:
+            finished = replace(choice.arrangement, image=self._made.full(choice.strips, workers))
+            return Composition(
+                finished, choice.layout, [], rng, choice.arrangement.image, artefacts=choice.artefacts
+            )
         return Composition(
             choice.arrangement,
             choice.layout,
@@ -166,6 +207,9 @@ class Composer:
 
     def choose(self, rng: np.random.Generator, number: int, workers: Workers) -> Candidate:
         """Return the arrangement of picture `number`, and remember it for those after it."""
+        strips = self._draw_strips(rng, workers)
+        if strips:
+            return self._best(strips, [1.0] * len(strips), workers)
         zooms = self._zooms()
         pyramids = [self._levels(zoom) for zoom in zooms]
         # Two candidates move to one side, the next two to the other; the next picture begins on the other side.
@@ -182,6 +226,24 @@ class Composer:
             arrangement = descend(start, layout, smallest, self._tuning, workers)
             candidates.append(Candidate(arrangement, layout, levels, len(_exact(levels)) == len(smallest)))
         return self._best(candidates, zooms, workers)
+
+    def _draw_strips(self, rng: np.random.Generator, workers: Workers) -> list[Candidate]:
+        """Return arrangements of strips, where the source bears any."""
+        collage = self._collage(workers)
+        if collage is None:
+            return []
+        joins = _JOINS if self._strength < _SHRINK_FROM else _JOINS + 1
+        levels = self._levels(1.0)
+        level = _exact(levels)[-1]
+        layout = Layout((), Placement(0, 0), 0, np.zeros((1, 1, 2), np.float32), np.zeros_like(level.image))
+        candidates = []
+        for strips in collage.draw(rng, self._tuning.candidates, joins, workers):
+            columns = strips.columns()[RADIUS:-RADIUS, RADIUS:-RADIUS] - RADIUS
+            rows = np.broadcast_to(np.arange(len(columns))[:, None], columns.shape)
+            field = NearestNeighborField.from_positions(rows, columns, level.output, level.atlas)
+            arrangement = Arrangement(collage.rough(strips), field, strips.cost)
+            candidates.append(Candidate(arrangement, layout, levels, settled=False, strips=strips))
+        return candidates
 
     def _best(self, candidates: list[Candidate], zooms: list[float], workers: Workers) -> Candidate:
         """Return the candidate to carry on, and remember what it looks like."""
@@ -206,9 +268,12 @@ class Composer:
         return choice
 
     def _settle(self, candidate: Candidate, workers: Workers) -> Candidate:
-        """Carry a candidate through the rest of the levels that are searched exactly."""
+        """Carry a candidate through the rest of the levels that are searched exactly, or blend its strips."""
         if candidate.settled:
             return candidate
+        if candidate.strips is not None and self._made is not None:
+            blended = replace(candidate.arrangement, image=self._made.small(candidate.strips))
+            return replace(candidate, arrangement=blended, settled=True)
         levels = _exact(candidate.levels)[_smallest(candidate.levels) :]
         image = candidate.arrangement.image
         arrangement = descend(image, candidate.layout, levels, self._tuning, workers)

@@ -4,7 +4,7 @@ The rooms, and which one imports which (a module imports its own room and those 
 
     engine                     a request to pixels and back -> capabilities
       |
-    synthesis                  the pictures of one call -> tone
+    synthesis                  the pictures of one call -> layers, tone
       |
     composition                where things go, and which arrangement is taken -> strength
       |
@@ -14,7 +14,8 @@ The rooms, and which one imports which (a module imports its own room and those 
       |
     arrays                     sizes, masks, threads: no patches
 
-`capabilities`, `strength` and `tone` import no other room. All but `engine` and `capabilities` are
+`layers`, the subject grown before its ground, imports `arrays` only; `capabilities`, `strength` and `tone` import no
+other room. All but `engine` and `capabilities` are
 functions of arrays and random generators, and have no state between calls.
 
 Where a constant's comment says that it was chosen by eye, that was on photographs of scikit-image, together with the

@@ -12,9 +12,10 @@ BELOW = {
     "strength": set(),
     "tone": set(),
     "matching": {"arrays"},
+    "layers": {"arrays"},
     "subjects": {"arrays", "matching"},
     "composition": {"arrays", "matching", "subjects", "strength"},
-    "synthesis": {"arrays", "matching", "composition", "tone"},
+    "synthesis": {"arrays", "matching", "composition", "layers", "tone"},
     "capabilities": set(),
     "engine": {"capabilities", "synthesis"},
 }

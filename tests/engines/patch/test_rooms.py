@@ -11,11 +11,16 @@ BELOW = {
     "arrays": set(),
     "strength": set(),
     "matching": {"arrays"},
+    "layers": {"arrays"},
     "subjects": {"arrays", "matching"},
     "composition": {"arrays", "matching", "subjects", "strength"},
+<<<<<<< HEAD
     "camera": {"arrays", "subjects"},
     "layers": {"arrays"},
     "synthesis": {"arrays", "matching", "subjects", "composition", "camera", "layers", "strength"},
+=======
+    "synthesis": {"arrays", "matching", "composition", "layers", "tone"},
+>>>>>>> layers
     "capabilities": set(),
     "engine": {"capabilities", "strength", "synthesis"},
 }

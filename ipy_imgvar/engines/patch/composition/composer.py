@@ -289,7 +289,7 @@ class Composer:
     def _shown(self, candidate: Candidate) -> NDArray[np.float32]:
         """Return a settled candidate one level larger, since the largest exact level is too small to judge."""
         arrangement, larger = candidate.arrangement, candidate.levels[len(_exact(candidate.levels)) :]
-        if not larger:
+        if not larger or candidate.strips is not None:
             return np.clip(arrangement.image[..., : self._source.shape[2]], 0, 1)
         level, overlay = larger[0], candidate.layout.overlay(larger[0])
         field = paste_field(arrangement.field.rescale(level.output, level.atlas), overlay)

@@ -35,6 +35,13 @@ _VISIBLE: Final = 0.03
 _CUT: Final = 0.02
 #: Mattes between these values show the subject's colour less and less; at the upper they show nothing else.
 _SOFT: Final = (0.6, 0.95)
+#: How much of the growth and of the blur is drawn from: at strength 0, and how much more at strength 1.
+_REACH: Final = (0.3, 0.7)
+#: The share of pictures whose ground stays sharp.
+_SHARP: Final = 0.4
+#: The value at the outline.
+_HALF: Final = 0.5
+#: Channels of a picture with transparency.
 _RGBA: Final = 4
 
 
@@ -88,13 +95,13 @@ class Layers:
         """
         image = self.ground.at(defocus)
         scale = min(scale, self.most)
-        size = round((self.box.bottom - self.box.top) * scale), round((self.box.right - self.box.left) * scale)
-        subject = np.clip(resize(self.subject, size), 0, 1)
-        top = round(self.anchor[0] - scale * (self.anchor[0] - self.box.top))
-        left = round(self.anchor[1] - scale * (self.anchor[1] - self.box.left))
-        # What the border cut in the source may reach beyond it.
-        rows = slice(max(0, top), min(image.shape[0], top + size[0]))
-        cols = slice(max(0, left), min(image.shape[1], left + size[1]))
+        row, col = self.anchor
+        top, bottom = (round(row + scale * (end - row)) for end in self.box[:2])
+        left, right = (round(col + scale * (end - col)) for end in self.box[2:])
+        subject = np.clip(resize(self.subject, (bottom - top, right - left)), 0, 1)
+        # What the border cut in the source reaches beyond it.
+        rows = slice(max(0, top), min(image.shape[0], bottom))
+        cols = slice(max(0, left), min(image.shape[1], right))
         part = subject[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left]
         image[rows, cols] = part[..., :-1] + (1 - part[..., -1:]) * image[rows, cols]
         if image.shape[2] == _RGBA:
@@ -111,10 +118,10 @@ def draw_layers(rng: np.random.Generator, strength: float) -> tuple[float, float
     strength : float
         0..1; more of it lets the subject grow more, and the ground blur more.
     """
-    most = _LEAST_GROWTH + (0.3 + 0.7 * strength) * (_MOST_GROWTH - _LEAST_GROWTH)
-    growth, defocus, sharp = rng.random(3)
-    scale = 1 + _LEAST_GROWTH + growth * (most - _LEAST_GROWTH)
-    return scale, 0.0 if sharp < 0.4 else defocus * (0.3 + 0.7 * strength)
+    reach = _REACH[0] + _REACH[1] * strength
+    growth, sharp, defocus = rng.random(3)
+    scale = 1 + _LEAST_GROWTH + growth * reach * (_MOST_GROWTH - _LEAST_GROWTH)
+    return float(scale), float(defocus * reach) if sharp >= _SHARP else 0.0
 
 
 def prepare(source: NDArray[np.float32], matte: NDArray[np.float32]) -> Layers | None:
@@ -171,7 +178,7 @@ def _room(matte: NDArray[np.float32], box: _Box) -> tuple[tuple[float, float], f
         (matte[:, 0], box.left, width),
         (matte[:, -1], width - box.right, width),
     ):
-        cuts.append(float((edge > 0.5).mean()) >= _CUT)
+        cuts.append(float((edge > _HALF).mean()) >= _CUT)
         rooms.append(_LOSS * side if cuts[-1] else max(0.0, room - _MARGIN * side))
     # A base that stands in the picture stays where it is; one that the border cuts may sink below it.
     if cuts[1] and not cuts[0]:

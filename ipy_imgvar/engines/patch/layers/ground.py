@@ -29,6 +29,10 @@ _TEXTURE: Final = 0.06
 _BLURS: Final = (0.002, 0.005, 0.01)
 #: The distance from the subject, as a share of the short side, at which the blur is strongest.
 _DEPTH: Final = 0.25
+#: Distances are measured at this part of the size, since they are smooth.
+_PARTS: Final = 8
+#: Factor on the blurred matte, so that it is 1 some way beyond the outline, where it would be 0.5.
+_FALL: Final = 1.5
 
 #: Radius, in pixels, from which a blur is made at half the size.
 _HALVED_FROM: Final = 2
@@ -112,9 +116,12 @@ def _blurred(image: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
 
 
 def _distance(matte: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return `Ground.distance`: one less than the blurred matte, which is cheaper than true distances, and smooth."""
     height, width = matte.shape
-    coarse = max(1, height // 8), max(1, width // 8)
+    coarse = max(1, height // _PARTS), max(1, width // _PARTS)
+    # Four times: a twig marks its place as a trunk does.
     near = np.minimum(1, 4 * resize(matte[..., None], coarse)[..., 0])
     for _ in range(2):
-        near = uniform_filter(near, max(1, round(_DEPTH * min(height, width) / 16)))
-    return np.clip(1 - 1.5 * resize(near[..., None], (height, width)), 0, 1)
+        near = uniform_filter(near, max(1, round(_DEPTH * min(height, width) / _PARTS / 2)))
+    far = 1 - _FALL * resize(near[..., None], (height, width))
+    return np.asarray(np.clip(far, 0, 1), np.float32)

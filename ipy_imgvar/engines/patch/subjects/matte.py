@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ipy_imgvar.engines.patch.arrays.regions import dilation, fill_holes, label, uniform_filter
+from ipy_imgvar.engines.patch.arrays.regions import dilation, label, uniform_filter
 from ipy_imgvar.engines.patch.arrays.resize import reduced_shape, resize
 
 if TYPE_CHECKING:

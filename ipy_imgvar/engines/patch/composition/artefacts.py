@@ -61,8 +61,8 @@ _NOISE: Final = np.float32(0.03)
 _LEAST_CONTRAST: Final = np.float32(0.01)
 #: What is added to a square of gradients, of values of 0..1 over two pixels, to divide by: below it nothing is seen.
 _LEAST_GRADIENT: Final = np.float32(1e-5)
-#: What is added to the relative distance of a picture, 0.02 (a shifted copy) to 0.5, before its logarithm: what the best
-#: quarter of the pictures has, so that a shifted copy with a small defect isn't taken for perfect.
+#: What is added to the relative distance of a picture, 0.02 (a shifted copy) to 0.5, before its logarithm: what the
+#: best quarter of the pictures has, so that a shifted copy with a small defect isn't taken for perfect.
 _UNAVOIDABLE: Final = 0.08
 #: Quantile of the source's windows that says how unlike the rest its odd parts are.
 _ODD: Final = 0.9
@@ -92,8 +92,8 @@ class ArtefactJudge:
 
     Notes
     -----
-    Construction takes one core about 15 ms, a score 4 ms. Both run in the calling thread, so the engine's threads change
-    no score; BLAS itself must be held to one thread (`arrays.blas`).
+    Construction takes one core about 15 ms, a score 4 ms. Both run in the calling thread, so the engine's threads
+    change no score; BLAS itself must be held to one thread (`arrays.blas`).
     """
 
     def __init__(self, source: NDArray[np.float32]) -> None:

@@ -6,8 +6,8 @@ Three measures, each without a unit, are weighed against one another:
   structure tensor; Bigün and Granlund, "Optimal Orientation Detection of Linear Symmetry", ICCV 1987, section 3).
 - How far the source's windows are from the most similar windows elsewhere in it: what recurs can be put together
   anew.
-- How far the picture's windows are from the most similar windows of the source, as a multiple of how far those are
-  from others of the source. So a texture is judged leniently, and an object strictly.
+- How far the picture's windows are from the most similar windows of the source, as a multiple of how far the source's
+  are from one another. It counts where the source has lines: there a defect is seen.
 
 The first two belong to the source alone and tell faces, cups and vehicles from textures and far scenes before
 anything is made. The third also orders the arrangements of one source. Windows are compared by the lowest
@@ -46,6 +46,8 @@ _FREQUENCIES: Final = (5, 2)
 #: source.
 _STEP: Final = 2
 _PICTURE_STEP: Final = 3
+#: Pixels on each side of a window's centre, without its outermost: those have no gradient within it.
+_WINDOW_RADIUS: Final = _WINDOW // 2 - 1
 #: How many matrices are remembered: two for each step and size.
 _REMEMBERED: Final = 16
 #: Short side, in pixels, and radius of the squares at which outlines are measured.
@@ -57,20 +59,25 @@ _LEAST_PX: Final = 36
 _NOISE: Final = np.float32(0.03)
 #: The same for the contrast of a window.
 _LEAST_CONTRAST: Final = np.float32(0.01)
+#: What is added to a square of gradients, of values of 0..1 over two pixels, to divide by: below it nothing is seen.
+_LEAST_GRADIENT: Final = np.float32(1e-5)
+#: What is added to the relative distance of a picture, 0.02 (a shifted copy) to 0.5, before its logarithm: what the
+#: best quarter of the pictures has, so that a shifted copy with a small defect isn't taken for perfect.
+_UNAVOIDABLE: Final = 0.08
 #: Quantile of the source's windows that says how unlike the rest its odd parts are.
 _ODD: Final = 0.9
 #: Squared distance of windows that may not be compared, above any real one (3 for white and black).
 _FAR: Final = np.float32(1e3)
-#: What is added to logarithms' arguments: below any value seen in a photograph.
+#: The least sum of squared gradients that is divided by: a flat picture has none.
 _TINY: Final = 1e-5
 #: What one unit of each measure adds to the logit of a visible defect, and the constant: a logistic fit, ridge 1, to
 #: 320 pictures (four at each of the strengths 0.5 and 0.85) of 40 photographs, 39 % of them without a visible defect.
 #: Where each photograph was judged by the fit to the 39 others, a picture without a defect scored better than one with
-#: a defect in 88 % of all pairs, and in 75 % of the pairs of one source and strength.
-_OUTLINES_WEIGHT: Final = 10.31
-_ODDNESS_WEIGHT: Final = 7.16
-_MISFIT_WEIGHT: Final = 2.06
-_CONSTANT: Final = -8.15
+#: a defect in 89 % of all pairs, and in 80 % of the 65 pairs of one source and strength.
+_OUTLINES_WEIGHT: Final = 7.58
+_ODDNESS_WEIGHT: Final = 8.55
+_MISFIT_WEIGHT: Final = 4.12
+_CONSTANT: Final = -3.56
 #: The same, fitted without a picture: outlines, oddness, and the constant.
 _SOURCE_WEIGHTS: Final = (9.78, 5.37, -9.31)
 
@@ -85,8 +92,8 @@ class ArtefactJudge:
 
     Notes
     -----
-    Construction and a score are a few milliseconds' work for one core. Sums run in a fixed order, so the scores are
-    the same on any number of the engine's threads; BLAS itself must be held to one thread (`arrays.blas`).
+    Construction takes one core about 15 ms, a score 4 ms. Both run in the calling thread, so the engine's threads
+    change no score; BLAS itself must be held to one thread (`arrays.blas`).
     """
 
     def __init__(self, source: NDArray[np.float32]) -> None:
@@ -97,16 +104,21 @@ class ArtefactJudge:
         small = resize(outlined, reduced_shape(source, _COMPARED_PX))
         features = _features(small)
         both = np.stack([features, _features(small[:, ::-1])])
+        self._short = min(small.shape[:2])
         self._grid = features.shape[:2]
         self._keys = both.reshape(-1, both.shape[-1])
-        self._recurrence = _distances_elsewhere(features)
-        sampled = features[::_STEP, ::_STEP, 1:]
-        contrast = np.sqrt(np.einsum("rcf,rcf->rc", sampled, sampled))
-        odd = np.quantile(self._recurrence / (contrast + _LEAST_CONTRAST), _ODD)
+        recurrence = _distances_elsewhere(features)
+        self._usual = float(recurrence.mean()) + _NOISE
+        aligned, gradients = _alignment(_grey(small), _WINDOW_RADIUS)
+        self._alignment = (aligned / (gradients + _LEAST_GRADIENT))[
+            _WINDOW_RADIUS:-_WINDOW_RADIUS, _WINDOW_RADIUS:-_WINDOW_RADIUS
+        ]
+        contrast = np.linalg.norm(features[::_STEP, ::_STEP, 1:], axis=2)
+        aligned, gradients = _alignment(_grey(outlined), _OUTLINES_RADIUS)
         #: Share of the gradients, 0..1, that lies along lines.
-        self.outlines = _coherence(outlined.mean(axis=2))
-        #: Distance of windows that recur least to their nearest elsewhere, in their contrasts.
-        self.oddness = float(odd)
+        self.outlines = float(aligned.sum() / max(float(gradients.sum()), _TINY))
+        #: Distance of the windows that recur least to their nearest elsewhere, in their contrasts.
+        self.oddness = float(np.quantile(recurrence / (contrast + _LEAST_CONTRAST), _ODD))
 
     def bears(self) -> float:
         """Return how well the source bears a new arrangement, before one is made.
@@ -128,27 +140,29 @@ class ArtefactJudge:
         Parameters
         ----------
         picture : ndarray of shape (h, w, C), float32, 0..1
-            Its short side 64 px or more, in the source's light, showing the source at about its own scale.
+            In the source's light, and showing the source at about its own scale. A short side below 64 px is enlarged,
+            and its blur may count as a defect.
 
         Returns
         -------
         float
             0 (convincing) to 1 (torn), comparable among sources; always 1 where the source is too small to judge.
         """
-        if not self._trusted or min(reduced_shape(picture, _COMPARED_PX)) < _LEAST_PX:
+        if not self._trusted or min(picture.shape[:2]) < _WINDOW:
             return 1.0
         logit = _OUTLINES_WEIGHT * self.outlines + _ODDNESS_WEIGHT * self.oddness + _CONSTANT
         return _logistic(logit + _MISFIT_WEIGHT * self.misfit(picture))
 
     def misfit(self, picture: NDArray[np.float32]) -> float:
-        """Return the logarithm of how far a picture's windows are from the source's, relative to those."""
-        small = resize(picture[..., :_COLOURS], reduced_shape(picture, _COMPARED_PX))
+        """Return the logarithm of how far a picture's windows are from the source's, in the source's own distances."""
+        rows, cols = picture.shape[:2]
+        scale = self._short / min(rows, cols)
+        small = resize(picture[..., :_COLOURS], (round(rows * scale), round(cols * scale)))
         queries = _features(small, _PICTURE_STEP)
         distance, index = _nearest(queries.reshape(-1, queries.shape[2]), self._keys)
         mirrored, row, col = np.unravel_index(index, (2, *self._grid))
         col = np.where(mirrored, self._grid[1] - 1 - col, col)
-        usual = self._recurrence[row // _STEP, col // _STEP]
-        return float(np.log((distance / (usual + _NOISE)).mean() + _TINY))
+        return math.log(float((distance * self._alignment[row, col]).mean()) / self._usual + _UNAVOIDABLE)
 
 
 def _features(image: NDArray[np.float32], step: int = 1) -> NDArray[np.float32]:
@@ -234,15 +248,30 @@ def _distances_elsewhere(features: NDArray[np.float32]) -> NDArray[np.float32]:
     return distance.reshape(sampled.shape[:2])
 
 
-def _coherence(grey: NDArray[np.float32]) -> float:
-    """Return the share of a picture's gradients, 0..1, that lies along one direction with its neighbours."""
+def _grey(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(image.mean(axis=2))
+
+
+def _alignment(grey: NDArray[np.float32], radius: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return how strong the gradients about each pixel are along one direction, and in all.
+
+    Parameters
+    ----------
+    grey : ndarray of shape (H, W), float32, 0..1
+    radius : int
+        Of the squares they are averaged over, in pixels.
+
+    Returns
+    -------
+    tuple of ndarray of shape (H - 2, W - 2), float32
+        The difference of the structure tensor's eigenvalues, and their sum.
+    """
     down = grey[2:, 1:-1] - grey[:-2, 1:-1]
     across = grey[1:-1, 2:] - grey[1:-1, :-2]
     xx, yy, xy = (
-        uniform_filter(product, _OUTLINES_RADIUS) for product in (across * across, down * down, across * down)
+        uniform_filter(product, radius) for product in (across * across, down * down, across * down)
     )
-    aligned = np.sqrt((xx - yy) ** 2 + 4 * xy * xy)
-    return float(aligned.sum() / max(float((xx + yy).sum()), _TINY))
+    return np.sqrt((xx - yy) ** 2 + 4 * xy * xy), xx + yy
 
 
 def _logistic(logit: float) -> float:

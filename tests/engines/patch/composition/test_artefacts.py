@@ -29,7 +29,7 @@ def test_people_and_things_do_not_bear_a_new_arrangement(photograph, name):
     assert ArtefactJudge(photograph(name, 256)).bears() < 0.2
 
 
-@pytest.mark.parametrize("name", ["coffee", "chelsea", "rocket"])
+@pytest.mark.parametrize("name", ["coffee", "astronaut", "rocket"])
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_a_second_shot_scores_better_than_a_torn_picture(photograph, name, mirrored):
     """A camera move, mirrored or not, leaves every window whole; a torn picture does not."""

@@ -57,10 +57,16 @@ def square(picture: Image.Image, side_px: int) -> np.ndarray:
 
 def make(source: np.ndarray, n: int, strength: float, **options: bool) -> list[np.ndarray]:
     """Return n pictures of a source, as uint8."""
+    return [one.pixels for one in synthesised(source, n, strength, **options)]
+
+
+def synthesised(source: np.ndarray, n: int, strength: float, **options: bool) -> list:
+    """Return n pictures of a source, each with the means that made it."""
+    from ipy_imgvar.engines.patch.scene import Scene, Settings
     from ipy_imgvar.engines.patch.synthesis import synthesise
 
-    made = synthesise(source, shape=source.shape[:2], n=n, strength=strength, seed=SEED, **options)
-    return [one.pixels for one in made]
+    settings = Settings(strength=strength, seed=SEED, **options)
+    return list(synthesise(Scene(source=source, shape=source.shape[:2]), settings, numbers=range(n)))
 
 
 def run_one(side_px: int, n: int, strength: float) -> None:
@@ -223,7 +229,6 @@ def report_keep() -> None:
     The artefact score is that of the pictures without a change of light. Eyes decide: see contact_sheet.py.
     """
     from ipy_imgvar.engines.patch.composition.artefacts import ArtefactJudge
-    from ipy_imgvar.engines.patch.synthesis import synthesise
 
     print(
         f"\nKept or thrown away, at {KEEP_PX} px, n=4. bears: how well the source bears a new arrangement, 0 to 1;"
@@ -238,9 +243,8 @@ def report_keep() -> None:
         for name in KEEP_PHOTOGRAPHS:
             source = photograph(name, KEEP_PX)
             judge = ArtefactJudge(source)
-            size = {"shape": source.shape[:2], "n": 4, "strength": strength, "seed": SEED}
-            made = list(synthesise(source, **size))
-            unlit = list(synthesise(source, **size, tone=False))
+            made = synthesised(source, 4, strength)
+            unlit = synthesised(source, 4, strength, tone=False)
             worst = max(
                 (judge.score(one.pixels / np.float32(255)) for one in unlit if one.means != "camera"),
                 default=0,

@@ -5,19 +5,21 @@ import numpy as np
 from ipy_imgvar.engines.patch.synthesis import Picture
 
 
-def rolled(source, *, shape, n, seed, only=None, keep=None, progress=None, check=None, **_):
+def rolled(scene, settings, *, numbers, progress=None, check=None, **_):
     """Yield pictures in the form of `synthesis.synthesise`: the source, rolled as far as seed and number say.
 
     A picture takes under a millisecond where an arrangement takes 200 to 1,000. Request, fit, size, warnings,
     deadline, PNG and what is noted in it stay the engine's own.
     """
-    rows, cols = (np.arange(side) * had // side for side, had in zip(shape, source.shape[:2], strict=True))
+    source, keep = scene.source, scene.keep
+    rows, cols = (
+        np.arange(side) * had // side for side, had in zip(scene.shape, source.shape[:2], strict=True)
+    )
     whole = source[rows][:, cols]
-    numbers = range(n) if only is None else [only]
     for done, number in enumerate(numbers, start=1):
         if check:
             check()
-        shift = np.random.default_rng((seed, number)).integers(1, np.maximum(2, whole.shape[:2]))
+        shift = np.random.default_rng((settings.seed, number)).integers(1, np.maximum(2, whole.shape[:2]))
         picture = np.roll(whole, shift, axis=(0, 1))
         if keep is not None:
             picture = np.where(keep[:, :, None], whole, picture)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ipy_imgvar.engines.patch.capabilities import CAPABILITIES, MODEL
+from ipy_imgvar.engines.patch.masks import made_by, subject_mask
+from ipy_imgvar.engines.patch.scene import Scene, Settings
 from ipy_imgvar.engines.patch.strength import rearranges
-from ipy_imgvar.engines.patch.synthesis import is_flat, synthesise
+from ipy_imgvar.engines.patch.synthesis import synthesise
 from ipy_imgvar.errors import InvalidRequestError, RequestTimeoutError
 from ipy_imgvar.images import codec
 from ipy_imgvar.results.variations import Variation
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ipy_imgvar.engine import Capabilities, Job
+    from ipy_imgvar.engines.patch.subjects.network import NetworkMask
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.settings import Connection
 
@@ -74,23 +77,19 @@ class PatchEngine:
         if request.image is None or request.seed is None:
             raise InvalidRequestError("the engine patch needs an image and a seed", field="image")
         check = _with_deadline(job.check, request.timeout)
-        pixels, detailed, keep, shape = _prepare(request)
-        _warn(request, job, pixels, keep, shape)
-        parameters, options = _parameters(request), _options(request)
+        scene, mask = _scene(request, job, check)
+        _warn(request, job, scene)
+        options = _options(request)
+        parameters = _parameters(request) | {"subjects": made_by(mask)}
         pictures = synthesise(
-            pixels,
-            shape=shape,
-            n=request.n,
-            only=None if request.index is None else request.index - 1,
-            strength=request.strength,
-            seed=request.seed,
-            keep=keep,
-            detailed=detailed,
+            scene,
+            Settings(
+                strength=request.strength, seed=request.seed, flip=options["flip"], tone=options["tone"]
+            ),
+            numbers=range(request.n) if request.index is None else range(request.index - 1, request.index),
             threads=job.threads or self._threads,
             progress=job.progress,
             check=check,
-            flip=options["flip"],
-            tone=options["tone"],
         )
         counts: Counter[str] = Counter()
         try:
@@ -109,28 +108,22 @@ class PatchEngine:
                 )
         finally:
             pictures.close()
-        if rearranges(request.strength) and keep is None and not is_flat(pixels):
+        if rearranges(request.strength) and scene.free and not scene.is_flat:
             _warn_of_means(request.image.name, job, counts)
 
     def close(self) -> None:
         """Do nothing: no state outlives a run."""
 
 
-def _warn(
-    request: VariationRequest,
-    job: Job,
-    pixels: NDArray[np.float32],
-    keep: NDArray[np.bool_] | None,
-    shape: tuple[int, int],
-) -> None:
+def _warn(request: VariationRequest, job: Job, scene: Scene) -> None:
     """Say what the source or the mask does not allow."""
     assert request.image is not None  # noqa: S101 - `generate` has refused it
-    name = request.image.name
-    if is_flat(pixels):
+    name, (rows, cols) = request.image.name, scene.shape
+    if scene.is_flat:
         job.warn(f"{name} is one flat colour: there is nothing to rearrange, only its tone changes")
-    elif shape[0] < request.size[1] and shape[1] < request.size[0]:
-        job.warn(f"{name} has {shape[1]}x{shape[0]} pixels to offer: made at that size, then enlarged")
-    if keep is not None and keep.all():
+    elif rows < request.size[1] and cols < request.size[0]:
+        job.warn(f"{name} has {cols}x{rows} pixels to offer: made at that size, then enlarged")
+    if scene.keep is not None and scene.keep.all():
         job.warn("the mask keeps every pixel: the pictures are the source")
 
 
@@ -183,49 +176,58 @@ def _parameters(request: VariationRequest) -> dict[str, Any]:
     }
 
 
-def _prepare(
-    request: VariationRequest,
-) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None, NDArray[np.bool_] | None, tuple[int, int]]:
-    """Return the source's pixels, the same with more detail, the mask to keep, and the shape of the pictures.
+def _scene(
+    request: VariationRequest, job: Job, check: Callable[[], None]
+) -> tuple[Scene, NetworkMask | None]:
+    """Return what the pictures are made of, and what made the mask of its subject.
 
-    Returns
-    -------
-    pixels : ndarray of shape (H, W, C), float32
-        In 0..1; C is 1, 3 or 4, and colours are premultiplied where it is 4.
-    detailed : ndarray of shape (H', W', C), uint8, or None
-        The source with a fifth more pixels a side, where it has them and may be shown in part.
-    keep : ndarray of shape (H, W), bool, or None
-        True where a pixel stays; None without a mask.
-    shape : tuple of int
-        (rows, columns). It is the source's own resolution where that is below `size`: patches of an enlarged picture
-        have no more detail and take longer.
+    The pictures' shape is the source's own resolution where that is below `size`: patches of an enlarged picture have
+    no more detail and take longer.
     """
     assert request.image is not None  # noqa: S101 - `generate` has refused it
-    # A mask has the full image's pixels, so the image must not be decoded at a reduced scale.
     larger = (round(request.size[0] * _DETAIL), round(request.size[1] * _DETAIL))
+    # A mask has the full image's pixels, so the image must not be decoded at a reduced scale.
     image = request.image.open(at_least_px=None if request.mask else max(larger))
-    detailed = None
+    keep: NDArray[np.bool_] | None = None
+    detailed = mask = None
     if request.fit == "retarget":
         fitted, (width, height) = codec.retarget_image(image, request.size)
-    else:
-        fitted = codec.fit_image(image, request.size, request.fit)
-        width, height = fitted.size
-        if request.mask is None and (image.width > width or image.height > height):
-            detailed = _premultiplied(codec.fit_image(image, larger, request.fit))
-    if fitted.mode == "RGBA" and fitted.getchannel("A").getextrema() == (255, 255):
-        fitted = fitted.convert("RGB")
-        detailed = None if detailed is None else detailed[..., :3]
-    pixels = np.asarray(fitted, dtype=np.float32) / np.float32(255)
-    if fitted.mode == "L":
-        pixels = pixels[:, :, None]
-    # Premultiplied, so that the colour of transparent pixels plays no part in comparing patches.
-    if fitted.mode == "RGBA":
-        pixels[:, :, :3] *= pixels[:, :, 3:]
-    keep: NDArray[np.bool_] | None = None
+        return Scene(source=_pixels(_without_alpha(fitted)), shape=(height, width)), None
+    fitted = _without_alpha(codec.fit_image(image, request.size, request.fit))
     if request.mask is not None:
-        mask = codec.from_array(codec.kept_pixels(request.mask.open(), image.size), "the mask")
-        keep = np.asarray(codec.fit_image(mask, request.size, request.fit, exact_colours=True)) > 0
-    return pixels, detailed, keep, (height, width)
+        kept = codec.from_array(codec.kept_pixels(request.mask.open(), image.size), "the mask")
+        keep = np.asarray(codec.fit_image(kept, request.size, request.fit, exact_colours=True)) > 0
+    else:
+        if image.width > fitted.width or image.height > fitted.height:
+            detailed = _premultiplied(codec.fit_image(image, larger, request.fit))
+        if _options(request)["subjects"] and rearranges(request.strength) and fitted.mode != "RGBA":
+            mask = subject_mask(request, fitted, job, check)
+    pixels = _pixels(fitted)
+    scene = Scene(
+        source=pixels,
+        shape=(fitted.height, fitted.width),
+        keep=keep,
+        detailed=None if detailed is None else detailed[..., : pixels.shape[2]],
+        subject=None if mask is None else mask.mask,
+    )
+    return scene, mask
+
+
+def _without_alpha(image: Image) -> Image:
+    """Return an image without its alpha where that hides nothing."""
+    opaque = image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255)
+    return image.convert("RGB") if opaque else image
+
+
+def _pixels(image: Image) -> NDArray[np.float32]:
+    """Return an image's pixels, shape (H, W, C), float32, 0..1; colours are premultiplied where C is 4."""
+    pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
+    if image.mode == "L":
+        return pixels[:, :, None]
+    # Premultiplied, so that the colour of transparent pixels plays no part in comparing patches.
+    if image.mode == "RGBA":
+        pixels[:, :, :3] *= pixels[:, :, 3:]
+    return pixels
 
 
 def _premultiplied(image: Image) -> NDArray[np.uint8]:

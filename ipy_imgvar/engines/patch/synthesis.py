@@ -29,6 +29,7 @@ files is `engine`'s job.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -52,17 +53,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Means", "Picture", "is_flat", "synthesise"]
+    from ipy_imgvar.engines.patch.scene import Scene, Settings
+
+__all__ = ["Means", "Picture", "synthesise"]
 
 #: How a picture is made: a second shot, a subject enlarged before its ground, or patches put together anew.
 Means: TypeAlias = Literal["camera", "layers", "arrangement"]
 
-#: Range of the values (0..1) of a picture of one colour: a step and a half of 8 bits, which rounding may leave.
-_FLAT: Final = 1.5 / 255
-#: Every how many rows and columns `is_flat` looks first.
-_SPARSE: Final = 16
-#: Short side, in pixels, below which there are too few patches to rearrange.
-_TINY: Final = 9
 #: Channels of a picture with transparency.
 _RGBA: Final = 4
 #: Patches up to which a level is matched everywhere, and above which only along its seams. Chosen by timing and by eye.
@@ -73,21 +70,6 @@ _LAYERS_STREAM: Final = 3
 _MOST_REFUSED: Final = 2
 #: Share of a picture's time, 0..1, that its arrangement takes, for progress. An estimate.
 _ARRANGEMENT_SHARE: Final = 0.3
-
-
-def is_flat(source: NDArray[np.float32]) -> bool:
-    """Return whether a picture is of one colour, so that only its tone can vary.
-
-    Parameters
-    ----------
-    source : ndarray of shape (H, W, C), float32, 0..1
-    """
-
-    def flat(part: NDArray[np.float32]) -> bool:
-        return bool((part.max(axis=(0, 1)) - part.min(axis=(0, 1))).max() < _FLAT)
-
-    # A few pixels tell it of nearly every picture.
-    return flat(source[::_SPARSE, ::_SPARSE]) and flat(source)
 
 
 class Picture(NamedTuple):
@@ -106,50 +88,24 @@ class Picture(NamedTuple):
 
 
 def synthesise(
-    source: NDArray[np.float32],
+    scene: Scene,
+    settings: Settings,
     *,
-    shape: tuple[int, int],
-    n: int,
-    strength: float,
-    seed: int,
-    only: int | None = None,
-    keep: NDArray[np.bool_] | None = None,
-    detailed: NDArray[np.uint8] | None = None,
-    subject: NDArray[np.float32] | None = None,
-    flip: bool = True,
-    tone: bool = True,
+    numbers: range,
     threads: int = 2,
     progress: Callable[[float, str], None] | None = None,
     check: Callable[[], None] | None = None,
 ) -> Generator[Picture]:
-    """Yield new pictures of a source, one by one as they are ready.
+    """Yield new pictures of a scene, one by one as they are ready.
 
     Parameters
     ----------
-    source : ndarray of shape (H, W, C), float32, 0..1
-        C is 1 (grey), 3 (RGB) or 4 (RGBA, premultiplied).
-    shape : tuple of int
-        Rows and columns of the pictures; another shape than the source's is a new arrangement at the same scale.
-    n : int
-        How many pictures. Picture i depends on `seed` and i, not on `n`.
-    strength : float
-        0 (a second shot of the scene) to 1 (as free as the material allows).
-    seed : int
-        The same seed and source give the same bytes, for any `threads`.
-    only : int or None
-        Yield this picture alone, counted from 0, with the bytes it has in a longer call; `n` then has no effect.
-    keep : ndarray of shape (H, W), bool, or None
-        True keeps a pixel in place and equal to the source's; needs `shape` to be the source's. None chooses
-        subjects that stay whole, but may move.
-    detailed : ndarray of shape (H', W', C), uint8, or None
-        The source with more pixels than `shape`, premultiplied where C is 4, for shots that show a part of it.
-    subject : ndarray of shape (h, w), float32, 0..1, or None
-        A mask of the source's subject, 1 inside, of any size: no shot cuts it, and where it is certain the subject may
-        be shown larger before its ground.
-    flip, tone : bool
-        Whether pictures without text may be mirrored, and whether light and colour may vary (never with `keep`).
+    scene : Scene
+    settings : Settings
+    numbers : range
+        Which pictures, counted from 0. Picture i has the same bytes in every call with the same scene and settings.
     threads : int
-        Threads for the large steps.
+        Threads for the large steps; their number changes no byte.
     progress : callable or None
         Called with the share of the work done, 0..1, and a text.
     check : callable or None
@@ -158,15 +114,10 @@ def synthesise(
     Yields
     ------
     Picture
-        Its pixels have `shape`.
+        Its pixels have `scene.shape`.
     """
-    numbers = range(n) if only is None else range(only, only + 1)
     with single_threaded_blas():
-        workers = Workers(threads, check)
-        run = _Run(
-            source, shape=shape, numbers=numbers, seed=seed, keep=keep, workers=workers, progress=progress
-        )
-        run.prepare(strength, detailed, subject, flip=flip, tone=tone)
+        run = _Run(scene, settings, numbers, Workers(threads, check), progress)
         for done, number in enumerate(numbers, start=1):
             yield run.picture(number)
             run.report(number, 1, f"{done} of {len(numbers)}")
@@ -175,80 +126,46 @@ def synthesise(
 class _Run:
     """One call, with what its pictures share."""
 
-    shots: Shots
-    composer: Composer | None = None
-    layers: Layers | None = None
-    most_artefacts: float = math.inf
-    refused: int = 0
-    detailed: NDArray[np.uint8]
-
     def __init__(
         self,
-        source: NDArray[np.float32],
-        *,
-        shape: tuple[int, int],
+        scene: Scene,
+        settings: Settings,
         numbers: range,
-        seed: int,
-        keep: NDArray[np.bool_] | None,
         workers: Workers,
         progress: Callable[[float, str], None] | None,
     ) -> None:
-        self.source, self.shape, self.numbers, self.seed = source, shape, numbers, seed
-        self.keep, self.workers, self.progress = keep, workers, progress
+        self.scene, self.settings, self.numbers = scene, settings, numbers
+        self.workers, self.progress = workers, progress
+        self.layers: Layers | None = None
+        self.composer: Composer | None = None
+        self.most_artefacts, self.refused = math.inf, 0
+        workers.check()
+        anew = rearranges(settings.strength)
+        flip = settings.flip and anew and not has_text(scene.source)
+        settings = replace(settings, flip=flip, tone=settings.tone and not scene.fixed)
+        self.shots = Shots(scene.source, settings, scene.subject)
+        workers.check()
+        if anew and scene.subject is not None and scene.free:
+            outline = matte(scene.source, scene.subject)
+            self.layers = take_apart(scene.source, outline) if is_certain(outline) else None
+        if scene.has_patches and (anew or not scene.free):
+            self._prepare_composer(flip=flip)
 
-    def prepare(
-        self,
-        strength: float,
-        detailed: NDArray[np.uint8] | None,
-        subject: NDArray[np.float32] | None,
-        *,
-        flip: bool,
-        tone: bool,
-    ) -> None:
-        """Look at the source: what a shot would cut, and by which means its pictures can be made."""
-        self.workers.check()
-        self.strength = strength
-        self.detailed = _to_uint8(self.source) if detailed is None else detailed
-        anew = rearranges(strength)
-        # Below, nothing is mirrored.
-        flip = flip and anew and not has_text(self.source)
-        if anew and subject is not None and not self._must_arrange():
-            outline = matte(self.source, subject)
-            if is_certain(outline):
-                self.layers = take_apart(self.source, outline)
-        self.shots = Shots(
-            self.source,
-            strength=strength,
-            seed=self.seed,
-            flip=flip,
-            tone=tone and self.keep is None,
-            subject=subject,
-        )
-        self.workers.check()
-        if is_flat(self.source) or min(*self.source.shape[:2], *self.shape) < _TINY:
-            return
-        if self._must_arrange() or anew:
-            self._prepare_composer(strength, flip=flip)
-        for number in range(self.numbers.start):
-            self.report(self.numbers.start, 0, "earlier arrangements")
-            if self.composer is not None:
-                self._accepts(self.composer.choose(self._random(number), number, self.workers).artefacts)
-
-    def _prepare_composer(self, strength: float, *, flip: bool) -> None:
-        """Set what arranges, and what judges it, unless the source does not bear it."""
-        judge = None
-        if not self._must_arrange():
-            tuning, artefacts = tune(strength), ArtefactJudge(self.source)
+    def _prepare_composer(self, *, flip: bool) -> None:
+        """Set what arranges and what judges it, unless the source does not bear it; go up to the first picture."""
+        judge, strength, scene = None, self.settings.strength, self.scene
+        if scene.free:
+            tuning, artefacts = tune(strength), ArtefactJudge(scene.source)
             if artefacts.bears() < tuning.least_bearing:
                 return
             judge, self.most_artefacts = artefacts.score, tuning.most_artefacts
         self.composer = Composer(
-            self.source, shape=self.shape, strength=strength, keep=self.keep, flip=flip, judge=judge
+            scene.source, shape=scene.shape, strength=strength, keep=scene.keep, flip=flip, judge=judge
         )
-
-    def _must_arrange(self) -> bool:
-        """Return whether no shot will do: pixels stay in place, or the shape is another one."""
-        return self.keep is not None or self.shape != self.source.shape[:2]
+        for number in range(self.numbers.start):
+            self.report(self.numbers.start, 0, "earlier arrangements")
+            if self.composer is not None:
+                self._accepts(self.composer.choose(self._random(number), number, self.workers).artefacts)
 
     def _accepts(self, artefacts: float) -> bool:
         """Return whether an arrangement is good enough, and give up after too many that are not."""
@@ -262,22 +179,19 @@ class _Run:
     def picture(self, number: int) -> Picture:
         """Make picture `number`."""
         self.workers.check()
-        shot = self.shots.plan(number, self.workers)
+        scene, shot = self.scene, self.shots.plan(number, self.workers)
         image = self._arranged(number)
         if image is not None:
-            if self.keep is not None:
-                image = np.where(self.keep[..., None], self.source, image)
-            pixels = _straight_uint8(image)
-            return Picture(
-                pixels if shot.light is None else shot.light.apply(pixels, self.workers), "arrangement"
-            )
-        if self.keep is not None:
-            return Picture(_straight_uint8(self.source), "camera")
+            pixels = _straight_uint8(scene.restored(image))
+            return Picture(shot.lit(pixels, self.workers), "arrangement")
+        if scene.fixed:
+            return Picture(_straight_uint8(scene.source), "camera")
         if self.layers is None:
-            return Picture(shot.take(self.detailed, self.shape, self.workers), "camera")
-        rng = np.random.default_rng([self.seed, number, _LAYERS_STREAM])
-        layered = _to_uint8(self.layers.compose(*draw_layers(rng, self.strength)))
-        return Picture(shot.take(layered, self.shape, self.workers), "layers")
+            detailed = _to_uint8(scene.source) if scene.detailed is None else scene.detailed
+            return Picture(shot.take(detailed, scene.shape, self.workers), "camera")
+        rng = np.random.default_rng([self.settings.seed, number, _LAYERS_STREAM])
+        layered = _to_uint8(self.layers.compose(*draw_layers(rng, self.settings.strength)))
+        return Picture(shot.take(layered, scene.shape, self.workers), "layers")
 
     def report(self, number: int, part: float, text: str) -> None:
         """Tell how far the whole call is, when `part` (0..1) of picture `number` is done."""
@@ -285,7 +199,7 @@ class _Run:
             self.progress(min(1.0, (number - self.numbers.start + part) / len(self.numbers)), text)
 
     def _random(self, number: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, number])
+        return np.random.default_rng([self.settings.seed, number])
 
     def _arranged(self, number: int) -> NDArray[np.float32] | None:
         """Return picture `number` as an arrangement, or None where none is good enough.
@@ -302,7 +216,7 @@ class _Run:
         if not self._accepts(composition.artefacts):
             return None
         field, rng, levels = composition.arrangement.field, composition.rng, composition.levels
-        channels = self.source.shape[2]
+        channels = self.scene.source.shape[2]
         # Without the channel of fine detail that the coarse levels have.
         image = composition.arrangement.image[..., :channels]
         for done, level in enumerate(levels):

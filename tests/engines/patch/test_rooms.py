@@ -10,19 +10,16 @@ ROOT = Path(patch.__file__).parent
 BELOW = {
     "arrays": set(),
     "strength": set(),
+    "scene": set(),
+    "masks": {"subjects"},
     "matching": {"arrays"},
     "layers": {"arrays"},
     "subjects": {"arrays", "matching"},
     "composition": {"arrays", "matching", "subjects", "strength"},
-<<<<<<< HEAD
-    "camera": {"arrays", "subjects"},
-    "layers": {"arrays"},
-    "synthesis": {"arrays", "matching", "subjects", "composition", "camera", "layers", "strength"},
-=======
-    "synthesis": {"arrays", "matching", "composition", "layers", "tone"},
->>>>>>> layers
+    "camera": {"arrays", "subjects", "scene"},
+    "synthesis": {"arrays", "matching", "subjects", "composition", "camera", "layers", "strength", "scene"},
     "capabilities": set(),
-    "engine": {"capabilities", "strength", "synthesis"},
+    "engine": {"capabilities", "masks", "scene", "strength", "subjects", "synthesis"},
 }
 MODULES = [path for path in sorted(ROOT.rglob("*.py")) if path.name != "__init__.py"]
 

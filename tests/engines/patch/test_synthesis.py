@@ -14,16 +14,37 @@ from ipy_imgvar.engines.patch import synthesis
 from ipy_imgvar.engines.patch.arrays.resize import resize
 from ipy_imgvar.engines.patch.composition.composer import Composer
 from ipy_imgvar.engines.patch.composition.novelty import new_share
-from ipy_imgvar.engines.patch.synthesis import is_flat, synthesise
+from ipy_imgvar.engines.patch.scene import Scene, Settings
+from ipy_imgvar.engines.patch.synthesis import synthesise
 
 
 class Stop(Exception):  # noqa: N818 - a signal, as a caller's cancel is
     """What a test's check raises."""
 
 
+def make(
+    source,
+    *,
+    n=1,
+    shape=None,
+    keep=None,
+    detailed=None,
+    subject=None,
+    threads=2,
+    progress=None,
+    check=None,
+    **how,
+):
+    """Return an iterator of n pictures; `how` are the settings."""
+    scene = Scene(
+        source=source, shape=shape or source.shape[:2], keep=keep, detailed=detailed, subject=subject
+    )
+    settings = Settings(**{"strength": 0.5, "seed": 7} | how)
+    return synthesise(scene, settings, numbers=range(n), threads=threads, progress=progress, check=check)
+
+
 def pictures(source, **options):
-    options = {"shape": source.shape[:2], "n": 1, "strength": 0.5, "seed": 7} | options
-    return [picture.pixels for picture in synthesise(source, **options)]
+    return [picture.pixels for picture in make(source, **options)]
 
 
 def random_source(rng, height, width, channels):
@@ -151,7 +172,7 @@ def test_keeping_everything_returns_the_source(small):
 def test_flat_stays_flat(side_px):
     """One colour stays one colour, at any size and strength."""
     source = np.full((side_px, side_px, 3), (0.2, 0.5, 0.7), np.float32)
-    assert is_flat(source)
+    assert Scene(source=source, shape=source.shape[:2]).is_flat
     for strength in (0.2, 1.0):
         for picture in pictures(source, n=2, strength=strength):
             assert len(np.unique(picture.reshape(-1, 3), axis=0)) == 1
@@ -159,7 +180,7 @@ def test_flat_stays_flat(side_px):
 
 def test_a_photograph_is_not_flat(small):
     """A photograph is not taken for one colour."""
-    assert not is_flat(small)
+    assert not Scene(source=small, shape=small.shape[:2]).is_flat
 
 
 def test_transparency_survives(small):
@@ -222,7 +243,7 @@ def test_cancel_propagates_and_leaves_no_thread(photograph, after):
 
 def test_close_leaves_no_thread(photograph):
     """A generator that is closed early ends its threads."""
-    generator = synthesise(photograph("rocket", 128), shape=(128, 128), n=4, strength=0.5, seed=0)
+    generator = make(photograph("rocket", 128), n=4)
     next(generator)
     generator.close()
     assert engine_threads() == []
@@ -280,7 +301,7 @@ def test_an_interrupt_leaves_no_thread(photograph):
 def test_the_means_fit_the_source(photograph, name, strength, means):
     """Faces, cups and rockets are shot again; from 0.3 on, textures and fields of stars are arranged anew."""
     source = photograph(name, 192)
-    made = synthesise(source, shape=source.shape[:2], n=2, strength=strength, seed=7)
+    made = make(source, n=2, strength=strength)
     assert [picture.means for picture in made] == [means] * 2
 
 
@@ -289,8 +310,7 @@ def test_pixels_that_stay_in_place_are_arranged_around(photograph):
     source = photograph("astronaut", 64)
     keep = np.zeros(source.shape[:2], bool)
     keep[:32] = True
-    made = synthesise(source, shape=(64, 64), n=1, strength=0.2, seed=7, keep=keep)
-    assert next(made).means == "arrangement"
+    assert next(make(source, strength=0.2, keep=keep)).means == "arrangement"
 
 
 def test_a_shot_uses_the_detail_that_the_source_has(photograph):

@@ -22,14 +22,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ipy_imgvar.engines.patch.arrays.workers import Workers
+    from ipy_imgvar.engines.patch.scene import Settings
 
 __all__ = ["Shot", "Shots", "straight"]
 
-#: Strength from which a shot may be mirrored. This and the next two were chosen by eye.
-_MIRROR_FROM: Final = 0.3
-#: Short side, in pixels, at which two shots are compared. A mean over more pixels is never larger.
+#: Short side, in pixels, at which two shots are compared: there their difference is never more than at full size.
 _COMPARED_PX: Final = 48
-#: How far two shots, or a shot and the source, should be apart: mean absolute difference in levels of 255.
+#: How far two shots, or a shot and the source, should be apart: mean absolute difference in levels of 255. Chosen by eye.
 _APART: Final = 8.0
 #: How far the light goes, in turn, until a shot is far enough from the others.
 _REACHES: Final = (1.0, 1.3, 1.7, 2.2)
@@ -74,7 +73,11 @@ class Shot:
         workers : Workers
         """
         shown = straight(shoot(image, self.framing, shape, workers))
-        return shown if self.light is None else self.light.apply(shown, workers)
+        return self.lit(shown, workers)
+
+    def lit(self, pixels: NDArray[np.uint8], workers: Workers) -> NDArray[np.uint8]:
+        """Return straight pixels, shape (H, W, C), uint8, in the shot's light."""
+        return pixels if self.light is None else self.light.apply(pixels, workers)
 
 
 class Shots:
@@ -84,28 +87,15 @@ class Shots:
     ----------
     source : ndarray of shape (H, W, C), float32, 0..1
         C = 4 is premultiplied RGBA.
-    strength : float
-        0..1.
-    seed : int
-        With a picture's number it gives the same shot on every call.
-    flip, tone : bool
-        Whether shots may be mirrored, and whether the light may change.
+    settings : Settings
     subject : ndarray of shape (h, w), float32, or None
         A mask, 1 inside, of a subject that no shot may cut.
     """
 
     def __init__(
-        self,
-        source: NDArray[np.float32],
-        *,
-        strength: float,
-        seed: int,
-        flip: bool,
-        tone: bool,
-        subject: NDArray[np.float32] | None = None,
+        self, source: NDArray[np.float32], settings: Settings, subject: NDArray[np.float32] | None = None
     ) -> None:
-        self._strength, self._seed, self._tone = strength, seed, tone
-        self._flip = flip and strength >= _MIRROR_FROM
+        self._settings = settings
         self._aspect = source.shape[1] / source.shape[0]
         self._cuts = Cuts(source, subject)
         small = resize(source, reduced_shape(source, _COMPARED_PX))
@@ -123,7 +113,7 @@ class Shots:
         return self._shots[number]
 
     def _random(self, number: int, stream: int) -> np.random.Generator:
-        return np.random.default_rng([self._seed, number, stream])
+        return np.random.default_rng([self._settings.seed, number, stream])
 
     def _plan_next(self, workers: Workers) -> None:
         number = len(self._shots)
@@ -131,14 +121,14 @@ class Shots:
         framing = draw_framing(
             self._random(number, _PICTURE_STREAM),
             point[:FRAMING_DIMENSIONS],
-            strength=self._strength,
+            strength=self._settings.strength,
             aspect=self._aspect,
-            mirrored=self._flip and (number + int(2 * self._offset[0])) % 2 == 1,
+            mirrored=self._settings.flip and (number + int(2 * self._offset[0])) % 2 == 1,
             cost=self._cuts.cost,
             siblings=[shot.framing for shot in self._shots],
         )
         best, farthest = None, -1.0
-        for reach in _REACHES if self._tone else (0.0,):
+        for reach in _REACHES if self._settings.tone else (0.0,):
             shot = Shot(framing, self._light(point[FRAMING_DIMENSIONS:], reach))
             shown = shot.take(self._small, (self._small.shape[0], self._small.shape[1]), workers)
             nearest = min(float(np.abs(shown - one.astype(np.float32)).mean()) for one in self._seen)
@@ -151,8 +141,8 @@ class Shots:
         self._seen.append(picture)
 
     def _light(self, point: NDArray[np.float64], reach: float) -> Light | None:
-        if not self._tone:
+        if not self._settings.tone:
             return None
-        light = draw_light(point.tolist(), self._strength, self._colour, reach=reach)
+        light = draw_light(point.tolist(), self._settings.strength, self._colour, reach=reach)
         # One colour stays one colour.
         return replace(light, gradient=0.0, vignette=0.0) if self._flat else light

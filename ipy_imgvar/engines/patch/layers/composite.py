@@ -37,6 +37,8 @@ _CUT: Final = 0.02
 _SOFT: Final = (0.6, 0.95)
 #: How much of the growth and of the blur is drawn from: at strength 0, and how much more at strength 1.
 _REACH: Final = (0.3, 0.7)
+#: The share of the picture from which on a subject is near enough for the strongest blur. Chosen by eye.
+_NEAR: Final = 0.2
 #: The share of pictures whose ground stays sharp.
 _SHARP: Final = 0.4
 #: The value at the outline.
@@ -70,6 +72,8 @@ class Layers:
         The row and column that stay in place while the subject grows.
     most : float
         The largest scale, above 1, at which the subject stays within the picture.
+    shallow : float
+        The largest defocus, 0..1: a small subject is far away, and no lens shows it apart from its ground.
     """
 
     subject: NDArray[np.float32]
@@ -77,6 +81,7 @@ class Layers:
     box: _Box
     anchor: tuple[float, float]
     most: float
+    shallow: float
 
     def compose(self, scale: float, defocus: float) -> NDArray[np.float32]:
         """Return a new picture: the subject larger, the ground as it was or out of focus.
@@ -86,14 +91,14 @@ class Layers:
         scale : float
             The subject's size, 1 for the source's; above `most` it is `most`.
         defocus : float
-            How far the ground is out of focus, 0 (not) to 1.
+            How far the ground is out of focus, 0 (not) to 1; above `shallow` it is `shallow`.
 
         Returns
         -------
         ndarray of shape (H, W, C), float32, 0..1
             The source's shape; premultiplied where C is 4.
         """
-        image = self.ground.at(defocus)
+        image = self.ground.at(min(defocus, self.shallow))
         scale = min(scale, self.most)
         row, col = self.anchor
         top, bottom = (round(row + scale * (end - row)) for end in self.box[:2])
@@ -150,7 +155,8 @@ def prepare(source: NDArray[np.float32], matte: NDArray[np.float32]) -> Layers |
     sure = np.clip((alpha - _SOFT[0]) / (_SOFT[1] - _SOFT[0]), 0, 1)
     colour = push_pull(source[part], sure[..., 0])
     subject = np.concatenate([colour * alpha, alpha], axis=2)
-    return Layers(subject, ground_of(source, matte), box, anchor, most)
+    shallow = min(1.0, float(matte.mean()) / _NEAR)
+    return Layers(subject, ground_of(source, matte), box, anchor, most, shallow)
 
 
 def _box_of(matte: NDArray[np.float32]) -> _Box | None:
@@ -184,7 +190,8 @@ def _room(matte: NDArray[np.float32], box: _Box) -> tuple[tuple[float, float], f
     if cuts[1] and not cuts[0]:
         row, rise = _anchor(box.top, box.bottom, rooms[0], rooms[1], prefer=1.0)
     elif cuts[0]:
-        row, rise = float(box.top), rooms[1] / (box.bottom - box.top)
+        # It sinks away from what it may hang over: a balloon's basket, a chin's hand.
+        row, rise = float(box.top), min(_LOSS, rooms[1] / (box.bottom - box.top))
     else:
         row, rise = float(box.bottom), rooms[0] / (box.bottom - box.top)
     col, spread = _anchor(box.left, box.right, rooms[2], rooms[3], prefer=0.5)

@@ -94,3 +94,15 @@ def test_the_engine_s_own_masks_are_refused(photograph, name):
     source = photograph(name, 300)
     rough = np.maximum.reduce(find_subjects(source, fine_detail(source), 0.45).masks)
     assert not is_certain(matte(source, rough))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 9), (8, 3), (40, 300)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_any_shape_has_a_matte(shape, channels):
+    """Pictures of a few pixels and long strips get a mask of their size, of 0..1 and without NaN."""
+    rng = np.random.default_rng(2)
+    refined = matte(rng.random((*shape, channels), np.float32), rng.random((7, 5), np.float32))
+    assert refined.shape == shape
+    assert refined.min() >= 0
+    assert refined.max() <= 1
+    assert isinstance(is_certain(refined), bool)

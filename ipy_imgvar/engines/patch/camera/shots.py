@@ -28,7 +28,7 @@ __all__ = ["Shot", "Shots", "straight"]
 
 #: Short side, in pixels, at which two shots are compared: there their difference is never more than at full size.
 _COMPARED_PX: Final = 48
-#: How far two shots, or a shot and the source, should be apart: mean absolute difference in levels of 255. Chosen by eye.
+#: How far two shots, or a shot and the source, should be apart: mean absolute difference in levels of 255, by eye.
 _APART: Final = 8.0
 #: How far the light goes, in turn, until a shot is far enough from the others.
 _REACHES: Final = (1.0, 1.3, 1.7, 2.2)

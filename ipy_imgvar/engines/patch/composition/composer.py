@@ -13,7 +13,7 @@ import numpy as np
 
 from ipy_imgvar.engines.patch.arrays.resize import resize
 from ipy_imgvar.engines.patch.composition.arrangement import Arrangement, descend, initial_arrangement
-from ipy_imgvar.engines.patch.composition.collage import Collage
+from ipy_imgvar.engines.patch.composition.collage import Collage, closer
 from ipy_imgvar.engines.patch.composition.layout import Layout, draw_layout
 from ipy_imgvar.engines.patch.composition.novelty import rank_candidates
 from ipy_imgvar.engines.patch.composition.placement import Placement, can_shrink
@@ -43,7 +43,7 @@ _STRIPS_FROM: Final = 0.3
 _JOINS: Final = 2
 #: How much an object on a ground stays whole, and a salient part, which a texture has too.
 _OBJECT: Final = 1.0
-_SALIENT: Final = 0.35
+_SALIENT: Final = 0.05
 #: Strength from which some candidates show the source smaller, if there is ground to extend.
 _SHRINK_FROM: Final = 0.6
 #: One candidate in so many does.
@@ -100,8 +100,8 @@ class Candidate:
         Whether it has gone through all levels that are searched exactly.
     artefacts : float
         What the judge says of it once it is settled, else NaN.
-    strips : Strips or None
-        Where it is made of strips instead of patches.
+    strips, collage : Strips or None, Collage or None
+        Where it is made of strips instead of patches, and by what.
     """
 
     arrangement: Arrangement
@@ -110,6 +110,7 @@ class Candidate:
     settled: bool
     artefacts: float = math.nan
     strips: Strips | None = None
+    collage: Collage | None = None
 
 
 class Composer:
@@ -165,23 +166,45 @@ class Composer:
         self._siblings: list[NDArray[np.float32]] = []
         self._found = subjects
         self._cuts = free and strength >= _STRIPS_FROM
-        self._made: Collage | None = None
+        self._made: list[Collage] = []
 
-    def _collage(self, workers: Workers) -> Collage | None:
-        """Return what draws strips, made at the first call; None where the source is not to be cut."""
-        if self._cuts and self._made is None:
+    def _collages(self, workers: Workers) -> list[Collage]:
+        """Return what draws strips, made at the first call; none where the source is not to be cut."""
+        if self._cuts and not self._made:
             levels = self._levels(1.0)
-            remaining = levels[max(0, len(_exact(levels)) - 1) :]
-            self._cuts = bool(_exact(levels)) and Collage.suits(remaining)
-            if self._cuts:
-                whole = self._whole(remaining[0], self._found)
-                self._made = Collage(self._source, remaining, whole, self._views, workers)
+            self._cuts = bool(_exact(levels)) and Collage.suits(levels[len(_exact(levels)) - 1 :])
+        if self._cuts and not self._made:
+            source, show = closer(self._source, self._contrast())
+            masks = tuple(show(mask[..., None])[..., 0] for mask in self._subjects)
+            near = pyramid(
+                source,
+                self._shape,
+                masks,
+                coarsest_px=self._tuning.coarsest_px,
+                views=self._views,
+            )
+            far = self._levels(1.0)
+            first = len(_exact(far)) - 1
+            for image, levels, detail in (
+                (self._source, far[first:], self._detail),
+                (source, near[first:], show(self._detail)),
+            ):
+                kept = self._whole(levels[0])
+                self._made.append(Collage(image, levels, detail, kept, views=self._views, workers=workers))
         return self._made
 
-    def _whole(self, level: Level, subjects: Subjects) -> NDArray[np.float32]:
+    def _contrast(self) -> NDArray[np.float32]:
+        """Return how much would be missed of each pixel, at about 64 px: steps of colour, and subjects."""
+        small = resize(self._source, self._detail.shape[:2])
+        steps = np.abs(np.diff(small, axis=0, prepend=small[:1])).sum(axis=2) + self._detail[..., 0]
+        for mask in self._subjects:
+            steps = steps + resize(mask[..., None], steps.shape)[..., 0]
+        return np.asarray(steps)
+
+    def _whole(self, level: Level) -> NDArray[np.float32]:
         """Return how much each pixel of a level belongs to what stays whole, see `Collage`."""
         whole = np.zeros(level.size, np.float32)
-        sure = _OBJECT if subjects.on_ground else _SALIENT
+        sure = _OBJECT if self._found.on_ground else _SALIENT
         for region in level.regions:
             whole[region] = np.inf if self._given else sure
         return whole
@@ -191,8 +214,8 @@ class Composer:
         choice = self.choose(rng, number, workers)
         if not choice.settled:
             choice = self._settle(choice, workers)
-        if choice.strips is not None and self._made is not None:
-            finished = replace(choice.arrangement, image=self._made.full(choice.strips, workers))
+        if choice.strips is not None and choice.collage is not None:
+            finished = replace(choice.arrangement, image=choice.collage.full(choice.strips, workers))
             return Composition(
                 finished, choice.layout, [], rng, choice.arrangement.image, artefacts=choice.artefacts
             )
@@ -229,20 +252,26 @@ class Composer:
 
     def _draw_strips(self, rng: np.random.Generator, workers: Workers) -> list[Candidate]:
         """Return arrangements of strips, where the source bears any."""
-        collage = self._collage(workers)
-        if collage is None:
-            return []
         joins = _JOINS if self._strength < _SHRINK_FROM else _JOINS + 1
+        drawn: list[tuple[Collage, Strips]] = []
+        for collage in self._collages(workers):
+            some = collage.draw(rng, self._tuning.candidates, joins, workers)
+            drawn += [(collage, strips) for strips in some]
+        drawn = sorted(drawn, key=lambda one: one[1].cost)[: self._tuning.candidates]
+        if not drawn:
+            return []
         levels = self._levels(1.0)
         level = _exact(levels)[-1]
         layout = Layout((), Placement(0, 0), 0, np.zeros((1, 1, 2), np.float32), np.zeros_like(level.image))
         candidates = []
-        for strips in collage.draw(rng, self._tuning.candidates, joins, workers):
+        for collage, strips in drawn:
             columns = strips.columns()[RADIUS:-RADIUS, RADIUS:-RADIUS] - RADIUS
             rows = np.broadcast_to(np.arange(len(columns))[:, None], columns.shape)
             field = NearestNeighborField.from_positions(rows, columns, level.output, level.atlas)
             arrangement = Arrangement(collage.rough(strips), field, strips.cost)
-            candidates.append(Candidate(arrangement, layout, levels, settled=False, strips=strips))
+            candidates.append(
+                Candidate(arrangement, layout, levels, settled=False, strips=strips, collage=collage)
+            )
         return candidates
 
     def _best(self, candidates: list[Candidate], zooms: list[float], workers: Workers) -> Candidate:
@@ -271,8 +300,8 @@ class Composer:
         """Carry a candidate through the rest of the levels that are searched exactly, or blend its strips."""
         if candidate.settled:
             return candidate
-        if candidate.strips is not None and self._made is not None:
-            blended = replace(candidate.arrangement, image=self._made.small(candidate.strips))
+        if candidate.strips is not None and candidate.collage is not None:
+            blended = replace(candidate.arrangement, image=candidate.collage.small(candidate.strips))
             return replace(candidate, arrangement=blended, settled=True)
         levels = _exact(candidate.levels)[_smallest(candidate.levels) :]
         image = candidate.arrangement.image

@@ -26,11 +26,11 @@ _LEAST_WIDTH: Final = 0.15
 #: Range of the columns, in widths, at which the first strip may begin.
 _FIRST: Final = 0.6
 #: Seams that are considered for a strip: the cheapest that lie in it.
-_OFFERED: Final = 60
+_OFFERED: Final = 200
 #: Exponent that favours the cheaper of them; 1 would draw evenly.
-_FAVOUR: Final = 2.5
+_FAVOUR: Final = 2.0
 #: What it costs to show everything twice, in variances of the source.
-_TWICE: Final = 0.3
+_TWICE: Final = 0.8
 #: Weight of a difference of colours along a seam, as in `seams`.
 _COLOUR: Final = np.float32(0.5)
 #: By how many columns to either side the step of a seam is tried at each larger size.
@@ -40,7 +40,7 @@ _BAND: Final = 3
 #: Columns to either side of a seam in which the two tones are compared, at the small size.
 _COMPARED: Final = 2
 #: Difference of tone, in values of 0..1, that is half believed: more is an edge, not a light.
-_EDGE: Final = 0.2
+_EDGE: Final = 0.5
 #: Short side, in pixels, for which a seam is feathered by one more pixel to either side.
 _FEATHER_EVERY_PX: Final = 400
 
@@ -53,6 +53,8 @@ class Strips:
     ----------
     shape : tuple of int
         Rows and columns of the picture.
+    view_width : int
+        Columns of one view of the atlas: the source's.
     offsets : tuple of int
         For each strip, the atlas's column minus the picture's.
     views : tuple of int
@@ -66,6 +68,7 @@ class Strips:
     """
 
     shape: tuple[int, int]
+    view_width: int
     offsets: tuple[int, ...]
     views: tuple[int, ...]
     edges: tuple[NDArray[np.intp], ...]
@@ -99,9 +102,9 @@ def draw_strips(
     ----------
     rng : numpy.random.Generator
     seams : Seams
-        Of a source of this shape.
+        Of the source.
     shape : tuple of int
-        Rows and columns, of source and picture.
+        Rows and columns of the picture; the source has as many rows, and at least as many columns.
     weight : ndarray of shape (H, W), float32
         What it costs to show each pixel once more than the source does.
     joins : int
@@ -114,14 +117,14 @@ def draw_strips(
     Strips or None
         None where the draw does not fill the picture.
     """
-    width = shape[1]
+    width, view = shape[1], weight.shape[1]
     mirrored = bool(rng.integers(0, 2)) and views > 1
-    offsets, places, edges = [int(rng.integers(0, max(1, round(_FIRST * width))))], [0], []
+    offsets, places, edges = [int(rng.integers(0, max(1, round(_FIRST * view))))], [0], []
     cost, at = 0.0, 0
     for _ in range(joins):
         offset = offsets[-1]
         least = offset + at + _LEAST_WIDTH * width
-        most = min((places[-1] + 1) * width, offset + (1 - _LEAST_WIDTH) * width)
+        most = min((places[-1] + 1) * view, offset + (1 - _LEAST_WIDTH) * width)
         offered = np.flatnonzero((seams.means >= least) & (seams.means <= most))[:_OFFERED]
         picked = rng.random() ** _FAVOUR
         if not len(offered):
@@ -129,10 +132,10 @@ def draw_strips(
         seam = seams.all[offered[int(picked * len(offered))]]
         edges.append(seam.columns - offset)
         offsets.append(offset + seam.step)
-        places.append(int(seam.columns[0] + seam.step) // width)
+        places.append(int(seam.columns[0] + seam.step) // view)
         at = int(edges[-1].mean())
         cost += seam.cost
-    strips = Strips(shape, tuple(offsets), tuple(places), tuple(edges), mirrored, cost)
+    strips = Strips(shape, view, tuple(offsets), tuple(places), tuple(edges), mirrored, cost)
     if not edges or not _fits(strips):
         return None
     return replace(strips, cost=cost / len(edges) + _twice(strips, weight))
@@ -140,7 +143,7 @@ def draw_strips(
 
 def _fits(strips: Strips) -> bool:
     """Return whether every strip lies within its view of the atlas, and none is hidden."""
-    columns, labels, width = strips.columns(), strips.labels(), strips.shape[1]
+    columns, labels, width = strips.columns(), strips.labels(), strips.view_width
     for number, view in enumerate(strips.views):
         part = columns[labels == number]
         if not part.size or part.min() < view * width or part.max() >= (view + 1) * width:
@@ -150,10 +153,11 @@ def _fits(strips: Strips) -> bool:
 
 def _twice(strips: Strips, weight: NDArray[np.float32]) -> float:
     """Return what it costs that some of the source is shown more than once."""
-    height, width = strips.shape
+    height, width = weight.shape
     shown = _in_source(strips.columns(), width)
     counts = np.bincount((shown + width * np.arange(height)[:, None]).reshape(-1), minlength=height * width)
-    more = np.maximum(counts - 1, 0).reshape(height, width)
+    # A third copy is far more conspicuous than a second.
+    more = np.maximum(counts - 1, 0).reshape(height, width) ** 2
     return float(_TWICE * (more * weight).sum() / weight.size)
 
 
@@ -176,7 +180,7 @@ def _shown(
     return image[rows, inside]
 
 
-def refined(strips: Strips, image: NDArray[np.float32]) -> Strips:
+def refined(strips: Strips, image: NDArray[np.float32], shape: tuple[int, int]) -> Strips:
     """Return strips at a larger size, their steps and seams adjusted to what that size shows.
 
     Parameters
@@ -184,8 +188,10 @@ def refined(strips: Strips, image: NDArray[np.float32]) -> Strips:
     strips : Strips
     image : ndarray of shape (H, W, C), float32, 0..1
         The source at the larger size.
+    shape : tuple of int
+        Rows and columns of the picture there.
     """
-    result = scaled(strips, (image.shape[0], image.shape[1]))
+    result = scaled(strips, shape, image.shape[1])
     for number, start in enumerate(result.edges):
         move, best = _best_seam(image, result, number, start)
         # What lies further right moves with its neighbour.
@@ -197,15 +203,15 @@ def refined(strips: Strips, image: NDArray[np.float32]) -> Strips:
     return result
 
 
-def scaled(strips: Strips, shape: tuple[int, int]) -> Strips:
-    """Return strips at another size."""
+def scaled(strips: Strips, shape: tuple[int, int], view_width: int) -> Strips:
+    """Return strips at another size of the picture, and columns of the source there."""
     scale = shape[1] / strips.shape[1]
     rows = (np.arange(shape[0]) + 0.5) * strips.shape[0] / shape[0] - 0.5
     edges = tuple(
         np.rint(np.interp(rows, np.arange(len(edge)), edge) * scale).astype(np.intp) for edge in strips.edges
     )
     offsets = tuple(round(offset * scale) for offset in strips.offsets)
-    return replace(strips, shape=shape, offsets=offsets, edges=edges)
+    return replace(strips, shape=shape, view_width=view_width, offsets=offsets, edges=edges)
 
 
 def _best_seam(
@@ -250,24 +256,25 @@ def _band_paths(
     ndarray of shape (tries,), float32
     """
     height, tries, size = costs.shape
-    total = costs[0]
     back = np.zeros((height, tries, size), np.int8)
-    places = np.arange(size)
+    moves = np.array([0, -1, 1], np.int8)
+    shifts = np.diff(start, prepend=start[:1]).tolist()
+    most = max(map(abs, shifts)) + 1
+    total = np.full((tries, size + 2 * most), np.inf, np.float32)
+    inner = total[:, most : most + size]
+    inner[:] = costs[0]
+    options = np.empty((3, tries, size), np.float32)
     for row in range(1, height):
-        shift = int(start[row] - start[row - 1])
-        options = []
-        for move in (0, -1, 1):
-            above = places + shift + move
-            outside = (above < 0) | (above >= size)
-            options.append(np.where(outside, np.inf, total[:, np.clip(above, 0, size - 1)]))
-        choice = np.argmin(options, axis=0)
-        total = np.min(options, axis=0) + costs[row]
-        back[row] = np.array([0, -1, 1])[choice] + shift
+        for option, move in zip(options, (0, -1, 1), strict=True):
+            first = most + shifts[row] + move
+            option[:] = total[:, first : first + size]
+        back[row] = moves[options.argmin(axis=0)] + shifts[row]
+        np.add(options.min(axis=0), costs[row], out=inner)
     paths = np.empty((tries, height), np.intp)
-    paths[:, -1] = total.argmin(axis=1)
+    paths[:, -1] = inner.argmin(axis=1)
     for row in range(height - 1, 0, -1):
         paths[:, row - 1] = paths[:, row] + back[row, np.arange(tries), paths[:, row]]
-    return paths, total.min(axis=1) / height
+    return paths, inner.min(axis=1) / height
 
 
 def tones(strips: Strips, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -280,7 +287,7 @@ def tones(strips: Strips, image: NDArray[np.float32]) -> list[NDArray[np.float32
         The source at the strips' size, about 54 px.
     """
     height, width = strips.shape
-    values = [np.zeros_like(image) for _ in strips.offsets]
+    values = [np.zeros((height, width, image.shape[2]), np.float32) for _ in strips.offsets]
     held = [np.zeros(strips.shape, bool) for _ in strips.offsets]
     rows = np.arange(height)
     for number, edge in enumerate(strips.edges):
@@ -313,7 +320,7 @@ def picture(
     height, width = strips.shape
     # At least the two pixels beside a seam are mixed.
     feather = max(1, min(height, width) // _FEATHER_EVERY_PX + 1)
-    result = np.empty_like(image)
+    result = np.empty((height, width, image.shape[2]), np.float32)
     for number in range(len(strips.offsets)):
         low = 0 if not number else max(0, int(strips.edges[number - 1].min()) - feather)
         last = number == len(strips.edges)

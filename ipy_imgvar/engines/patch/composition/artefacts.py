@@ -53,6 +53,15 @@ _REMEMBERED: Final = 16
 #: Short side, in pixels, and radius of the squares at which outlines are measured.
 _OUTLINES_PX: Final = 128
 _OUTLINES_RADIUS: Final = 3
+#: Short side, in pixels, at which sharpness is measured, the radii of its fine and coarse means, and its cells a side.
+_FOCUS_PX: Final = 256
+_FOCUS_RADII: Final = (1, 4)
+_FOCUS_CELLS: Final = 16
+#: What is added to a cell's coarse contrast to divide by: noise.
+_FOCUS_NOISE: Final = np.float32(0.004)
+#: The variation of sharpness from which a lens had one thing in focus. Of 40 photographs, textures and far scenes had
+#: 0.12 to 0.42 (and a sunset 0.64), portraits and flowers before a blurred ground 0.39 to 0.60.
+_SHALLOW: Final = 0.45
 #: Short side, in pixels, below which too few windows are left that don't overlap: no arrangement is trusted.
 _LEAST_PX: Final = 36
 #: Root mean square difference, of values of 0..1, that is added to distances to divide by: noise and rounding.
@@ -102,6 +111,8 @@ class ArtefactJudge:
             return
         outlined = resize(source[..., :_COLOURS], reduced_shape(source, _OUTLINES_PX))
         small = resize(outlined, reduced_shape(source, _COMPARED_PX))
+        #: Variation of sharpness over the picture, 0 (even) to about 1 (one thing in focus).
+        self.focus = _focus_variation(source[..., :_COLOURS])
         features = _features(small)
         both = np.stack([features, _features(small[:, ::-1])])
         self._short = min(small.shape[:2])
@@ -126,10 +137,10 @@ class ArtefactJudge:
         Returns
         -------
         float
-            0 (a face, a cup, straight lines; or too small to judge) to 1 (a texture, a far scene, many small
+            0 (a face, a cup, straight lines, one thing in focus; or too small to judge) to 1 (a texture, a far scene, many small
             things).
         """
-        if not self._trusted:
+        if not self._trusted or self.focus > _SHALLOW:
             return 0.0
         outlines, oddness, constant = _SOURCE_WEIGHTS
         return 1 - _logistic(outlines * self.outlines + oddness * self.oddness + constant)
@@ -272,6 +283,20 @@ def _alignment(grey: NDArray[np.float32], radius: int) -> tuple[NDArray[np.float
         uniform_filter(product, radius) for product in (across * across, down * down, across * down)
     )
     return np.sqrt((xx - yy) ** 2 + 4 * xy * xy), xx + yy
+
+
+def _focus_variation(image: NDArray[np.float32]) -> float:
+    """Return the standard deviation, over its mean, of a picture's sharpness, each place weighted by its contrast."""
+    grey = resize(image, reduced_shape(image, _FOCUS_PX)).mean(axis=2)
+    fine, coarse = (uniform_filter(grey, radius) for radius in _FOCUS_RADII)
+    cells = (min(_FOCUS_CELLS, grey.shape[0]), min(_FOCUS_CELLS, grey.shape[1]))
+    detail, contrast = (
+        resize(np.abs(difference)[..., None], cells)[..., 0] for difference in (grey - fine, fine - coarse)
+    )
+    sharpness = detail / (contrast + _FOCUS_NOISE)
+    weight = contrast / (contrast.sum() + _TINY)
+    mean = float((weight * sharpness).sum())
+    return float(np.sqrt((weight * (sharpness - mean) ** 2).sum())) / (mean + _TINY)
 
 
 def _logistic(logit: float) -> float:

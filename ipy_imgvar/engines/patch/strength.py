@@ -38,7 +38,7 @@ _TABLE: Final[dict[str, tuple[tuple[float, float], ...]]] = {
     # At 18 px a patch sees nearly half of the picture and puts everything back in its old position; at 28 not.
     "coarsest_px": ((0, 18), (0.3, 18), (0.5, 28), (1, 30)),
     "least_bearing": ((0.3, 0.5), (0.5, 0.4), (0.85, 0.2), (1, 0.1)),
-    "most_artefacts": ((0.3, 0.3), (0.5, 0.38), (0.85, 0.6), (1, 0.7)),
+    "most_artefacts": ((0.3, 0.4), (0.5, 0.5), (0.85, 0.62), (1, 0.7)),
     "candidates": ((0, 4), (0.3, 4), (0.4, 14), (1, 14)),
 }
 

@@ -37,7 +37,7 @@ _TABLE: Final[dict[str, tuple[tuple[float, float], ...]]] = {
     "zoom": ((0, 0.9), (0.6, 0.85), (0.85, 0.75), (1, 0.7)),
     # At 18 px a patch sees nearly half of the picture and puts everything back in its old position; at 28 not.
     "coarsest_px": ((0, 18), (0.3, 18), (0.5, 28), (1, 30)),
-    "least_bearing": ((0.3, 0.5), (0.5, 0.4), (0.85, 0.2), (1, 0.1)),
+    "least_bearing": ((0.3, 0.5), (0.5, 0.5), (0.85, 0.3), (1, 0.2)),
     "most_artefacts": ((0.3, 0.4), (0.5, 0.5), (0.85, 0.62), (1, 0.7)),
     "candidates": ((0, 4), (0.3, 4), (0.4, 14), (1, 14)),
 }

@@ -137,8 +137,8 @@ class ArtefactJudge:
         Returns
         -------
         float
-            0 (a face, a cup, straight lines, one thing in focus; or too small to judge) to 1 (a texture, a far scene, many small
-            things).
+            0 (a face, a cup, straight lines, one thing in focus; or too small to judge) to 1 (a texture, a far scene,
+            many small things).
         """
         if not self._trusted or self.focus > _SHALLOW:
             return 0.0

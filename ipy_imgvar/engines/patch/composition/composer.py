@@ -13,7 +13,7 @@ import numpy as np
 
 from ipy_imgvar.engines.patch.arrays.resize import resize
 from ipy_imgvar.engines.patch.composition.arrangement import Arrangement, descend, initial_arrangement
-from ipy_imgvar.engines.patch.composition.collage import Collage, closer
+from ipy_imgvar.engines.patch.composition.collage import Collage, closer, things_across
 from ipy_imgvar.engines.patch.composition.layout import Layout, draw_layout
 from ipy_imgvar.engines.patch.composition.novelty import rank_candidates
 from ipy_imgvar.engines.patch.composition.placement import Placement, can_shrink
@@ -192,7 +192,16 @@ class Composer:
             ):
                 kept = self._whole(levels[0])
                 self._made.append(
-                    Collage(image, levels, detail, kept, colours, views=self._views, workers=workers)
+                    Collage(
+                        image,
+                        levels,
+                        detail,
+                        kept,
+                        things=things_across(levels[0]) if self._found.on_ground else [],
+                        colours=colours,
+                        views=self._views,
+                        workers=workers,
+                    )
                 )
         return self._made
 
@@ -243,15 +252,20 @@ class Composer:
             self._layout(rng, levels[0], 1 if (number + trial // 2) % 2 else -1, number)
             for trial, levels in enumerate(pyramids)
         ]
-        if not _exact(pyramids[0]):
+        if not _exact(pyramids[0]) or self._is_refused():
             initial = initial_arrangement(layouts[0], pyramids[0][0])
-            return self._judged([Candidate(initial, layouts[0], pyramids[0], settled=True)])[0]
+            candidate = Candidate(initial, layouts[0], pyramids[0], settled=True)
+            return replace(candidate, artefacts=1.0) if self._is_refused() else self._judged([candidate])[0]
         candidates = []
         for layout, levels in zip(layouts, pyramids, strict=True):
             start, smallest = layout.start(levels[0]), levels[: _smallest(levels)]
             arrangement = descend(start, layout, smallest, self._tuning, workers)
             candidates.append(Candidate(arrangement, layout, levels, len(_exact(levels)) == len(smallest)))
         return self._best(candidates, zooms, workers)
+
+    def _is_refused(self) -> bool:
+        """Return whether a source that no strips suit is not tried in patches: at medium, eyes prefer a second shot."""
+        return bool(self._made) and self._judge is not None and self._strength < _SHRINK_FROM
 
     def _draw_strips(self, rng: np.random.Generator, workers: Workers) -> list[Candidate]:
         """Return arrangements of strips, where the source bears any."""

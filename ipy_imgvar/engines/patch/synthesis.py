@@ -143,11 +143,13 @@ class _Run:
         anew = rearranges(settings.strength)
         flip = settings.flip and anew and not has_text(scene.source)
         settings = replace(settings, flip=flip, tone=settings.tone and not scene.fixed)
-        self.shots = Shots(scene.source, settings, scene.subject)
-        workers.check()
-        if anew and scene.subject is not None and scene.free:
-            outline = matte(scene.source, scene.subject)
+        subject = scene.subject
+        if anew and subject is not None and scene.free:
+            outline = matte(scene.source, subject)
             self.layers = take_apart(scene.source, outline) if is_certain(outline) else None
+            subject = subject if self.layers is None else self.layers.reach(outline.shape)
+        workers.check()
+        self.shots = Shots(scene.source, settings, subject)
         if scene.has_patches and (anew or not scene.free):
             self._prepare_composer(flip=flip)
 

@@ -313,6 +313,21 @@ def test_pixels_that_stay_in_place_are_arranged_around(photograph):
     assert next(make(source, strength=0.2, keep=keep)).means == "arrangement"
 
 
+def test_no_shot_cuts_a_subject_that_has_grown():
+    """What layers enlarge stays whole in the shot that is taken of them, the top above all."""
+    source = np.full((160, 160, 3), (0.3, 0.4, 0.5), np.float32)
+    source += np.random.default_rng(0).normal(0, 0.01, source.shape).astype(np.float32)
+    mask = np.zeros((160, 160), np.float32)
+    mask[24:150, 60:100] = 1
+    source[mask > 0] = (0.9, 0.3, 0.2)
+    source[24:34, 60:100] = (0.9, 0.9, 0.1)
+    made = list(make(source, n=6, strength=0.85, subject=mask, tone=False))
+    assert {picture.means for picture in made} == {"layers"}
+    for picture in made:
+        yellow = (picture.pixels[..., 1] > 180) & (picture.pixels[..., 2] < 90)
+        assert yellow.any(axis=1).sum() > 9
+
+
 def test_a_shot_uses_the_detail_that_the_source_has(photograph):
     """A window of a larger source is sharper than one of the source at the picture's size."""
     large = photograph("astronaut", 512)

@@ -99,19 +99,31 @@ class Layers:
             The source's shape; premultiplied where C is 4.
         """
         image = self.ground.at(min(defocus, self.shallow))
+        rows, cols, part = self._placed(scale, (image.shape[0], image.shape[1]))
+        image[rows, cols] = part[..., :-1] + (1 - part[..., -1:]) * image[rows, cols]
+        if image.shape[2] == _RGBA:
+            image[..., :3] = np.minimum(image[..., :3], image[..., 3:])
+        return np.clip(image, 0, 1, out=image)
+
+    def reach(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Return where the subject can be in a picture of the source's shape, (H, W), 0..1: at its least and most."""
+        covered = np.zeros(shape, np.float32)
+        for scale in (1.0, self.most):
+            rows, cols, part = self._placed(scale, shape)
+            covered[rows, cols] = np.maximum(covered[rows, cols], part[..., -1])
+        return covered
+
+    def _placed(self, scale: float, shape: tuple[int, int]) -> tuple[slice, slice, NDArray[np.float32]]:
+        """Return the rows and columns of a picture that the subject takes at a scale, and what is seen of it there."""
         scale = min(scale, self.most)
         row, col = self.anchor
         top, bottom = (round(row + scale * (end - row)) for end in self.box[:2])
         left, right = (round(col + scale * (end - col)) for end in self.box[2:])
         subject = np.clip(resize(self.subject, (bottom - top, right - left)), 0, 1)
         # What the border cut in the source reaches beyond it.
-        rows = slice(max(0, top), min(image.shape[0], bottom))
-        cols = slice(max(0, left), min(image.shape[1], right))
-        part = subject[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left]
-        image[rows, cols] = part[..., :-1] + (1 - part[..., -1:]) * image[rows, cols]
-        if image.shape[2] == _RGBA:
-            image[..., :3] = np.minimum(image[..., :3], image[..., 3:])
-        return np.clip(image, 0, 1, out=image)
+        rows = slice(max(0, top), min(shape[0], bottom))
+        cols = slice(max(0, left), min(shape[1], right))
+        return rows, cols, subject[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left]
 
 
 def draw_layers(rng: np.random.Generator, strength: float) -> tuple[float, float]:

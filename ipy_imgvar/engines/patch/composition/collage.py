@@ -24,6 +24,12 @@ __all__ = ["Collage", "closer"]
 
 #: Short side, in pixels, below which a picture is too small to be cut.
 _LEAST_PX: Final = 24
+#: How many of the cheapest draws are compared with the source's colours.
+_WEIGHED: Final = 60
+#: Quantiles of each channel that are compared.
+_QUANTILES: Final = 64
+#: What a mean difference of these by 1 costs, in variances of the source.
+_UNLIKE: Final = 25.0
 #: How much larger than the source `closer` shows it.
 _LENS: Final = 1.15
 #: How much of the difference to its blur over 3x3 pixels is added to what is enlarged.
@@ -80,6 +86,12 @@ def closer(
     return np.clip(_sharpened(show(source)), 0, 1), show
 
 
+def _ordered(image: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Return so many quantiles of each channel, shape (count, C)."""
+    values = np.sort(image.reshape(-1, image.shape[2]), axis=0)
+    return np.asarray(values[np.linspace(0, len(values) - 1, count).astype(np.intp)])
+
+
 def _sharpened(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return an enlarged image of shape (H, W, C) about as sharp as it was: more of what differs from its blur."""
     blurred = image
@@ -104,6 +116,8 @@ class Collage:
     whole : ndarray of shape (h, w), float32
         At the first level's size: how much it costs to cut through a pixel or to show it twice, 0 to 1, or infinity
         where no seam may go.
+    colours : ndarray of shape (h, w, C), float32, 0..1
+        A small copy of the whole source, whose colours a picture should have.
     views : int
         1, or 2 where strips may be mirrored.
     workers : Workers
@@ -115,6 +129,7 @@ class Collage:
         levels: list[Level],
         detail: NDArray[np.float32],
         whole: NDArray[np.float32],
+        colours: NDArray[np.float32],
         *,
         views: int,
         workers: Workers,
@@ -123,6 +138,7 @@ class Collage:
         self._channels = source.shape[2]
         image = levels[0].image[..., : self._channels]
         image = np.concatenate([image, resize(detail, levels[0].size)], axis=2)
+        self._colours = _ordered(resize(colours, levels[0].output), _QUANTILES)
         self._variance = float(image.var(axis=(0, 1)).sum()) + _LEAST_VARIANCE
         self._seams = find_seams(
             image, whole * np.float32(_CUT * self._variance), mirrored=views > 1, check=workers.check
@@ -160,8 +176,15 @@ class Collage:
             most = max(1, joins - trial % 2)
             drawn.append(draw_strips(rng, self._seams, shape, self._weight, joins=most, views=self._views))
         good = sorted((one for one in drawn if one is not None), key=lambda strips: strips.cost)
-        kept = [one for one in good if one.cost <= _DEAREST * good[0].cost][:count]
-        return [replace(one, cost=one.cost / self._variance) for one in kept]
+        known = [replace(one, cost=one.cost / self._variance + self._unlike(one)) for one in good[:_WEIGHED]]
+        known.sort(key=lambda strips: strips.cost)
+        return [one for one in known if one.cost <= _DEAREST * known[0].cost][:count]
+
+    def _unlike(self, strips: Strips) -> float:
+        """Return what it costs that a picture has other colours than the source, or in other proportions."""
+        return _UNLIKE * float(
+            np.abs(_ordered(self.rough(strips), len(self._colours)) - self._colours).mean()
+        )
 
     def rough(self, strips: Strips) -> NDArray[np.float32]:
         """Return the same as `small`, but with its seams as they are."""

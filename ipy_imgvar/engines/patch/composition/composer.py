@@ -182,13 +182,16 @@ class Composer:
                 views=self._views,
             )
             far = self._levels(1.0)
+            colours = far[len(_exact(far)) - 1].image[..., : self._source.shape[2]]
             first = len(_exact(far)) - 1
             for image, levels, detail in (
                 (self._source, far[first:], self._detail),
                 (source, near[first:], show(self._detail)),
             ):
                 kept = self._whole(levels[0])
-                self._made.append(Collage(image, levels, detail, kept, views=self._views, workers=workers))
+                self._made.append(
+                    Collage(image, levels, detail, kept, colours, views=self._views, workers=workers)
+                )
         return self._made
 
     def _contrast(self) -> NDArray[np.float32]:

@@ -1,10 +1,10 @@
 """Make the sheet of pictures that a person judges the patch engine by.
 
-    python benchmarks/contact_sheet.py sheet.png
-    python benchmarks/contact_sheet.py sheet.jpg --strengths 0.5 --columns 1 --pictures coffee rocket --side
-    160
+    python benchmarks/contact_sheet.py sheet.jpg
+    python benchmarks/contact_sheet.py sheet.png --strengths medium --pictures coffee rocket my.jpg --seed 8
 
-Each row shows a source, then its pictures at one strength.
+Each row shows a source, then its pictures at one strength, with the means that made each. A tile has at least 256
+px: smaller ones hide what a person would throw away.
 """
 
 from __future__ import annotations
@@ -12,53 +12,41 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
+from skimage import data
 
-PICTURES = ("chelsea", "coffee", "astronaut", "rocket", "camera", "coins", "hubble_deep_field")
+from ipy_imgvar import Client
+
+PICTURES = ("astronaut", "chelsea", "coffee", "rocket", "camera", "coins", "hubble_deep_field", "brick")
+LEAST_TILE_PX = 256
 GAP_PX = 4
+CAPTION_PX = 14
 
 
-def load(name: str, side_px: int) -> np.ndarray:
-    """Return a photograph of scikit-image, or a file, cut square, as float32 0..1."""
-    if Path(name).exists():
-        picture = Image.open(name).convert("RGB")
-    else:
-        from skimage import data
+def load(name: str) -> Image.Image:
+    """Return a photograph of scikit-image, or a file."""
+    return Image.open(name) if Path(name).exists() else Image.fromarray(getattr(data, name)())
 
-        picture = Image.fromarray(getattr(data, name)()).convert("RGB")
+
+def tile(picture: Image.Image, caption: str, side_px: int) -> Image.Image:
+    """Return a picture, cut square, with its caption below."""
     short = min(picture.size)
     left, top = (picture.width - short) // 2, (picture.height - short) // 2
-    square = picture.crop((left, top, left + short, top + short)).resize((side_px, side_px), Image.LANCZOS)
-    return np.asarray(square, np.float32) / 255
+    result = Image.new("RGB", (side_px + GAP_PX, side_px + CAPTION_PX + GAP_PX), "white")
+    square = picture.convert("RGB").crop((left, top, left + short, top + short))
+    result.paste(square.resize((side_px, side_px), Image.Resampling.LANCZOS), (0, 0))
+    ImageDraw.Draw(result).text((2, side_px + 1), caption, fill="black")
+    return result
 
 
-def row(source: np.ndarray, n: int, strength: float, seed: int, *, plain: bool) -> np.ndarray:
-    """Return a source and its pictures side by side, with gaps."""
-    from ipy_imgvar.engines.patch.synthesis import synthesise
-
-    free = not plain
-    pictures = synthesise(
-        source, shape=source.shape[:2], n=n, strength=strength, seed=seed, tone=free, flip=free
-    )
-    gap = np.full((source.shape[0], GAP_PX, 3), 255, np.uint8)
-    parts = [np.rint(source * 255).astype(np.uint8)]
-    for picture in pictures:
-        parts += [gap, picture]
-    return np.concatenate(parts, axis=1)
-
-
-def sheet(rows: list[np.ndarray], columns: int) -> np.ndarray:
-    """Return the rows in as many columns, with gaps."""
-    rows += [np.full_like(rows[0], 255)] * (-len(rows) % columns)
-    across = np.full((rows[0].shape[0], 4 * GAP_PX, 3), 255, np.uint8)
-    lines = []
-    for start in range(0, len(rows), columns):
-        line = rows[start]
-        for one in rows[start + 1 : start + columns]:
-            line = np.concatenate([line, across, one], axis=1)
-        lines += [line, np.full((GAP_PX, line.shape[1], 3), 255, np.uint8)]
-    return np.concatenate(lines[:-1], axis=0)
+def sheet(rows: list[list[Image.Image]]) -> Image.Image:
+    """Return rows of tiles as one picture."""
+    width, height = rows[0][0].size
+    result = Image.new("RGB", (width * max(map(len, rows)), height * len(rows)), "white")
+    for down, row in enumerate(rows):
+        for across, one in enumerate(row):
+            result.paste(one, (across * width, down * height))
+    return result
 
 
 def main() -> None:
@@ -66,19 +54,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--pictures", nargs="+", default=PICTURES, help="names in skimage.data, or files")
-    parser.add_argument("--strengths", nargs="+", type=float, default=[0.2, 0.5, 0.85, 1.0])
-    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--strengths", nargs="+", default=["subtle", "medium", "strong"])
+    parser.add_argument("--size", type=int, default=512, help="side of the pictures, in pixels")
+    parser.add_argument("--tile", type=int, default=LEAST_TILE_PX, help="side of a tile, in pixels")
     parser.add_argument("-n", type=int, default=4)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--columns", type=int, default=2)
-    parser.add_argument("--plain", action="store_true", help="without tone and mirroring")
     chosen = parser.parse_args()
-    rows = [
-        row(source, chosen.n, strength, chosen.seed, plain=chosen.plain)
-        for source in (load(name, chosen.side) for name in chosen.pictures)
-        for strength in chosen.strengths
-    ]
-    Image.fromarray(sheet(rows, chosen.columns)).save(chosen.out)
+    if chosen.tile < LEAST_TILE_PX:
+        parser.error(f"--tile is {chosen.tile}; it takes {LEAST_TILE_PX} and more: smaller tiles hide faults")
+    rows = []
+    with Client(engine="patch") as client:
+        for name in chosen.pictures:
+            source = load(name)
+            for strength in chosen.strengths:
+                made = client.variations(
+                    source, n=chosen.n, size=chosen.size, strength=strength, seed=chosen.seed
+                )
+                row = [tile(source, f"{Path(name).stem}, {strength}", chosen.tile)]
+                row += [
+                    tile(one.image, f"{one.index}: {one.parameters['means']}", chosen.tile) for one in made
+                ]
+                rows.append(row)
+    sheet(rows).save(chosen.out)
 
 
 if __name__ == "__main__":

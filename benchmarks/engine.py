@@ -2,7 +2,8 @@
 
     python benchmarks/engine.py                       everything, a few minutes
     python benchmarks/engine.py --only speed          seconds, memory and the lower bound
-    python benchmarks/engine.py --only quality        the table of figures by picture and strength
+    python benchmarks/engine.py --only keep           means, artefact score and distances by photograph and strength
+    python benchmarks/engine.py --only quality        the table of figures of arrangements by picture and strength
     python benchmarks/engine.py --only peer --peer FOLDER   beside Efficient-GPNN (its repository), with torch,
                                                       torchvision, faiss-cpu, opencv and tqdm installed
 
@@ -32,6 +33,9 @@ PEER_PX = 250
 PEER_PICTURES = ("4", "6", "12", "14")
 QUALITY_PX = 256
 SEED = 7
+KEEP_PX = 512
+NAMED_STRENGTHS = {"subtle": 0.2, "medium": 0.5, "strong": 0.85}
+KEEP_PHOTOGRAPHS = (*PHOTOGRAPHS, "brick", "grass", "gravel", "moon", "retina", "immunohistochemistry")
 GREY = np.array([0.299, 0.587, 0.114])
 
 
@@ -53,9 +57,16 @@ def square(picture: Image.Image, side_px: int) -> np.ndarray:
 
 def make(source: np.ndarray, n: int, strength: float, **options: bool) -> list[np.ndarray]:
     """Return n pictures of a source, as uint8."""
+    return [one.pixels for one in synthesised(source, n, strength, **options)]
+
+
+def synthesised(source: np.ndarray, n: int, strength: float, **options: bool) -> list:
+    """Return n pictures of a source, each with the means that made it."""
+    from ipy_imgvar.engines.patch.scene import Scene, Settings
     from ipy_imgvar.engines.patch.synthesis import synthesise
 
-    return list(synthesise(source, shape=source.shape[:2], n=n, strength=strength, seed=SEED, **options))
+    settings = Settings(strength=strength, seed=SEED, **options)
+    return list(synthesise(Scene(source=source, shape=source.shape[:2]), settings, numbers=range(n)))
 
 
 def run_one(side_px: int, n: int, strength: float) -> None:
@@ -212,6 +223,50 @@ def figures(source: np.ndarray, strength: float) -> dict[str, float | list[float
     }
 
 
+def report_keep() -> None:
+    """Print one line per photograph and strength, and a line for each strength.
+
+    The artefact score is that of the pictures without a change of light. Eyes decide: see contact_sheet.py.
+    """
+    from ipy_imgvar.engines.patch.composition.artefacts import ArtefactJudge
+
+    print(
+        f"\nKept or thrown away, at {KEEP_PX} px, n=4. bears: how well the source bears a new arrangement, 0 to 1;"
+    )
+    print(
+        "artefacts: likelihood of a visible defect of an arrangement, worst of four; source, apart: grey levels from"
+    )
+    print("the source and between siblings, the least; share: new share, median and least.")
+    print(f"{'strength':8} {'photograph':20} bears means        artefacts source apart  share (least)")
+    for label, strength in NAMED_STRENGTHS.items():
+        counts: dict[str, int] = {}
+        for name in KEEP_PHOTOGRAPHS:
+            source = photograph(name, KEEP_PX)
+            judge = ArtefactJudge(source)
+            made = synthesised(source, 4, strength)
+            unlit = synthesised(source, 4, strength, tone=False)
+            worst = max(
+                (judge.score(one.pixels / np.float32(255)) for one in unlit if one.means != "camera"),
+                default=0,
+            )
+            everything = [np.asarray(source * 255), *(one.pixels.astype(float) for one in made)]
+            apart = [
+                [float(np.abs(one - two).mean()) for two in everything[:k]]
+                for k, one in enumerate(everything)
+            ]
+            shares = [new_share(source, one.pixels) for one in unlit]
+            means = "".join(one.means[0] for one in made)
+            for one in made:
+                counts[one.means] = counts.get(one.means, 0) + 1
+            print(
+                f"{label:8} {name:20} {judge.bears():5.2f} {means:12} {worst:9.2f} "
+                f"{min(line[0] for line in apart[1:]):6.1f} {min(min(line[1:]) for line in apart[2:]):5.1f} "
+                f"{statistics.median(shares):6.2f} {min(shares):7.2f}",
+                flush=True,
+            )
+        print(f"{label:8} {', '.join(f'{means} {count}' for means, count in sorted(counts.items()))}")
+
+
 def report_quality() -> None:
     """Print one line per picture and strength, and the medians."""
     print(f"\nQuality at {QUALITY_PX} px, n=4, tone off. share is the new share with mirroring allowed,")
@@ -325,7 +380,7 @@ def report_peer(folder: Path) -> None:
 def main() -> None:
     """Parse the command line and print the reports asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=["speed", "quality", "peer"])
+    parser.add_argument("--only", choices=["speed", "keep", "quality", "peer"])
     parser.add_argument("--peer", type=Path, metavar="FOLDER", help="a checkout of Efficient-GPNN")
     parser.add_argument("--one", nargs=3, metavar=("SIDE", "N", "STRENGTH"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -335,6 +390,8 @@ def main() -> None:
         return
     if chosen.only in (None, "speed"):
         report_speed()
+    if chosen.only in (None, "keep"):
+        report_keep()
     if chosen.only in (None, "quality"):
         report_quality()
     if chosen.peer:

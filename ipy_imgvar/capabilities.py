@@ -30,7 +30,7 @@ _FEATURES: Final[Mapping[str, str]] = {
 }
 #: The accepted words of an option of type `bool`, in lower case.
 _WORDS: Final[Mapping[str, bool]] = {
-    "true": True, "yes": True, "1": True, "false": False, "no": False, "0": False,
+    "true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False,
 }  # fmt: skip
 #: A text that becomes a number in an option of type `object`; 18 digits always fit 64 bits.
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")

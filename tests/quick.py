@@ -2,20 +2,24 @@
 
 import numpy as np
 
+from ipy_imgvar.engines.patch.synthesis import Picture
 
-def rolled(source, *, shape, n, seed, only=None, keep=None, progress=None, check=None, **_):
+
+def rolled(scene, settings, *, numbers, progress=None, check=None, **_):
     """Yield pictures in the form of `synthesis.synthesise`: the source, rolled as far as seed and number say.
 
     A picture takes under a millisecond where an arrangement takes 200 to 1,000. Request, fit, size, warnings,
     deadline, PNG and what is noted in it stay the engine's own.
     """
-    rows, cols = (np.arange(side) * had // side for side, had in zip(shape, source.shape[:2], strict=True))
+    source, keep = scene.source, scene.keep
+    rows, cols = (
+        np.arange(side) * had // side for side, had in zip(scene.shape, source.shape[:2], strict=True)
+    )
     whole = source[rows][:, cols]
-    numbers = range(n) if only is None else [only]
     for done, number in enumerate(numbers, start=1):
         if check:
             check()
-        shift = np.random.default_rng((seed, number)).integers(1, np.maximum(2, whole.shape[:2]))
+        shift = np.random.default_rng((settings.seed, number)).integers(1, np.maximum(2, whole.shape[:2]))
         picture = np.roll(whole, shift, axis=(0, 1))
         if keep is not None:
             picture = np.where(keep[:, :, None], whole, picture)
@@ -25,6 +29,6 @@ def rolled(source, *, shape, n, seed, only=None, keep=None, progress=None, check
                 picture[:, :, :3], alpha, out=np.zeros_like(picture[:, :, :3]), where=alpha > 0
             )
             picture = np.concatenate([colours, alpha], axis=2)
-        yield np.round(picture * 255).astype(np.uint8)
+        yield Picture(np.round(picture * 255).astype(np.uint8), "arrangement")
         if progress:
             progress(done / len(numbers), f"{done} of {len(numbers)}")

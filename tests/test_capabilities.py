@@ -35,6 +35,8 @@ def own(**arguments):
         ({"levels": np.int64(7)}, {"levels": 7}),
         ({"look": "Warm"}, {"look": "warm"}),
         ({"flip": "no"}, {"flip": False}),
+        ({"flip": "off"}, {"flip": False}),
+        ({"flip": "on"}, {"flip": True}),
         ({"flip": True}, {"flip": True}),
         ({"gain": ".5"}, {"gain": 0.5}),
         ({"name": "7"}, {"name": "7"}),

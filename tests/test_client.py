@@ -186,7 +186,7 @@ class TestPatch:
         assert [(each.index, each.name) for each in made] == [
             (i, f"PIL-image-96x72-{i}") for i in (1, 2, 3, 4)
         ]
-        assert (made.engine, made.model, made.status, made.usage) == ("patch", "patch-2", "done", None)
+        assert (made.engine, made.model, made.status, made.usage) == ("patch", "patch-3", "done", None)
         assert made.elapsed > 0
 
     def test_the_same_bytes_again(self, photo, photo_path):

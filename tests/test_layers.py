@@ -37,7 +37,7 @@ RINGS = {room: ring for ring, rooms in enumerate(ROOMS) for room in rooms}
 EXCEPTIONS = {("magic", "panel"), ("cli", "server")}
 #: Which modules may import a distribution that costs time or is a risk.
 ONLY_IN = {
-    "PIL": ("images.codec", "images.modes", "images.opening"),
+    "PIL": ("images.codec", "images.modes", "images.opening", "engines.patch.camera.lens"),
     "httpx": ("images.fetch", "network", "engines.openai"),
     "httpcore": ("network",),
 }
@@ -183,7 +183,7 @@ def test_engines_do_not_import_each_other(module):
 
 @pytest.mark.parametrize("distribution", ONLY_IN)
 def test_one_home_for_each_distribution(distribution):
-    """Pillow is imported by the codec only, httpx by the connections, the keyless GET and the hosted engine only."""
+    """Pillow is imported by the codec and the lens only, httpx by the connections and the hosted engine only."""
     homes = ONLY_IN[distribution]
     users = {
         module for module in MODULES for name, _ in imports_of(module) if name.split(".")[0] == distribution

@@ -174,10 +174,13 @@ def preview_html(data: bytes, side_px: int = _ALONE_PX) -> str:
 
 
 def caption(picture: Variation) -> str:
-    """Return a picture's name and size as text, with the options that make it again where it has a seed."""
+    """Return a picture's name, size and means as text, with the options that make it again where it has a seed."""
     width, height = picture.size
     seed = "" if picture.seed is None else f" · seed {picture.seed} · --index {picture.index}"
-    return f"{plain(picture.name)} · {width}x{height}{seed}"
+    means = picture.parameters.get("means")
+    # A server, or a file, may say anything.
+    how = f" · {plain(means)}" if isinstance(means, str) else ""
+    return f"{plain(picture.name)} · {width}x{height}{how}{seed}"
 
 
 def run_lines(pictures: Sequence[Variation]) -> list[str]:

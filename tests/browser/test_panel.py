@@ -54,7 +54,7 @@ def test_the_whole_job(open_notebook, tmp_path):
     alts = [each.get_attribute("alt") for each in notebook.pictures().all()]
     assert alts == [f"Variation {number} of big photo.jpg" for number in (1, 2, 3, 4)]
     assert re.search(
-        r"256x256 · seed \d+ · --index \d · patch · distance 0\.\d\d", notebook.panel.inner_text()
+        r"256x256 · \w+ · seed \d+ · --index \d · patch · distance 0\.\d\d", notebook.panel.inner_text()
     )
 
     notebook.field("Variable name").fill("mine")

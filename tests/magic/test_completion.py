@@ -69,7 +69,7 @@ CASES = {
     "a mask": (" cat.png --mask ca", ["caught", "cat.png"]),
     "an engine": (" --engine p", ["patch"]),
     "any engine": (" --engine ", ["patch", "openai"]),
-    "a model": (" --model p", ["patch-2"]),
+    "a model": (" --model p", ["patch-3"]),
     "an option of the engine": (" --option f", ["flip="]),
     "options of an engine in the line": (" --engine openai --option st", ["stream="]),
     "options of an engine after equals": (" --Engine='openai' --option=st", ["stream="]),

@@ -155,7 +155,7 @@ BAD = {
     "a value that looks like an option": ("photo.png --prompt -n 2", "--prompt needs a value"),
     "an unclosed quote in a value": ("photo.png --user='me", "is never closed"),
     "a prompt": ("photo.png --prompt 'in the snow'", "the engine patch can't use a prompt; leave it out"),
-    "a model": ("photo.png --model other", "model is 'other'; the engine patch has only patch-2"),
+    "a model": ("photo.png --model other", "model is 'other'; the engine patch has only patch-3"),
     "an object as engine": (
         "photo.png --engine {5}",
         "or an object with the methods of an Engine",
@@ -358,7 +358,7 @@ def test_every_option_takes_an_expression(desk, tmp_path):
     desk.ns.update(saved=str(tmp_path / "saved-{i}.webp"), bound="made", how={"flip": False})
     result = desk.run(
         "%imagevariation {picture} -n {2} -s {(64, 96)} --strength {.2} --seed {7} --fit {'crop'} --engine {'patch'} "
-        "--model {'patch-2'} --option {how} --user {'me'} --timeout {60} -o {bound} --out-file {saved} --columns {1}"
+        "--model {'patch-3'} --option {how} --user {'me'} --timeout {60} -o {bound} --out-file {saved} --columns {1}"
     )
     assert result.error is None
     assert [each.size for each in desk.ns["made"]] == [(64, 96), (64, 96)]

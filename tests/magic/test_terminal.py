@@ -122,6 +122,7 @@ def test_an_interrupt_is_one_line(terminal):
 
 def test_history_in_a_terminal(terminal):
     """--history is a table, without the list's repr after it."""
+    run(terminal, "made = %imagevariation photo.png -s 256 --engine patch --quiet")
     text = run(terminal, "%imagevariation --history")
     assert "history()[" in text
     assert "<Variations" not in text

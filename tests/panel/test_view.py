@@ -121,7 +121,11 @@ def test_the_engine_has_controls_for_its_options():
     shell = SimpleNamespace(user_ns={}, events=_no_events(), execution_count=1)
     panel = VariationPanel(shell=shell, engine="patch", options={"flip": "no"})
     controls = panel.settings.options.controls
-    assert {name: each.value for name, each in controls.items()} == {"flip": False, "tone": True}
+    assert {name: each.value for name, each in controls.items()} == {
+        "flip": False,
+        "tone": True,
+        "subjects": True,
+    }
     controls["tone"].value = False
     assert panel.state.arguments()["options"] == {"flip": "no", "tone": False}
     controls["tone"].value = controls["flip"].value = True

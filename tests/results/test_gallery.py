@@ -58,7 +58,7 @@ def make(count, *, size=(600, 400), name="cat.png", mode="RGB", **facts):
             Variation(data, source=Source(name), mime_type="image/png", size=size, index=index, seed=7)
             for index in range(1, count + 1)
         ],
-        **{"engine": "patch", "model": "patch-2", "elapsed": 1.25} | facts,
+        **{"engine": "patch", "model": "patch-3", "elapsed": 1.25} | facts,
     )
 
 
@@ -111,7 +111,7 @@ class TestHtml:
         text = Page(make(2)._repr_html_()).text
         assert "cat-1 · 600x400 · seed 7 · --index 1" in text
         assert "cat-2 · 600x400 · seed 7 · --index 2" in text
-        assert "2 pictures by patch (patch-2) · 1.2 s" in text
+        assert "2 pictures by patch (patch-3) · 1.2 s" in text
 
     def test_nothing_is_claimed_without_a_seed(self):
         """A picture that no seed makes again has neither seed nor index in its caption."""
@@ -171,7 +171,7 @@ class TestHtml:
         """A run without a picture still says who and how it ended."""
         page = Page(make(0, status="failed")._repr_html_())
         assert page.images() == []
-        assert "0 pictures by patch (patch-2) · 1.2 s · failed" in page.text
+        assert "0 pictures by patch (patch-3) · 1.2 s · failed" in page.text
 
     def test_one_variation(self):
         """One `Variation` shows itself, without a line about a run."""
@@ -351,7 +351,7 @@ class TestText:
 
     def test_nothing_made(self):
         """A run without a picture has no table, only how it ended."""
-        assert gallery.text(make(0, status="failed", elapsed=0)) == "0 pictures by patch (patch-2) · failed"
+        assert gallery.text(make(0, status="failed", elapsed=0)) == "0 pictures by patch (patch-3) · failed"
 
     def test_control_characters(self):
         """A name can't send a terminal escape sequences, nor break the table's lines."""

@@ -249,14 +249,14 @@ def test_private_things_are_not_written(fake_engine, photo, store_root):
     run(
         fake_engine(["red"]),
         photo,
-        user="user-77",
-        extra_headers={"Authorization": "sk-77"},
-        extra_query={"sig": "sk-77"},
-        extra_body={"key": "sk-77"},
+        user="user-private",
+        extra_headers={"Authorization": "sk-private"},
+        extra_query={"sig": "sk-private"},
+        extra_body={"key": "sk-private"},
     )
     for path in store_root.rglob("*"):
         if path.is_file():
-            assert b"-77" not in path.read_bytes()
+            assert b"-private" not in path.read_bytes()
 
 
 def test_records_of_other_versions(fake_engine, photo, store_root):

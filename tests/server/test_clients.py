@@ -101,7 +101,7 @@ def test_openai_python_errors(openai_client, png):
     assert caught.value.request_id.startswith("req_")
     with pytest.raises(openai.NotFoundError):
         openai_client.models.retrieve("nothing")
-    assert [each.id for each in openai_client.models.list()] == ["patch-2"]
+    assert [each.id for each in openai_client.models.list()] == ["patch-3"]
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")

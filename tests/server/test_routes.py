@@ -70,7 +70,7 @@ def test_seed_repeats(server, http, png):
     ("field", "value", "said"),
     [
         ("prompt", "make it blue", "prompt is not used"),
-        ("model", "dall-e-2", "model dall-e-2 is not here: patch-2 answered"),
+        ("model", "dall-e-2", "model dall-e-2 is not here: patch-3 answered"),
         ("model", "gpt-image-2.6-flare", "model gpt-image-2.6-flare is not here"),
         ("quality", "high", "quality is not used"),
         ("output_compression", "50", "output_compression is not used"),
@@ -84,7 +84,7 @@ def test_what_is_not_used_is_said(server, http, png, *, field, value, said):
     assert said in answer.headers["x-imgvar-warning"]
 
 
-@pytest.mark.parametrize("model", ["patch", "patch-2"])
+@pytest.mark.parametrize("model", ["patch", "patch-3"])
 def test_own_model(server, http, png, model):
     """The engine's own name and that of its model are no cause for a warning."""
     answer = http.post(
@@ -219,8 +219,8 @@ def test_prompt_and_options_reach_an_engine_that_takes_them(start, http, png, fa
 def test_models(server, http):
     """The one model is listed, and found by its name."""
     listed = http.get(f"{server.base}/models").json()
-    assert [each["id"] for each in listed["data"]] == ["patch-2"]
-    assert http.get(f"{server.base}/models/patch-2").json() == listed["data"][0]
+    assert [each["id"] for each in listed["data"]] == ["patch-3"]
+    assert http.get(f"{server.base}/models/patch-3").json() == listed["data"][0]
     missing = http.get(f"{server.base}/models/dall-e-2")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
 

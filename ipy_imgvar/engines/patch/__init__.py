@@ -2,10 +2,12 @@
 
 The rooms, and which one imports which (a module imports its own room and those below it):
 
-    engine                     a request to pixels and back -> capabilities
+    engine                     a request to pixels and back -> capabilities, masks, scene, strength
       |
-    synthesis                  the pictures of one call -> tone
+    synthesis                  the pictures of one call, and by which means each is made -> scene, strength
       |
+    camera                     a second shot: framing and light -> subjects, arrays
+    layers                     a subject larger before its ground -> arrays
     composition                where things go, and which arrangement is taken -> strength
       |
     subjects                   what must stay whole
@@ -14,8 +16,8 @@ The rooms, and which one imports which (a module imports its own room and those 
       |
     arrays                     sizes, masks, threads: no patches
 
-`capabilities`, `strength` and `tone` import no other room. All but `engine` and `capabilities` are
-functions of arrays and random generators, and have no state between calls.
+`masks` remembers what a network saw; `capabilities`, `scene` and `strength` import no other room. All but `engine`,
+`capabilities` and `masks` are functions of arrays and random generators, and have no state between calls.
 
 Where a constant's comment says that it was chosen by eye, that was on photographs of scikit-image, together with the
 figures of `benchmarks/engine.py`.

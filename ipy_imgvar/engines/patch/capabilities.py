@@ -12,14 +12,17 @@ if TYPE_CHECKING:
 __all__ = ["CAPABILITIES", "MODEL", "capabilities"]
 
 #: The version of the method: the same one makes the same bytes of the same image, seed and settings.
-MODEL: Final = "patch-2"
+MODEL: Final = "patch-3"
 
 CAPABILITIES: Final = Capabilities(
     features=frozenset({"mask", "seed", "strength", "stream"}),
     models=(MODEL,),
     options=(
-        EngineOption("flip", bool, default=True, help="use mirrored patches too"),
+        EngineOption("flip", bool, default=True, help="mirror pictures and patches too"),
         EngineOption("tone", bool, default=True, help="change brightness and colour a little"),
+        EngineOption(
+            "subjects", bool, default=True, help="ask rembg what the subject is, where it is installed"
+        ),
     ),
     # Below the least, a patch is a large part of the picture; above the most, a run takes minutes.
     sizes=Sizes(least=64, most=2048),

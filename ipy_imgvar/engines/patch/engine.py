@@ -7,12 +7,16 @@ again. The other modules of the package work on arrays and know no request.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ipy_imgvar.engines.patch.capabilities import CAPABILITIES, MODEL
-from ipy_imgvar.engines.patch.synthesis import is_flat, synthesise
+from ipy_imgvar.engines.patch.masks import made_by, subject_mask
+from ipy_imgvar.engines.patch.scene import Scene, Settings
+from ipy_imgvar.engines.patch.strength import rearranges
+from ipy_imgvar.engines.patch.synthesis import synthesise
 from ipy_imgvar.errors import InvalidRequestError, RequestTimeoutError
 from ipy_imgvar.images import codec
 from ipy_imgvar.results.variations import Variation
@@ -24,10 +28,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ipy_imgvar.engine import Capabilities, Job
+    from ipy_imgvar.engines.patch.subjects.network import NetworkMask
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.settings import Connection
 
 __all__ = ["PatchEngine"]
+
+#: Pixels a side that a shot may use, as a multiple of the picture's: a window of the source then has the picture's own.
+_DETAIL: Final = 1.2
 
 
 class PatchEngine:
@@ -69,35 +77,26 @@ class PatchEngine:
         if request.image is None or request.seed is None:
             raise InvalidRequestError("the engine patch needs an image and a seed", field="image")
         check = _with_deadline(job.check, request.timeout)
-        pixels, keep, shape = _prepare(request)
-        if is_flat(pixels):
-            job.warn(
-                f"{request.image.name} is one flat colour: there is nothing to rearrange, only its tone changes"
-            )
-        elif shape[0] < request.size[1] and shape[1] < request.size[0]:
-            synthesis_size = f"{shape[1]}x{shape[0]}"
-            job.warn(
-                f"{request.image.name} has {synthesis_size} pixels to offer: made at that size, then enlarged"
-            )
-        if keep is not None and keep.all():
-            job.warn("the mask keeps every pixel: the pictures are the source")
-        parameters = _parameters(request)
+        scene, mask = _scene(request, job, check)
+        _warn(request, job, scene)
+        options = _options(request)
+        parameters = _parameters(request) | {"subjects": made_by(mask)}
         pictures = synthesise(
-            pixels,
-            shape=shape,
-            n=request.n,
-            only=None if request.index is None else request.index - 1,
-            strength=request.strength,
-            seed=request.seed,
-            keep=keep,
+            scene,
+            Settings(
+                strength=request.strength, seed=request.seed, flip=options["flip"], tone=options["tone"]
+            ),
+            numbers=range(request.n) if request.index is None else range(request.index - 1, request.index),
             threads=job.threads or self._threads,
             progress=job.progress,
             check=check,
-            **_options(request),
         )
+        counts: Counter[str] = Counter()
         try:
-            for index, picture in enumerate(pictures, start=request.index or 1):
-                data = codec.encode_png(_finished(picture, request), parameters | {"index": index})
+            for index, (picture, means) in enumerate(pictures, start=request.index or 1):
+                counts[means] += 1
+                made = parameters | {"index": index, "means": means}
+                data = codec.encode_png(_finished(picture, request), made)
                 yield Variation(
                     data,
                     source=request.image,
@@ -105,13 +104,41 @@ class PatchEngine:
                     size=request.size,
                     index=index,
                     seed=request.seed,
-                    parameters=parameters | {"index": index},
+                    parameters=made,
                 )
         finally:
             pictures.close()
+        if rearranges(request.strength) and scene.free and not scene.is_flat:
+            _warn_of_means(request.image.name, job, counts)
 
     def close(self) -> None:
         """Do nothing: no state outlives a run."""
+
+
+def _warn(request: VariationRequest, job: Job, scene: Scene) -> None:
+    """Say what the source or the mask does not allow."""
+    assert request.image is not None  # noqa: S101 - `generate` has refused it
+    name, (rows, cols) = request.image.name, scene.shape
+    if scene.is_flat:
+        job.warn(f"{name} is one flat colour: there is nothing to rearrange, only its tone changes")
+    elif rows < request.size[1] and cols < request.size[0]:
+        job.warn(f"{name} has {cols}x{rows} pixels to offer: made at that size, then enlarged")
+    if scene.keep is not None and scene.keep.all():
+        job.warn("the mask keeps every pixel: the pictures are the source")
+
+
+def _warn_of_means(name: str, job: Job, counts: Counter[str]) -> None:
+    """Say how many pictures are no new arrangement, which is what the strength promises where it can be done."""
+    others = [
+        f"{counts[means]} of {counts.total()} {words}"
+        for means, words in (
+            ("layers", "show its subject larger before its ground"),
+            ("camera", "are another framing and light of the same scene"),
+        )
+        if counts[means]
+    ]
+    if others:
+        job.warn(f"no new arrangement of {name} was good enough, so {' and '.join(others)}")
 
 
 def _options(request: VariationRequest) -> dict[str, bool]:
@@ -149,42 +176,64 @@ def _parameters(request: VariationRequest) -> dict[str, Any]:
     }
 
 
-def _prepare(
-    request: VariationRequest,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None, tuple[int, int]]:
-    """Return the source's pixels, the mask of pixels to keep, and the shape of the picture to synthesise.
+def _scene(
+    request: VariationRequest, job: Job, check: Callable[[], None]
+) -> tuple[Scene, NetworkMask | None]:
+    """Return what the pictures are made of, and what made the mask of its subject.
 
-    Returns
-    -------
-    pixels : ndarray of shape (H, W, C), float32
-        In 0..1; C is 1, 3 or 4, and colours are premultiplied where it is 4.
-    keep : ndarray of shape (H, W), bool, or None
-        True where a pixel stays; None without a mask.
-    shape : tuple of int
-        (rows, columns). It is the source's own resolution where that is below `size`: patches of an enlarged picture
-        have no more detail and take longer.
+    The pictures' shape is the source's own resolution where that is below `size`: patches of an enlarged picture have
+    no more detail and take longer.
     """
     assert request.image is not None  # noqa: S101 - `generate` has refused it
+    larger = (round(request.size[0] * _DETAIL), round(request.size[1] * _DETAIL))
     # A mask has the full image's pixels, so the image must not be decoded at a reduced scale.
-    image = request.image.open(at_least_px=None if request.mask else max(request.size))
+    image = request.image.open(at_least_px=None if request.mask else max(larger))
+    keep: NDArray[np.bool_] | None = None
+    detailed = mask = None
     if request.fit == "retarget":
         fitted, (width, height) = codec.retarget_image(image, request.size)
-    else:
-        fitted = codec.fit_image(image, request.size, request.fit)
-        width, height = fitted.size
-    if fitted.mode == "RGBA" and fitted.getchannel("A").getextrema() == (255, 255):
-        fitted = fitted.convert("RGB")
-    pixels = np.asarray(fitted, dtype=np.float32) / np.float32(255)
-    if fitted.mode == "L":
-        pixels = pixels[:, :, None]
-    # Premultiplied, so that the colour of transparent pixels plays no part in comparing patches.
-    if fitted.mode == "RGBA":
-        pixels[:, :, :3] *= pixels[:, :, 3:]
-    keep: NDArray[np.bool_] | None = None
+        return Scene(source=_pixels(_without_alpha(fitted)), shape=(height, width)), None
+    fitted = _without_alpha(codec.fit_image(image, request.size, request.fit))
     if request.mask is not None:
-        mask = codec.from_array(codec.kept_pixels(request.mask.open(), image.size), "the mask")
-        keep = np.asarray(codec.fit_image(mask, request.size, request.fit, exact_colours=True)) > 0
-    return pixels, keep, (height, width)
+        kept = codec.from_array(codec.kept_pixels(request.mask.open(), image.size), "the mask")
+        keep = np.asarray(codec.fit_image(kept, request.size, request.fit, exact_colours=True)) > 0
+    else:
+        if image.width > fitted.width or image.height > fitted.height:
+            detailed = _premultiplied(codec.fit_image(image, larger, request.fit))
+        if _options(request)["subjects"] and rearranges(request.strength) and fitted.mode != "RGBA":
+            mask = subject_mask(request, fitted, job, check)
+    pixels = _pixels(fitted)
+    scene = Scene(
+        source=pixels,
+        shape=(fitted.height, fitted.width),
+        keep=keep,
+        detailed=None if detailed is None else detailed[..., : pixels.shape[2]],
+        subject=None if mask is None else mask.mask,
+    )
+    return scene, mask
+
+
+def _without_alpha(image: Image) -> Image:
+    """Return an image without its alpha where that hides nothing."""
+    opaque = image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255)
+    return image.convert("RGB") if opaque else image
+
+
+def _pixels(image: Image) -> NDArray[np.float32]:
+    """Return an image's pixels, shape (H, W, C), float32, 0..1; colours are premultiplied where C is 4."""
+    pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
+    if image.mode == "L":
+        return pixels[:, :, None]
+    # Premultiplied, so that the colour of transparent pixels plays no part in comparing patches.
+    if image.mode == "RGBA":
+        pixels[:, :, :3] *= pixels[:, :, 3:]
+    return pixels
+
+
+def _premultiplied(image: Image) -> NDArray[np.uint8]:
+    """Return an image's pixels, shape (H, W, C), uint8; colours are premultiplied where C is 4."""
+    pixels: NDArray[np.uint8] = np.asarray(image.convert("RGBa") if image.mode == "RGBA" else image)
+    return pixels.reshape(image.height, image.width, -1)
 
 
 def _finished(picture: NDArray[np.uint8], request: VariationRequest) -> Image:

@@ -11,7 +11,10 @@ from typing import Final
 
 import numpy as np
 
-__all__ = ["Tuning", "tune"]
+__all__ = ["Tuning", "rearranges", "tune"]
+
+#: Strength from which pictures are new arrangements; below, each is a second shot of the scene. Chosen by eye.
+_REARRANGED_FROM: Final = 0.3
 
 #: Points (strength, value) of each number of `Tuning`, whose docstring says what they mean and their units.
 _TABLE: Final[dict[str, tuple[tuple[float, float], ...]]] = {
@@ -34,6 +37,8 @@ _TABLE: Final[dict[str, tuple[tuple[float, float], ...]]] = {
     "zoom": ((0, 0.9), (0.6, 0.85), (0.85, 0.75), (1, 0.7)),
     # At 18 px a patch sees nearly half of the picture and puts everything back in its old position; at 28 not.
     "coarsest_px": ((0, 18), (0.3, 18), (0.5, 28), (1, 30)),
+    "least_bearing": ((0.3, 0.5), (0.5, 0.5), (0.85, 0.3), (1, 0.2)),
+    "most_artefacts": ((0.3, 0.4), (0.5, 0.5), (0.85, 0.62), (1, 0.7)),
     "candidates": ((0, 4), (0.3, 4), (0.4, 14), (1, 14)),
 }
 
@@ -72,6 +77,10 @@ class Tuning:
         The short side, in pixels, at which the search begins.
     candidates : int
         Arrangements tried per picture.
+    least_bearing : float
+        How well a source must bear a new arrangement for one to be tried, see `composition.artefacts`.
+    most_artefacts : float
+        The artefact score, 0..1, above which another means makes the picture.
     """
 
     cover: float
@@ -88,8 +97,15 @@ class Tuning:
     new_share: float
     novelty_weight: float
     zoom: float
+    least_bearing: float
+    most_artefacts: float
     candidates: int
     coarsest_px: int
+
+
+def rearranges(strength: float) -> bool:
+    """Return whether a strength of 0..1 asks for a new arrangement where the source bears one."""
+    return strength >= _REARRANGED_FROM
 
 
 def tune(strength: float) -> Tuning:

@@ -28,95 +28,84 @@ files is `engine`'s job.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ipy_imgvar.engines.patch.arrays.blas import single_threaded_blas
-from ipy_imgvar.engines.patch.arrays.resize import resize
 from ipy_imgvar.engines.patch.arrays.workers import Workers
+from ipy_imgvar.engines.patch.camera.shots import Shots
+from ipy_imgvar.engines.patch.composition.artefacts import ArtefactJudge
 from ipy_imgvar.engines.patch.composition.composer import Composer
+from ipy_imgvar.engines.patch.layers.composite import Layers, draw_layers
+from ipy_imgvar.engines.patch.layers.composite import prepare as take_apart
 from ipy_imgvar.engines.patch.matching.patches import grid
 from ipy_imgvar.engines.patch.matching.refine import dense, fine
 from ipy_imgvar.engines.patch.matching.vote import unpack
-from ipy_imgvar.engines.patch.tone import draw_tone
+from ipy_imgvar.engines.patch.strength import rearranges, tune
+from ipy_imgvar.engines.patch.subjects.matte import is_certain, matte
+from ipy_imgvar.engines.patch.subjects.text import has_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from numpy.typing import NDArray
 
-__all__ = ["is_flat", "synthesise"]
+    from ipy_imgvar.engines.patch.scene import Scene, Settings
 
-#: Range of the values (0..1) of a picture of one colour: a step and a half of 8 bits, which rounding may leave.
-_FLAT: Final = 1.5 / 255
-#: Every how many rows and columns `is_flat` looks first.
-_SPARSE: Final = 16
-#: Short side, in pixels, below which there are too few patches to rearrange.
-_TINY: Final = 9
-#: A picture without patches loses one row or column in so many, so that its crops differ.
-_CROP_PARTS: Final = 6
+__all__ = ["Means", "Picture", "synthesise"]
+
+#: How a picture is made: a second shot, a subject enlarged before its ground, or patches put together anew.
+Means: TypeAlias = Literal["camera", "layers", "arrangement"]
+
 #: Channels of a picture with transparency.
 _RGBA: Final = 4
 #: Patches up to which a level is matched everywhere, and above which only along its seams. Chosen by timing and by eye.
 _DENSE_PATCHES: Final = 130 * 200
+#: Last number of the seeds of layers: [seed, number] alone is the arrangement's, and `shots` has 1 and 2.
+_LAYERS_STREAM: Final = 3
+#: Pictures of a call whose arrangements may be refused before no more are tried.
+_MOST_REFUSED: Final = 2
 #: Share of a picture's time, 0..1, that its arrangement takes, for progress. An estimate.
 _ARRANGEMENT_SHARE: Final = 0.3
 
 
-def is_flat(source: NDArray[np.float32]) -> bool:
-    """Return whether a picture is of one colour, so that only its tone can vary.
+class Picture(NamedTuple):
+    """One picture and how it was made.
 
-    Parameters
+    Attributes
     ----------
-    source : ndarray of shape (H, W, C), float32, 0..1
+    pixels : ndarray of shape (H, W, C), uint8
+        C = 4 is straight RGBA.
+    means : str
+        "camera", "layers" or "arrangement".
     """
 
-    def flat(part: NDArray[np.float32]) -> bool:
-        return bool((part.max(axis=(0, 1)) - part.min(axis=(0, 1))).max() < _FLAT)
-
-    # A few pixels tell it of nearly every picture.
-    return flat(source[::_SPARSE, ::_SPARSE]) and flat(source)
+    pixels: NDArray[np.uint8]
+    means: Means
 
 
 def synthesise(
-    source: NDArray[np.float32],
+    scene: Scene,
+    settings: Settings,
     *,
-    shape: tuple[int, int],
-    n: int,
-    strength: float,
-    seed: int,
-    only: int | None = None,
-    keep: NDArray[np.bool_] | None = None,
-    flip: bool = True,
-    tone: bool = True,
+    numbers: range,
     threads: int = 2,
     progress: Callable[[float, str], None] | None = None,
     check: Callable[[], None] | None = None,
-) -> Generator[NDArray[np.uint8]]:
-    """Yield new pictures of a source, one by one as they are ready.
+) -> Generator[Picture]:
+    """Yield new pictures of a scene, one by one as they are ready.
 
     Parameters
     ----------
-    source : ndarray of shape (H, W, C), float32, 0..1
-        C is 1 (grey), 3 (RGB) or 4 (RGBA, premultiplied).
-    shape : tuple of int
-        Rows and columns of the pictures; another shape than the source's is a new arrangement at the same scale.
-    n : int
-        How many pictures. Picture i depends on `seed` and i, not on `n`.
-    strength : float
-        0 (a second shot of the scene) to 1 (as free as the material allows).
-    seed : int
-        The same seed and source give the same bytes, for any `threads`.
-    only : int or None
-        Yield this picture alone, counted from 0, with the bytes it has in a longer call; `n` then has no effect.
-    keep : ndarray of shape (H, W), bool, or None
-        True keeps a pixel in place and equal to the source's; needs `shape` to be the source's. None chooses
-        subjects that stay whole, but may move.
-    flip, tone : bool
-        Whether pictures may be mirrored (text too), and whether light and colour may vary (never with `keep`).
+    scene : Scene
+    settings : Settings
+    numbers : range
+        Which pictures, counted from 0. Picture i has the same bytes in every call with the same scene and settings.
     threads : int
-        Threads for the large steps.
+        Threads for the large steps; their number changes no byte.
     progress : callable or None
         Called with the share of the work done, 0..1, and a text.
     check : callable or None
@@ -124,56 +113,85 @@ def synthesise(
 
     Yields
     ------
-    ndarray of shape (*shape, C), uint8
-        C = 4 is straight RGBA.
+    Picture
+        Its pixels have `scene.shape`.
     """
-    numbers = range(n) if only is None else range(only, only + 1)
     with single_threaded_blas():
-        workers = Workers(threads, check)
-        run = _Run(
-            source, shape=shape, numbers=numbers, seed=seed, keep=keep, workers=workers, progress=progress
-        )
-        run.compose(strength, flip=flip)
+        run = _Run(scene, settings, numbers, Workers(threads, check), progress)
         for done, number in enumerate(numbers, start=1):
-            yield run.picture(number, strength if tone and keep is None else None)
+            yield run.picture(number)
             run.report(number, 1, f"{done} of {len(numbers)}")
 
 
 class _Run:
     """One call, with what its pictures share."""
 
-    composer: Composer
-
     def __init__(
         self,
-        source: NDArray[np.float32],
-        *,
-        shape: tuple[int, int],
+        scene: Scene,
+        settings: Settings,
         numbers: range,
-        seed: int,
-        keep: NDArray[np.bool_] | None,
         workers: Workers,
         progress: Callable[[float, str], None] | None,
     ) -> None:
-        self.source, self.shape, self.numbers, self.seed = source, shape, numbers, seed
-        self.keep, self.workers, self.progress = keep, workers, progress
-        self.has_patches = not is_flat(source) and min(*source.shape[:2], *shape) >= _TINY
+        self.scene, self.settings, self.numbers = scene, settings, numbers
+        self.workers, self.progress = workers, progress
+        self.layers: Layers | None = None
+        self.composer: Composer | None = None
+        self.most_artefacts, self.refused = math.inf, 0
+        workers.check()
+        anew = rearranges(settings.strength)
+        flip = settings.flip and anew and not has_text(scene.source)
+        settings = replace(settings, flip=flip, tone=settings.tone and not scene.fixed)
+        self.shots = Shots(scene.source, settings, scene.subject)
+        workers.check()
+        if anew and scene.subject is not None and scene.free:
+            outline = matte(scene.source, scene.subject)
+            self.layers = take_apart(scene.source, outline) if is_certain(outline) else None
+        if scene.has_patches and (anew or not scene.free):
+            self._prepare_composer(flip=flip)
 
-    def compose(self, strength: float, *, flip: bool) -> None:
-        """Find the subjects, and the arrangements before the first picture's, which it has to keep away from."""
-        if not self.has_patches:
-            return
-        self.composer = Composer(self.source, shape=self.shape, strength=strength, keep=self.keep, flip=flip)
+    def _prepare_composer(self, *, flip: bool) -> None:
+        """Set what arranges and what judges it, unless the source does not bear it; go up to the first picture."""
+        judge, strength, scene = None, self.settings.strength, self.scene
+        if scene.free:
+            tuning, artefacts = tune(strength), ArtefactJudge(scene.source)
+            if artefacts.bears() < tuning.least_bearing:
+                return
+            judge, self.most_artefacts = artefacts.score, tuning.most_artefacts
+        self.composer = Composer(
+            scene.source, shape=scene.shape, strength=strength, keep=scene.keep, flip=flip, judge=judge
+        )
         for number in range(self.numbers.start):
             self.report(self.numbers.start, 0, "earlier arrangements")
-            self.composer.choose(self._random(number), number, self.workers)
+            if self.composer is not None:
+                self._accepts(self.composer.choose(self._random(number), number, self.workers).artefacts)
 
-    def picture(self, number: int, tone: float | None) -> NDArray[np.uint8]:
-        """Make picture `number`; `tone` is the strength of its change of light, None for no change."""
+    def _accepts(self, artefacts: float) -> bool:
+        """Return whether an arrangement is good enough, and give up after too many that are not."""
+        # Without a judge it is NaN, which is not larger than anything.
+        accepted = not artefacts > self.most_artefacts
+        self.refused += not accepted
+        if self.refused >= _MOST_REFUSED:
+            self.composer = None
+        return accepted
+
+    def picture(self, number: int) -> Picture:
+        """Make picture `number`."""
         self.workers.check()
-        image = self._synthesise(number) if self.has_patches else self._crop(number)
-        result = self._to_uint8(image)
-        return result if tone is None else draw_tone(self._random(number), tone).apply(result)
+        scene, shot = self.scene, self.shots.plan(number, self.workers)
+        image = self._arranged(number)
+        if image is not None:
+            pixels = _straight_uint8(scene.restored(image))
+            return Picture(shot.lit(pixels, self.workers), "arrangement")
+        if scene.fixed:
+            return Picture(_straight_uint8(scene.source), "camera")
+        if self.layers is None:
+            detailed = _to_uint8(scene.source) if scene.detailed is None else scene.detailed
+            return Picture(shot.take(detailed, scene.shape, self.workers), "camera")
+        rng = np.random.default_rng([self.settings.seed, number, _LAYERS_STREAM])
+        layered = _to_uint8(self.layers.compose(*draw_layers(rng, self.settings.strength)))
+        return Picture(shot.take(layered, scene.shape, self.workers), "layers")
 
     def report(self, number: int, part: float, text: str) -> None:
         """Tell how far the whole call is, when `part` (0..1) of picture `number` is done."""
@@ -181,28 +199,24 @@ class _Run:
             self.progress(min(1.0, (number - self.numbers.start + part) / len(self.numbers)), text)
 
     def _random(self, number: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, number])
+        return np.random.default_rng([self.settings.seed, number])
 
-    def _crop(self, number: int) -> NDArray[np.float32]:
-        """Return a slightly smaller part of a picture too small or too flat for patches, enlarged."""
-        if self.keep is not None:
-            return self.source
-        if is_flat(self.source):
-            colour: NDArray[np.float32] = self.source.mean(axis=(0, 1))
-            return np.tile(colour, (*self.shape, 1))
-        rng = self._random(number)
-        height, width = self.source.shape[:2]
-        rows, cols = max(1, height - height // _CROP_PARTS), max(1, width - width // _CROP_PARTS)
-        top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - cols + 1)
-        part = self.source[top : top + rows, left : left + cols]
-        return np.clip(resize(part, self.shape), 0, 1)
+    def _arranged(self, number: int) -> NDArray[np.float32] | None:
+        """Return picture `number` as an arrangement, or None where none is good enough.
 
-    def _synthesise(self, number: int) -> NDArray[np.float32]:
-        """Return picture `number`, shape (*shape, C), float32, about 0..1, premultiplied where C is 4."""
+        Returns
+        -------
+        ndarray of shape (*shape, C), float32, or None
+            About 0..1, premultiplied where C is 4.
+        """
         self.report(number, 0, "arrangement")
+        if self.composer is None:
+            return None
         composition = self.composer.compose(self._random(number), number, self.workers)
+        if not self._accepts(composition.artefacts):
+            return None
         field, rng, levels = composition.arrangement.field, composition.rng, composition.levels
-        channels = self.source.shape[2]
+        channels = self.scene.source.shape[2]
         # Without the channel of fine detail that the coarse levels have.
         image = composition.arrangement.image[..., :channels]
         for done, level in enumerate(levels):
@@ -217,13 +231,16 @@ class _Run:
                     image = unpack(words, channels)
         return image
 
-    def _to_uint8(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Put the kept pixels back, divide by alpha, and round to 8 bits."""
-        if self.keep is not None:
-            image = np.where(self.keep[..., None], self.source, image)
-        if image.shape[2] == _RGBA:
-            alpha = image[..., 3:]
-            colour = np.divide(image[..., :3], alpha, out=np.zeros_like(image[..., :3]), where=alpha > 0)
-            image = np.concatenate([np.minimum(colour, 1), alpha], axis=2)
-        result: NDArray[np.uint8] = np.rint(np.clip(image, 0, 1) * np.float32(255)).astype(np.uint8)
-        return result
+
+def _to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Round a picture of values of 0..1 to 8 bits."""
+    return np.asarray(np.rint(np.clip(image, 0, 1) * np.float32(255)), np.uint8)
+
+
+def _straight_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Round a picture to 8 bits, its colours divided by alpha first where it has alpha."""
+    if image.shape[2] == _RGBA:
+        alpha = image[..., 3:]
+        colour = np.divide(image[..., :3], alpha, out=np.zeros_like(image[..., :3]), where=alpha > 0)
+        image = np.concatenate([np.minimum(colour, 1), alpha], axis=2)
+    return _to_uint8(image)

@@ -10,13 +10,16 @@ ROOT = Path(patch.__file__).parent
 BELOW = {
     "arrays": set(),
     "strength": set(),
-    "tone": set(),
+    "scene": set(),
+    "masks": {"subjects"},
     "matching": {"arrays"},
+    "layers": {"arrays"},
     "subjects": {"arrays", "matching"},
     "composition": {"arrays", "matching", "subjects", "strength"},
-    "synthesis": {"arrays", "matching", "composition", "tone"},
+    "camera": {"arrays", "subjects", "scene"},
+    "synthesis": {"arrays", "matching", "subjects", "composition", "camera", "layers", "strength", "scene"},
     "capabilities": set(),
-    "engine": {"capabilities", "synthesis"},
+    "engine": {"capabilities", "masks", "scene", "strength", "subjects", "synthesis"},
 }
 MODULES = [path for path in sorted(ROOT.rglob("*.py")) if path.name != "__init__.py"]
 

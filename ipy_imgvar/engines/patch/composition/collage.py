@@ -10,7 +10,15 @@ import numpy as np
 from ipy_imgvar.engines.patch.arrays.regions import uniform_filter
 from ipy_imgvar.engines.patch.arrays.resize import resize
 from ipy_imgvar.engines.patch.composition.seams import find_seams
-from ipy_imgvar.engines.patch.composition.strips import Strips, draw_strips, picture, refined, scaled, tones
+from ipy_imgvar.engines.patch.composition.strips import (
+    Strips,
+    draw_strips,
+    leaves_whole,
+    picture,
+    refined,
+    scaled,
+    tones,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.engines.patch.arrays.workers import Workers
     from ipy_imgvar.engines.patch.matching.pyramid import Level
 
-__all__ = ["Collage", "closer"]
+__all__ = ["Collage", "closer", "things_across"]
 
 #: Short side, in pixels, below which a picture is too small to be cut.
 _LEAST_PX: Final = 24
@@ -30,6 +38,8 @@ _WEIGHED: Final = 60
 _QUANTILES: Final = 64
 #: What a mean difference of these by 1 costs, in variances of the source.
 _UNLIKE: Final = 25.0
+#: Share of the width from which a subject is a part of the scene, such as a row of trees.
+_WIDE: Final = 0.5
 #: How much larger than the source `closer` shows it.
 _LENS: Final = 1.15
 #: How much of the difference to its blur over 3x3 pixels is added to what is enlarged.
@@ -86,6 +96,17 @@ def closer(
     return np.clip(_sharpened(show(source)), 0, 1), show
 
 
+def things_across(level: Level) -> list[NDArray[np.bool_]]:
+    """Return the masks of the subjects whose sides a level shows, each of shape (H, W); strips move sidewards only."""
+    return [
+        region
+        for region in level.regions
+        if region.any()
+        and not (region[:, 0].any() or region[:, -1].any())
+        and region.any(axis=0).mean() < _WIDE
+    ]
+
+
 def _ordered(image: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     """Return so many quantiles of each channel, shape (count, C)."""
     values = np.sort(image.reshape(-1, image.shape[2]), axis=0)
@@ -116,6 +137,8 @@ class Collage:
     whole : ndarray of shape (h, w), float32
         At the first level's size: how much it costs to cut through a pixel or to show it twice, 0 to 1, or infinity
         where no seam may go.
+    things : list of ndarray of shape (h, w), bool
+        At the first level's size: masks of things that are not to be cut.
     colours : ndarray of shape (h, w, C), float32, 0..1
         A small copy of the whole source, whose colours a picture should have.
     views : int
@@ -131,11 +154,14 @@ class Collage:
         whole: NDArray[np.float32],
         colours: NDArray[np.float32],
         *,
+        things: list[NDArray[np.bool_]],
+        colours: NDArray[np.float32],
         views: int,
         workers: Workers,
     ) -> None:
         self._source, self._levels, self._views = source, levels, views
         self._channels = source.shape[2]
+        self._things = things
         image = levels[0].image[..., : self._channels]
         image = np.concatenate([image, resize(detail, levels[0].size)], axis=2)
         self._colours = _ordered(resize(colours, levels[0].output), _QUANTILES)
@@ -177,7 +203,9 @@ class Collage:
             drawn.append(draw_strips(rng, self._seams, shape, self._weight, joins=most, views=self._views))
         good = sorted((one for one in drawn if one is not None), key=lambda strips: strips.cost)
         known = [replace(one, cost=one.cost / self._variance + self._unlike(one)) for one in good[:_WEIGHED]]
-        known.sort(key=lambda strips: strips.cost)
+        known = sorted(
+            (one for one in known if leaves_whole(one, self._things)), key=lambda strips: strips.cost
+        )
         return [one for one in known if one.cost <= _DEAREST * known[0].cost][:count]
 
     def _unlike(self, strips: Strips) -> float:

@@ -13,13 +13,15 @@ import numpy as np
 
 from ipy_imgvar.engines.patch.arrays.resize import resize
 from ipy_imgvar.engines.patch.composition.arrangement import Arrangement, descend, initial_arrangement
-from ipy_imgvar.engines.patch.composition.collage import Collage, closer
+from ipy_imgvar.engines.patch.composition.collage import Collage, closer, things_across
 from ipy_imgvar.engines.patch.composition.layout import Layout, draw_layout
 from ipy_imgvar.engines.patch.composition.novelty import rank_candidates
 from ipy_imgvar.engines.patch.composition.placement import Placement, can_shrink
 from ipy_imgvar.engines.patch.matching.field import NearestNeighborField
+from ipy_imgvar.engines.patch.matching.overlay import paste, paste_field
 from ipy_imgvar.engines.patch.matching.patches import PATCH, RADIUS
 from ipy_imgvar.engines.patch.matching.pyramid import COARSEST_PX, EXACT_PAIRS, Level, pyramid
+from ipy_imgvar.engines.patch.matching.vote import vote
 from ipy_imgvar.engines.patch.strength import Tuning, tune
 from ipy_imgvar.engines.patch.subjects.segmentation import Subjects, find_subjects, fine_detail
 
@@ -190,7 +192,16 @@ class Composer:
             ):
                 kept = self._whole(levels[0])
                 self._made.append(
-                    Collage(image, levels, detail, kept, colours, views=self._views, workers=workers)
+                    Collage(
+                        image,
+                        levels,
+                        detail,
+                        kept,
+                        things=things_across(levels[0]) if self._found.on_ground else [],
+                        colours=colours,
+                        views=self._views,
+                        workers=workers,
+                    )
                 )
         return self._made
 
@@ -241,15 +252,20 @@ class Composer:
             self._layout(rng, levels[0], 1 if (number + trial // 2) % 2 else -1, number)
             for trial, levels in enumerate(pyramids)
         ]
-        if not _exact(pyramids[0]):
+        if not _exact(pyramids[0]) or self._is_refused():
             initial = initial_arrangement(layouts[0], pyramids[0][0])
-            return self._judged([Candidate(initial, layouts[0], pyramids[0], settled=True)])[0]
+            candidate = Candidate(initial, layouts[0], pyramids[0], settled=True)
+            return replace(candidate, artefacts=1.0) if self._is_refused() else self._judged([candidate])[0]
         candidates = []
         for layout, levels in zip(layouts, pyramids, strict=True):
             start, smallest = layout.start(levels[0]), levels[: _smallest(levels)]
             arrangement = descend(start, layout, smallest, self._tuning, workers)
             candidates.append(Candidate(arrangement, layout, levels, len(_exact(levels)) == len(smallest)))
         return self._best(candidates, zooms, workers)
+
+    def _is_refused(self) -> bool:
+        """Return whether a source that no strips suit is not tried in patches: at medium, eyes prefer a second shot."""
+        return bool(self._made) and self._judge is not None and self._strength < _SHRINK_FROM
 
     def _draw_strips(self, rng: np.random.Generator, workers: Workers) -> list[Candidate]:
         """Return arrangements of strips, where the source bears any."""
@@ -313,9 +329,19 @@ class Composer:
         """Return settled candidates with what the judge says of each."""
         if self._judge is None:
             return settled
-        colours = self._source.shape[2]
-        values = [float(self._judge(np.clip(one.arrangement.image[..., :colours], 0, 1))) for one in settled]
+        values = [float(self._judge(self._shown(one))) for one in settled]
         return [replace(one, artefacts=value) for one, value in zip(settled, values, strict=True)]
+
+    def _shown(self, candidate: Candidate) -> NDArray[np.float32]:
+        """Return a settled candidate one level larger, since the largest exact level is too small to judge."""
+        arrangement, larger = candidate.arrangement, candidate.levels[len(_exact(candidate.levels)) :]
+        if not larger or candidate.strips is not None:
+            return np.clip(arrangement.image[..., : self._source.shape[2]], 0, 1)
+        level, overlay = larger[0], candidate.layout.overlay(larger[0])
+        field = paste_field(arrangement.field.rescale(level.output, level.atlas), overlay)
+        image = vote(level.words, field, level.channels)
+        paste(image, level, overlay)
+        return image
 
     def _zooms(self) -> list[float]:
         """Return the scale of the source for each candidate of a picture."""

@@ -87,6 +87,12 @@ class Strips:
         return np.asarray(np.arange(self.shape[1]) + np.array(self.offsets)[self.labels()], np.intp)
 
 
+#: Share of a thing's mask that counts as none of it: masks have a margin.
+_A_LITTLE: Final = 0.06
+#: Up to how many things must all be shown.
+_FEW: Final = 2
+
+
 def draw_strips(
     rng: np.random.Generator,
     seams: Seams,
@@ -149,6 +155,27 @@ def _fits(strips: Strips) -> bool:
         if not part.size or part.min() < view * width or part.max() >= (view + 1) * width:
             return False
     return True
+
+
+def leaves_whole(strips: Strips, things: list[NDArray[np.bool_]]) -> bool:
+    """Return whether each thing that is shown is shown whole, and half of them are; all, where there are one or two.
+
+    Parameters
+    ----------
+    strips : Strips
+    things : list of ndarray of shape (H, W), bool
+        Masks of the source, each of a thing that the source shows whole.
+    """
+    columns, labels = _in_source(strips.columns(), things[0].shape[1] if things else 1), strips.labels()
+    rows = np.broadcast_to(np.arange(strips.shape[0])[:, None], columns.shape)
+    shown = 0
+    for thing in things:
+        size = np.count_nonzero(thing)
+        seen = np.bincount(labels[thing[rows, columns]], minlength=len(strips.offsets)) / size
+        if ((seen > _A_LITTLE) & (seen < 1 - _A_LITTLE)).any():
+            return False
+        shown += int((seen > _A_LITTLE).any())
+    return shown >= min(len(things), max(_FEW, len(things) / 2))
 
 
 def _twice(strips: Strips, weight: NDArray[np.float32]) -> float:

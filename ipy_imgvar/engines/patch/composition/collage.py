@@ -152,7 +152,6 @@ class Collage:
         levels: list[Level],
         detail: NDArray[np.float32],
         whole: NDArray[np.float32],
-        colours: NDArray[np.float32],
         *,
         things: list[NDArray[np.bool_]],
         colours: NDArray[np.float32],

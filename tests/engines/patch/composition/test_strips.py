@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,14 @@ def test_without_a_mirrored_view_nothing_is_mirrored(photograph):
     for strips in drawn(photograph("grass", 40), views=1):
         assert set(strips.views) == {0}
         assert not strips.mirrored
+
+
+def test_seams_do_not_cross(photograph):
+    """In every row each strip shows at least three columns, so that it meets its neighbours along their seams."""
+    arrangements = drawn(photograph("grass", 54), count=300, joins=3)
+    pairs = [pair for strips in arrangements for pair in pairwise(strips.edges)]
+    assert len(pairs) > 20
+    assert min(int((right - left).min()) for left, right in pairs) >= 3
 
 
 def test_what_is_shown_twice_costs():

@@ -7,6 +7,7 @@ Everything but a few seams is a copy, as in Pritch et al., "Shift-Map Image Edit
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -23,6 +24,8 @@ __all__ = ["Strips", "draw_strips", "picture", "refined", "scaled", "tones"]
 
 #: Least width of a strip that is drawn, in widths of the picture. This and all that follow were chosen by eye.
 _LEAST_WIDTH: Final = 0.15
+#: Least width of a strip in any row, in widths of the picture: narrower, it has no tone of its own.
+_LEAST_GAP: Final = 0.06
 #: Range of the columns, in widths, at which the first strip may begin.
 _FIRST: Final = 0.6
 #: Seams that are considered for a strip: the cheapest that lie in it.
@@ -148,8 +151,11 @@ def draw_strips(
 
 
 def _fits(strips: Strips) -> bool:
-    """Return whether every strip lies within its view of the atlas, and none is hidden."""
+    """Return whether every strip lies within its view of the atlas, and none is hidden in any row."""
     columns, labels, width = strips.columns(), strips.labels(), strips.view_width
+    # Where a strip is hidden, those beside it meet along no seam that was weighed, and their tones are not matched.
+    if any((right - left < _LEAST_GAP * strips.shape[1]).any() for left, right in pairwise(strips.edges)):
+        return False
     for number, view in enumerate(strips.views):
         part = columns[labels == number]
         if not part.size or part.min() < view * width or part.max() >= (view + 1) * width:
@@ -221,6 +227,9 @@ def refined(strips: Strips, image: NDArray[np.float32], shape: tuple[int, int]) 
     result = scaled(strips, shape, image.shape[1])
     for number, start in enumerate(result.edges):
         move, best = _best_seam(image, result, number, start)
+        if number:
+            # Over smooth ground seams drift, and must not drift across one another.
+            best = np.maximum(best, result.edges[number - 1] + round(_LEAST_GAP * shape[1]))
         # What lies further right moves with its neighbour.
         offsets = tuple(
             offset + (move if later > number else 0) for later, offset in enumerate(result.offsets)

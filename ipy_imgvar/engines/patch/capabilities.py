@@ -18,7 +18,7 @@ CAPABILITIES: Final = Capabilities(
     features=frozenset({"mask", "seed", "strength", "stream"}),
     models=(MODEL,),
     options=(
-        EngineOption("flip", bool, default=True, help="mirror pictures and patches too"),
+        EngineOption("flip", bool, default=True, help="may mirror; never where writing is found"),
         EngineOption("tone", bool, default=True, help="change brightness and colour a little"),
         EngineOption(
             "subjects", bool, default=True, help="ask rembg what the subject is, where it is installed"

@@ -36,12 +36,14 @@ __all__ = ["PatchEngine"]
 
 #: Pixels a side that a shot may use, as a multiple of the picture's: a window of the source then has the picture's own.
 _DETAIL: Final = 1.2
+#: Channels of a picture with transparency.
+_RGBA: Final = 4
 
 
 class PatchEngine:
-    """The offline engine: it makes variations by rearranging the patches of one picture.
+    """The offline engine: it shoots a scene again, or puts its material together anew.
 
-    It can't invent content, pose or style. See `synthesis` for the method and its sources.
+    It can't invent content, pose or style. See `synthesis` for the three means, and the rooms for their sources.
 
     Parameters
     ----------
@@ -108,7 +110,7 @@ class PatchEngine:
                 )
         finally:
             pictures.close()
-        if rearranges(request.strength) and scene.free and not scene.is_flat:
+        if rearranges(request.strength) and scene.free and scene.has_patches:
             _warn_of_means(request.image.name, job, counts)
 
     def close(self) -> None:
@@ -119,8 +121,11 @@ def _warn(request: VariationRequest, job: Job, scene: Scene) -> None:
     """Say what the source or the mask does not allow."""
     assert request.image is not None  # noqa: S101 - `generate` has refused it
     name, (rows, cols) = request.image.name, scene.shape
-    if scene.is_flat:
-        job.warn(f"{name} is one flat colour: there is nothing to rearrange, only its tone changes")
+    if scene.source.shape[2] == _RGBA and not scene.source[..., 3].any():
+        job.warn(f"{name} is wholly transparent: so are its pictures")
+    elif scene.is_flat:
+        change = "only its tone changes" if _options(request)["tone"] else "and with tone off nothing changes"
+        job.warn(f"{name} is one flat colour: there is nothing to rearrange, {change}")
     elif rows < request.size[1] and cols < request.size[0]:
         job.warn(f"{name} has {cols}x{rows} pixels to offer: made at that size, then enlarged")
     if scene.keep is not None and scene.keep.all():
@@ -138,7 +143,7 @@ def _warn_of_means(name: str, job: Job, counts: Counter[str]) -> None:
         if counts[means]
     ]
     if others:
-        job.warn(f"no new arrangement of {name} was good enough, so {' and '.join(others)}")
+        job.warn(f"{name} bears no new arrangement that holds together, so {' and '.join(others)}")
 
 
 def _options(request: VariationRequest) -> dict[str, bool]:

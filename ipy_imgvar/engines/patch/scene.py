@@ -90,7 +90,9 @@ class Scene:
 
     @property
     def has_patches(self) -> bool:
-        """Whether there are enough different patches to rearrange."""
+        """Whether there are enough different patches to rearrange, and any that may move."""
+        if self.keep is not None and self.keep.all():
+            return False
         return min(*self.source.shape[:2], *self.shape) >= _TINY and not self.is_flat
 
     def restored(self, image: NDArray[np.float32]) -> NDArray[np.float32]:

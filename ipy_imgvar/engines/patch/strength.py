@@ -13,10 +13,11 @@ import numpy as np
 
 __all__ = ["Tuning", "rearranges", "tune"]
 
-#: Strength from which pictures are new arrangements; below, each is a second shot of the scene. Chosen by eye.
+#: Strength from which new arrangements are tried; below, each picture is a second shot of the scene. Chosen by eye.
 _REARRANGED_FROM: Final = 0.3
 
-#: Points (strength, value) of each number of `Tuning`, whose docstring says what they mean and their units.
+#: Points (strength, value) of each number of `Tuning`, whose docstring says what they mean and their units. Below 0.3
+#: they count only where pixels stay in place, or the shape is another one.
 _TABLE: Final[dict[str, tuple[tuple[float, float], ...]]] = {
     # Below two fifths of the picture a head is cut.
     "cover": ((0, 0.55), (0.3, 0.5), (0.5, 0.4), (0.85, 0.39), (1, 0.38)),
@@ -29,12 +30,12 @@ _TABLE: Final[dict[str, tuple[tuple[float, float], ...]]] = {
     "shift_rows": ((0, 0.01), (0.3, 0.03), (0.5, 0.05), (0.85, 0.16), (1, 0.2)),
     "shift_cols": ((0, 0.02), (0.3, 0.07), (0.5, 0.25), (0.85, 0.32), (1, 0.4)),
     "overhang": ((0, 0.04), (0.5, 0.065), (0.85, 0.2), (1, 0.3)),
-    # Up to 0.3 a picture is a second shot of the scene: subjects stay on their ground.
+    # Up to 0.3 subjects stay on their ground.
     "separation": ((0, 0.0), (0.3, 0.0), (0.5, 1.0)),
     "separation_without_ground": ((0, 0.0), (0.3, 0.0), (0.5, 0.6), (0.85, 0.9), (1, 1.0)),
     "new_share": ((0, 0.0), (0.3, 0.0), (0.5, 0.2), (0.85, 0.3), (1, 0.4)),
     "novelty_weight": ((0, 4.0), (0.3, 4.0), (0.5, 1.5), (0.85, 4.0), (1, 4.0)),
-    "zoom": ((0, 0.9), (0.6, 0.85), (0.85, 0.75), (1, 0.7)),
+    "zoom": ((0.6, 0.85), (0.85, 0.75), (1, 0.7)),
     # At 18 px a patch sees nearly half of the picture and puts everything back in its old position; at 28 not.
     "coarsest_px": ((0, 18), (0.3, 18), (0.5, 28), (1, 30)),
     "least_bearing": ((0.3, 0.5), (0.5, 0.5), (0.85, 0.3), (1, 0.2)),

@@ -1,6 +1,29 @@
 """Find an arrangement at the coarse levels, where every patch can be compared with every other.
 
 Several layouts are tried on the smallest levels; `novelty` says which is carried on.
+
+The method is that of Granot et al., "Drop the GAN: In Defense of Patches Nearest Neighbors as Single Image Generative
+Models" (CVPR 2022): from coarse to fine, every patch of the output is replaced by its nearest neighbour among the
+source's patches, and overlaps are averaged. Departures, and why:
+
+- Objects on a ground, or else the most salient part, stay whole and are placed first (`subjects`,
+  `placement`), since plain matching scrambles faces. They move against the ground and, where they are
+  many, against each other; the ground's horizon may sink or rise. This, not the noise, is what makes an arrangement
+  new.
+- Above strength 0.3 the search begins at about 30 px instead of 15, where a patch sees half the picture and
+  puts everything back in its old position. What that size loses (masts, wires) is matched as one more channel.
+- Ground away from a subject may not use what lies at a subject's outline, so that no half head is left
+  behind.
+- Several layouts are tried at the smallest levels. One that is a moved copy of the source or of a sibling is
+  not chosen (`novelty`).
+- Exact matching only where the levels are tiny; above, the field is inherited and mended along its seams by
+  PatchMatch (Barnes et al., SIGGRAPH 2009), since everything else is a copy already. There a pixel shows the one
+  patch centred on it, without a vote; only the last level's seams are feathered, by a few pixels where the picture is
+  large.
+- From 0.6 some of the candidates show a smaller source in a full canvas, where there is a ground to extend.
+
+Arrangements are judged by how coherent and how complete they are (Simakov et al., "Summarizing Visual Data Using
+Bidirectional Similarity", CVPR 2008). The method cannot invent content, pose or style.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Choose an arrangement for each picture: draw layouts, try them at the smallest levels, take the best.
+"""Choose an arrangement for each picture: draw several, try them at the smallest levels, take the best.
 
-The pictures of a call share the source's levels and its subjects, so these are computed once, here.
+The pictures of a call share the source's levels and its subjects, so these are computed once, here. Where the picture
+has the source's shape and no pixel is to stay in place, strips of the source come first (`collage`); else, and at
+strong where no strips suit, it is made patch by patch (`arrangement`).
 """
 
 from __future__ import annotations

@@ -147,10 +147,13 @@ class _Runs(NamedTuple):
 def has_text(source: NDArray[np.float32]) -> bool:
     """Return whether a picture seems to show a straight line of text, in any direction.
 
-    Measured at 512 px: of 370 words of 4 to 10 letters, 3 to 12 % of the height and 0.2 to 0.7 in lightness from the
-    ground, level or turned by up to 45 degrees, 83 % were found, and 10 of 72 photographs without text were said to
-    have some (12 with weights that were fitted to other photographs). Joined and blurred writing, lines of two letters,
-    and small words on gravel or grass are often missed; rows of alike things are often taken for text.
+    Measured at up to 512 px: of 300 words of 4 to 10 letters, 3 to 12 % of the height and 0.2 to 0.7 in lightness from
+    the ground, level or turned by up to 45 degrees, rendered on 30 photographs without a false alarm, 79 % were found
+    (65 % below 5 % of the height, 62 % on textures), and 10 of 72 photographs without text were said to have some (12
+    with weights that were fitted to other photographs). The weights had seen other words on these photographs. Of 9
+    photographs with real writing on things 5 were said to have text, 3 of them for lines that don't follow the writing:
+    curved, embroidered, joined and blurred writing and lines of two letters are often missed, and rows of alike things
+    are often taken for text.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ def test_slanted_words_are_found(photograph, name, grey, angle):
 
 
 def test_writing_on_things_is_found(photograph):
-    """The badges on a suit are text."""
+    """A suit with embroidered badges is text, though the line that is found crosses a badge and its writing."""
     assert has_text(photograph("astronaut", 512))
 
 

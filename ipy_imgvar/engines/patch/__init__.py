@@ -2,7 +2,7 @@
 
 The rooms, and which one imports which (a module imports its own room and those below it):
 
-    engine                     a request to pixels and back -> capabilities, masks, scene, strength
+    engine                     a request to pixels and back -> arrays, capabilities, masks, scene, strength
       |
     synthesis                  the pictures of one call, and by which means each is made -> scene, strength
       |

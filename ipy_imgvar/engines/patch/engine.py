@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ipy_imgvar.engines.patch.arrays.eightbit import RGBA
 from ipy_imgvar.engines.patch.capabilities import CAPABILITIES, MODEL
 from ipy_imgvar.engines.patch.masks import made_by, subject_mask
 from ipy_imgvar.engines.patch.scene import Scene, Settings
@@ -36,8 +37,6 @@ __all__ = ["PatchEngine"]
 
 #: Pixels a side that a shot may use, as a multiple of the picture's: a window of the source then has the picture's own.
 _DETAIL: Final = 1.2
-#: Channels of a picture with transparency.
-_RGBA: Final = 4
 
 
 class PatchEngine:
@@ -121,7 +120,7 @@ def _warn(request: VariationRequest, job: Job, scene: Scene) -> None:
     """Say what the source or the mask does not allow."""
     assert request.image is not None  # noqa: S101 - `generate` has refused it
     name, (rows, cols) = request.image.name, scene.shape
-    if scene.source.shape[2] == _RGBA and not scene.source[..., 3].any():
+    if scene.source.shape[2] == RGBA and not scene.source[..., 3].any():
         job.warn(f"{name} is wholly transparent: so are its pictures")
     elif scene.is_flat:
         change = "only its tone changes" if _options(request)["tone"] else "and with tone off nothing changes"

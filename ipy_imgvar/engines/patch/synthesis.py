@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from ipy_imgvar.engines.patch.arrays.blas import single_threaded_blas
+from ipy_imgvar.engines.patch.arrays.eightbit import straight_uint8, to_uint8
 from ipy_imgvar.engines.patch.arrays.workers import Workers
 from ipy_imgvar.engines.patch.camera.shots import Shots
 from ipy_imgvar.engines.patch.composition.artefacts import ArtefactJudge
@@ -42,8 +43,6 @@ __all__ = ["Means", "Picture", "synthesise"]
 #: How a picture is made: a second shot, a subject enlarged before its ground, or patches put together anew.
 Means: TypeAlias = Literal["camera", "layers", "arrangement"]
 
-#: Channels of a picture with transparency.
-_RGBA: Final = 4
 #: Patches up to which a level is matched everywhere, and above which only along its seams. Chosen by timing and by eye.
 _DENSE_PATCHES: Final = 130 * 200
 #: Last number of the seeds of layers: [seed, number] alone is the arrangement's, and `shots` has 1 and 2.
@@ -166,15 +165,15 @@ class _Run:
         scene, shot = self.scene, self.shots.plan(number, self.workers)
         image = self._arranged(number)
         if image is not None:
-            pixels = _straight_uint8(scene.restored(image))
+            pixels = straight_uint8(scene.restored(image))
             return Picture(shot.lit(pixels, self.workers), "arrangement")
         if scene.fixed:
-            return Picture(_straight_uint8(scene.source), "camera")
+            return Picture(straight_uint8(scene.source), "camera")
         if self.layers is None:
-            detailed = _to_uint8(scene.source) if scene.detailed is None else scene.detailed
+            detailed = to_uint8(scene.source) if scene.detailed is None else scene.detailed
             return Picture(shot.take(detailed, scene.shape, self.workers), "camera")
         rng = np.random.default_rng([self.settings.seed, number, _LAYERS_STREAM])
-        layered = _to_uint8(self.layers.compose(*draw_layers(rng, self.settings.strength)))
+        layered = to_uint8(self.layers.compose(*draw_layers(rng, self.settings.strength)))
         return Picture(shot.take(layered, scene.shape, self.workers), "layers")
 
     def report(self, number: int, part: float, text: str) -> None:
@@ -214,17 +213,3 @@ class _Run:
                 if last:
                     image = unpack(words, channels)
         return image
-
-
-def _to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Round a picture of values of 0..1 to 8 bits."""
-    return np.asarray(np.rint(np.clip(image, 0, 1) * np.float32(255)), np.uint8)
-
-
-def _straight_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Round a picture to 8 bits, its colours divided by alpha first where it has alpha."""
-    if image.shape[2] == _RGBA:
-        alpha = image[..., 3:]
-        colour = np.divide(image[..., :3], alpha, out=np.zeros_like(image[..., :3]), where=alpha > 0)
-        image = np.concatenate([np.minimum(colour, 1), alpha], axis=2)
-    return _to_uint8(image)

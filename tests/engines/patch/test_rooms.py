@@ -19,7 +19,7 @@ BELOW = {
     "camera": {"arrays", "subjects", "scene"},
     "synthesis": {"arrays", "matching", "subjects", "composition", "camera", "layers", "strength", "scene"},
     "capabilities": set(),
-    "engine": {"capabilities", "masks", "scene", "strength", "subjects", "synthesis"},
+    "engine": {"arrays", "capabilities", "masks", "scene", "strength", "subjects", "synthesis"},
 }
 MODULES = [path for path in sorted(ROOT.rglob("*.py")) if path.name != "__init__.py"]
 

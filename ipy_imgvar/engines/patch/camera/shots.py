@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ipy_imgvar.engines.patch.arrays.eightbit import straight, to_uint8
 from ipy_imgvar.engines.patch.arrays.resize import reduced_shape, resize
 from ipy_imgvar.engines.patch.camera.cuts import Cuts
 from ipy_imgvar.engines.patch.camera.framing import (
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.engines.patch.arrays.workers import Workers
     from ipy_imgvar.engines.patch.scene import Settings
 
-__all__ = ["Shot", "Shots", "straight"]
+__all__ = ["Shot", "Shots"]
 
 #: Short side, in pixels, at which two shots are compared: there their difference is never more than at full size.
 _COMPARED_PX: Final = 48
@@ -34,18 +35,6 @@ _APART: Final = 8.0
 _REACHES: Final = (1.0, 1.3, 1.7, 2.2)
 #: Last numbers of the seeds: [seed, number] alone is the arrangement's.
 _PICTURE_STREAM, _OFFSET_STREAM = 1, 2
-#: Channels of a picture with transparency.
-_RGBA: Final = 4
-
-
-def straight(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a picture, shape (H, W, C), uint8, with its colours divided by alpha where C is 4."""
-    if image.shape[2] < _RGBA:
-        return image
-    colours, alpha = image[..., :3], image[..., 3:]
-    divided = np.zeros(colours.shape, np.float32)
-    np.divide(colours * np.float32(255), alpha, out=divided, where=alpha > 0)
-    return np.concatenate([np.rint(np.minimum(divided, 255)).astype(np.uint8), alpha], axis=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +88,9 @@ class Shots:
         self._aspect = source.shape[1] / source.shape[0]
         self._cuts = Cuts(source, subject)
         small = resize(source, reduced_shape(source, _COMPARED_PX))
-        self._small: NDArray[np.uint8] = np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
+        self._small = to_uint8(small)
         self._flat = not np.ptp(self._small, axis=(0, 1)).any()
-        self._colour = colourfulness(np.rint(np.clip(source, 0, 1) * 255).astype(np.uint8))
+        self._colour = colourfulness(to_uint8(source))
         self._offset = self._random(0, _OFFSET_STREAM).random(FRAMING_DIMENSIONS + LIGHT_DIMENSIONS)
         self._shots: list[Shot] = []
         self._seen = [straight(self._small)]

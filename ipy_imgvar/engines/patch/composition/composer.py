@@ -24,7 +24,7 @@ from ipy_imgvar.engines.patch.matching.overlay import paste, paste_field
 from ipy_imgvar.engines.patch.matching.patches import PATCH, RADIUS
 from ipy_imgvar.engines.patch.matching.pyramid import COARSEST_PX, EXACT_PAIRS, Level, pyramid
 from ipy_imgvar.engines.patch.matching.vote import vote
-from ipy_imgvar.engines.patch.strength import Tuning, tune
+from ipy_imgvar.engines.patch.strength import Tuning, rearranges, tune
 from ipy_imgvar.engines.patch.subjects.segmentation import Subjects, find_subjects, fine_detail
 
 if TYPE_CHECKING:
@@ -37,11 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Candidate", "Composer", "Composition"]
 
-#: Strength from which anything may be mirrored. This and the next four were chosen by eye.
-_FLIP_FROM: Final = 0.3
-#: Strength from which strips are moved; below, all moves as one.
-_STRIPS_FROM: Final = 0.3
-#: Most seams in a picture of strips, below the strength at which things are shrunk; one more above it.
+#: Most seams in a picture of strips, below the strength at which things are shrunk; one more above it. This and the
+#: next four were chosen by eye.
 _JOINS: Final = 2
 #: How much an object on a ground stays whole, and a salient part, which a texture has too.
 _OBJECT: Final = 1.0
@@ -76,7 +73,7 @@ class Composition:
     image : ndarray of shape (h, w, C), float32, 0..1
         The settled arrangement, about 54 px on the short side, with the source's channels; it may overshoot a little.
     artefacts : float
-        What the judge said of `image`, higher being worse; NaN without a judge.
+        What the judge said of it, higher being worse; NaN without a judge.
     """
 
     arrangement: Arrangement
@@ -133,7 +130,7 @@ class Composer:
         What stays whole, in place of what `find_subjects` finds; without effect where `keep` is given.
     judge : callable or None
         Returns how likely a picture shows a defect, higher being worse. It is called on a few settled candidates, each
-        an ndarray of shape (h, w, C), float32, 0..1, about 54 px on the short side; the lowest value is taken.
+        an ndarray of shape (h, w, C), float32, 0..1, 48 to 90 px on the short side; the lowest value is taken.
     """
 
     def __init__(
@@ -160,14 +157,14 @@ class Composer:
         self._subjects = subjects.masks
         if not subjects.on_ground:
             self._tuning = replace(self._tuning, separation=self._tuning.separation_without_ground)
-        self._views = 2 if flip and keep is None and strength >= _FLIP_FROM else 1
+        self._views = 2 if flip and keep is None and rearranges(strength) else 1
         has_room = subjects.on_ground and can_shrink(subjects.masks)
         free = keep is None and shape == source.shape[:2]
         self._shrinks = free and has_room and strength >= _SHRINK_FROM
         self._pyramids: dict[float, list[Level]] = {}
         self._siblings: list[NDArray[np.float32]] = []
         self._found = subjects
-        self._cuts = free and strength >= _STRIPS_FROM
+        self._cuts = free and rearranges(strength)
         self._made: list[Collage] = []
 
     def _collages(self, workers: Workers) -> list[Collage]:

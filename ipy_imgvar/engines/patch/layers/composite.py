@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from ipy_imgvar.engines.patch.arrays.eightbit import RGBA
 from ipy_imgvar.engines.patch.arrays.resize import resize
 from ipy_imgvar.engines.patch.layers.ground import Ground, ground_of
 from ipy_imgvar.engines.patch.layers.push_pull import push_pull
@@ -44,7 +45,6 @@ _SHARP: Final = 0.4
 #: The value at the outline.
 _HALF: Final = 0.5
 #: Channels of a picture with transparency.
-_RGBA: Final = 4
 
 
 class _Box(NamedTuple):
@@ -101,7 +101,7 @@ class Layers:
         image = self.ground.at(min(defocus, self.shallow))
         rows, cols, part = self._placed(scale, (image.shape[0], image.shape[1]))
         image[rows, cols] = part[..., :-1] + (1 - part[..., -1:]) * image[rows, cols]
-        if image.shape[2] == _RGBA:
+        if image.shape[2] == RGBA:
             image[..., :3] = np.minimum(image[..., :3], image[..., 3:])
         return np.clip(image, 0, 1, out=image)
 

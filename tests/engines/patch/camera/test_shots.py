@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from cases import slow
 
+from ipy_imgvar.engines.patch.arrays.eightbit import straight
 from ipy_imgvar.engines.patch.arrays.workers import Workers
 from ipy_imgvar.engines.patch.camera.cuts import Cuts
 from ipy_imgvar.engines.patch.camera.framing import WHOLE
-from ipy_imgvar.engines.patch.camera.shots import Shots, straight
+from ipy_imgvar.engines.patch.camera.shots import Shots
 from ipy_imgvar.engines.patch.scene import Settings
 
 ONE_THREAD = Workers(1, None)

@@ -133,11 +133,12 @@ def _warn(request: VariationRequest, job: Job, scene: Scene) -> None:
 
 def _warn_of_means(name: str, job: Job, counts: Counter[str]) -> None:
     """Say how many pictures are no new arrangement, which is what the strength promises where it can be done."""
+    one = counts.total() == 1
     others = [
         f"{counts[means]} of {counts.total()} {words}"
         for means, words in (
-            ("layers", "show its subject larger before its ground"),
-            ("camera", "are another framing and light of the same scene"),
+            ("layers", f"show{'s' * one} its subject larger before its ground"),
+            ("camera", f"{'is' if one else 'are'} another framing and light of the same scene"),
         )
         if counts[means]
     ]

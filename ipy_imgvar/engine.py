@@ -286,7 +286,7 @@ class LoadsWeights(Protocol):
     An interface that runs for long, such as the server, loads them before the first request and frees them on demand.
     """
 
-    def prepare(self, models: Sequence[str], job: Job) -> None:
+    def prepare(self, models: Sequence[str], job: Job, options: Mapping[str, Any] | None = None) -> None:
         """Download and load models, so that a request finds them ready; afterwards the engine serves only these.
 
         Parameters
@@ -295,6 +295,9 @@ class LoadsWeights(Protocol):
             Their names, the default first; empty for the engine's own choice.
         job
             Gets the progress and the announcements, and says whether to stop.
+        options
+            The options that later requests will have, checked as theirs are: a device or a precision decides how the
+            weights are loaded. None for no option.
 
         Raises
         ------

@@ -136,14 +136,7 @@ def fetch(
         if copy is None:
             raise refusals.offline(name)
         return copy
-    try:
-        return _fetched(reference, job, check, half=half)
-    except ConnectionFailedError:
-        copy = _cached(reference, half=half)
-        if copy is None:
-            raise
-        job.warn(f"{host()} can't be reached; {name} comes from this disk, as it was at the last download")
-        return copy
+    return _from_hub(reference, job, check, half=half)
 
 
 def fetch_adapter(adapter: Adapter, *, local_files_only: bool, job: Job, check: Callable[[], None]) -> Local:
@@ -186,6 +179,18 @@ def _cached(reference: Reference, *, half: bool) -> Local | None:
     index = inspect_folder(snapshot, reference.name)
     choice = choose(index, listing_of(snapshot), reference.name, half=half)
     return Local(snapshot, snapshot.name, choice.variant) if is_complete(index, choice) else None
+
+
+def _from_hub(reference: Reference, job: Job, check: Callable[[], None], *, half: bool) -> Local:
+    """Return the hub's files, or the copy in the cache while the hub can't be reached."""
+    try:
+        return _fetched(reference, job, check, half=half)
+    except ConnectionFailedError:
+        copy = _cached(reference, half=half)
+        if copy is None:
+            raise
+        job.warn(f"{host()} can't be reached; {reference.name} comes from this disk, as at its last download")
+        return copy
 
 
 def _fetched(reference: Reference, job: Job, check: Callable[[], None], *, half: bool) -> Local:

@@ -97,7 +97,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         path = unquote(urlsplit(self.path).path)
-        self.hub.requests.append((self.command, path, dict(self.headers)))
+        self.hub.requests.append(
+            (self.command, path, {name.lower(): value for name, value in self.headers.items()})
+        )
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?", path):
             name, kind, revision = found.groups()
             if repo := self.allowed(name, revision, is_file=False):
@@ -164,7 +166,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_slowly(body, repo.rate)
 
     def send_slowly(self, body, rate):
-        step = 64 * 1024
+        step = 64 * 1024 if rate is None else max(1, min(64 * 1024, int(rate / 20)))
         for at in range(0, len(body), step):
             piece = body[at : at + step]
             try:
@@ -228,10 +230,10 @@ def pipeline(large=5000, **files):
     made = {
         "model_index.json": json.dumps(INDEX).encode(),
         "README.md": b"# A model",
-        "scheduler/scheduler_config.json": b"{}",
-        "tokenizer/tokenizer_config.json": b"{}",
-        "tokenizer/vocab.json": b"{}",
-        "unet/config.json": b"{}",
+        "scheduler/scheduler_config.json": b'{"file": 1}',
+        "tokenizer/tokenizer_config.json": b'{"file": 2}',
+        "tokenizer/vocab.json": b'{"file": 3}',
+        "unet/config.json": b'{"file": 4}',
         "unet/diffusion_pytorch_model.safetensors": b"u" * large,
         "unet/diffusion_pytorch_model.bin": b"p" * large,
         "whole.safetensors": b"w" * large,

@@ -251,10 +251,13 @@ def _transfer(
         _check_room(needed, repo.name)
         job.announce(_announcement(repo, choice, needed, reference))
     meter = Meter()
+    texts: list[str] = []
 
     def report() -> None:
-        done = min(meter.bytes, needed)
-        job.progress(0, f"fetching {repo.name}: {size_text(done, needed)} of {size_text(needed)}")
+        text = f"fetching {repo.name}: {size_text(min(meter.bytes, needed), needed)} of {size_text(needed)}"
+        if texts[-1:] != [text]:
+            texts[:] = [text]
+            job.progress(0, text)
 
     unlinked = [file for file in choice.files if not (repo.snapshot / file.path).is_file()]
     if unlinked:
@@ -265,12 +268,9 @@ def _transfer(
 def _announcement(repo: _Repo, choice: Choice, needed: int, reference: Reference | None) -> str:
     preset = reference.preset if reference else None
     licence = preset.licence if preset else repo.licence
-    part = (
-        f"{size_text(needed, choice.size)} of {size_text(choice.size)}"
-        if needed < choice.size
-        else size_text(needed)
-    )
-    text = f"fetching {repo.name}, {part}, from {host()}; licence: {licence or 'none is named on its page'}"
+    whole, part = size_text(choice.size), size_text(needed, choice.size)
+    size = whole if whole.startswith(f"{part} ") else f"{part} of {whole}"
+    text = f"fetching {repo.name}, {size}, from {host()}; licence: {licence or 'none is named on its page'}"
     if preset and not preset.commercial:
         text += ", no commercial use"
     return text + ("; gated: only for accounts that have accepted its terms" if repo.gated else "")

@@ -20,6 +20,7 @@ from ipy_imgvar.server.app import Service, create_app
 from ipy_imgvar.server.connection import StoppingServer, connections_within
 from ipy_imgvar.server.guard import Policy
 from ipy_imgvar.server.limits import Limits
+from ipy_imgvar.server.offer import Offer
 
 ROOT = Path(ipy_imgvar.__file__).parent.parent
 
@@ -35,7 +36,7 @@ class Running:
     """A server in a thread of this process."""
 
     def __init__(self, client, limits, policy):
-        self.service = Service(client, limits, policy)
+        self.service = Service(Offer(client), limits, policy)
         # As the command does: asyncio sends small pieces at once only where the protocol is named.
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self.socket.bind(("127.0.0.1", 0))

@@ -121,11 +121,14 @@ def test_models_bind_every_engine(start, png):
 
 def test_a_hosted_engine_without_models_takes_any(start, png, api):
     """A hosted engine that was started without a model passes a client's model on, and with one only that."""
+    asked = {"seed": "", "size": "256x256"}
     server = start(Client("openai", api_base=api.base, api_key="sk-1"))
-    assert post(server.base, png, model="their-model", seed="").status_code == 200
+    assert post(server.base, png, model="their-model", **asked).status_code == 200
+    assert api.requests[-1].fields["model"] == "their-model"
     server = start(Client("openai", api_base=api.base, api_key="sk-1", model="mine"), models=["mine"])
-    assert post(server.base, png, model="their-model").status_code == 404
-    assert post(server.base, png, model="mine", seed="").status_code == 200
+    assert post(server.base, png, model="their-model", **asked).status_code == 404
+    assert post(server.base, png, **asked).status_code == 200
+    assert api.requests[-1].fields["model"] == "mine"
 
 
 def test_options_of_the_start_are_in_every_request(launch, png, notes):

@@ -4,8 +4,8 @@ import importlib.util
 
 import pytest
 
-#: A program that imports torch, no test.
-collect_ignore = ["tiny.py"]
+#: They import torch, and hold no test.
+collect_ignore = ["tiny.py", "tiny_parts.py"]
 
 _NEEDED = ("torch", "diffusers", "transformers", "accelerate", "safetensors")
 

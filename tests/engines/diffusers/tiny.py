@@ -9,218 +9,101 @@ import sys
 from pathlib import Path
 
 import diffusers
+import tiny_parts as parts
 import torch
 import transformers
 from safetensors.torch import save_file
-from tokenizers.pre_tokenizers import ByteLevel
-
-#: Width of text and image embeddings. Every model's inner width is this or a small multiple of it.
-_WIDTH = 32
-#: Pixels a side of the picture that the image encoders look at. Real ones: 224.
-_LOOK_PX = 32
-#: Levels of every autoencoder. Four levels halve three times: a latent is 8 pixels wide, as in real ones.
-_LEVELS = 4
-#: As in FLUX.1 and Z-Image, whose pipelines need a shift.
-_FLOW_LATENTS = {"shift_factor": 0.1, "use_quant_conv": False, "use_post_quant_conv": False}
-_CHAT_TEMPLATE = """{% for message in messages %}<|im_start|>{{ message.content }}<|im_end|>
-{% endfor %}{% if add_generation_prompt %}<|im_start|>{% endif %}"""
 
 
-def _alphabet(*special):
-    """Return a vocabulary of single bytes, with a form for a word's end, and the special tokens."""
-    letters = sorted(ByteLevel.alphabet())
-    return {
-        token: number
-        for number, token in enumerate([*letters, *(f"{each}</w>" for each in letters), *special])
-    }
-
-
-def _clip_tokenizer():
-    vocabulary = _alphabet("<|startoftext|>", "<|endoftext|>")
-    return transformers.CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
-
-
-def _qwen_tokenizer():
-    vocabulary = _alphabet("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-    tokenizer = transformers.Qwen2Tokenizer(vocab=vocabulary, merges=[], model_max_length=512)
-    tokenizer.chat_template = _CHAT_TEMPLATE
-    return tokenizer
-
-
-def _clip_text(kind=transformers.CLIPTextModel, width=_WIDTH):
-    tokens = len(_alphabet("<|startoftext|>", "<|endoftext|>"))
-    settings = {
-        "hidden_size": width,
-        "intermediate_size": width,
-        "projection_dim": width,
-        "vocab_size": tokens,
-    }
-    ends = {"bos_token_id": tokens - 2, "eos_token_id": tokens - 1, "pad_token_id": tokens - 1}
-    config = transformers.CLIPTextConfig(**settings, **ends, num_hidden_layers=2, num_attention_heads=4)
-    return kind(config)
-
-
-def _clip_vision_config():
-    settings = {"hidden_size": _WIDTH, "intermediate_size": _WIDTH, "projection_dim": _WIDTH, "patch_size": 8}
-    return transformers.CLIPVisionConfig(
-        **settings, image_size=_LOOK_PX, num_hidden_layers=2, num_attention_heads=4
-    )
-
-
-def _clip_vision():
-    return transformers.CLIPVisionModelWithProjection(_clip_vision_config())
-
-
-def _clip_processor():
-    return transformers.CLIPImageProcessor(size=_LOOK_PX, crop_size=_LOOK_PX)
-
-
-def _qwen_text(layers, width=16):
-    config = transformers.Qwen3Config(
-        hidden_size=width,
-        intermediate_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        vocab_size=len(_alphabet("<|endoftext|>", "<|im_start|>", "<|im_end|>")),
-        max_position_embeddings=1024,
-        initializer_range=0.5,  # at the usual 0.02, a prompt of a tiny model changes no pixel
-    )
-    return transformers.Qwen3ForCausalLM(config)
-
-
-def _autoencoder(kind=diffusers.AutoencoderKL, latents=4, **settings):
-    return kind(
-        block_out_channels=[8] * _LEVELS,
-        down_block_types=["DownEncoderBlock2D"] * _LEVELS,
-        up_block_types=["UpDecoderBlock2D"] * _LEVELS,
-        layers_per_block=1,
-        latent_channels=latents,
-        norm_num_groups=4,
-        sample_size=64,
-        **settings,
-    )
-
-
-def _unet(channels=4, **settings):
-    return diffusers.UNet2DConditionModel(
-        in_channels=channels,
-        out_channels=4,
-        block_out_channels=[16, 32],
-        down_block_types=["DownBlock2D", "CrossAttnDownBlock2D"],
-        up_block_types=["CrossAttnUpBlock2D", "UpBlock2D"],
-        layers_per_block=1,
-        norm_num_groups=8,
-        sample_size=8,
-        **{"attention_head_dim": 4, "cross_attention_dim": _WIDTH, **settings},
-    )
-
-
-def _scheduler(kind=diffusers.DDIMScheduler):
-    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-    return kind(**betas, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
-
-
-def _flow_scheduler(**settings):
-    return diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, **settings)
-
-
-def _stable_parts(**replaced):
-    parts = {
-        "vae": _autoencoder(),
-        "text_encoder": _clip_text(),
-        "tokenizer": _clip_tokenizer(),
-        "unet": _unet(),
-        "scheduler": _scheduler(),
+def _stable_components(**replaced):
+    components = {
+        "vae": parts.autoencoder(),
+        "text_encoder": parts.clip_text(),
+        "tokenizer": parts.clip_tokenizer(),
+        "unet": parts.unet(),
+        "scheduler": parts.scheduler(),
         "safety_checker": None,
         "feature_extractor": None,
     }
-    return {**parts, **replaced}
+    return {**components, **replaced}
 
 
 def _stable():
-    return diffusers.StableDiffusionPipeline(**_stable_parts(), requires_safety_checker=False)
+    return diffusers.StableDiffusionPipeline(**_stable_components(), requires_safety_checker=False)
 
 
 def _stable_inpainting():
     """Make one whose network takes latents, mask and masked latents: 4 + 1 + 4 channels."""
     return diffusers.StableDiffusionInpaintPipeline(
-        **_stable_parts(unet=_unet(9)), requires_safety_checker=False
+        **_stable_components(unet=parts.unet(9)), requires_safety_checker=False
     )
 
 
 def _flagged():
     """Make one whose safety checker calls every picture unsafe: a cosine is above the threshold of -2 always."""
-    settings = {"vision_config": _clip_vision_config().to_dict(), "projection_dim": _WIDTH}
+    settings = {"vision_config": parts.clip_vision_config().to_dict(), "projection_dim": parts.WIDTH}
     checker = diffusers.pipelines.stable_diffusion.StableDiffusionSafetyChecker(
         transformers.CLIPConfig(**settings)
     )
     checker.concept_embeds_weights.data.fill_(-2)
-    parts = _stable_parts(safety_checker=checker, feature_extractor=_clip_processor())
-    return diffusers.StableDiffusionPipeline(**parts, requires_safety_checker=True)
+    components = _stable_components(safety_checker=checker, feature_extractor=parts.clip_processor())
+    return diffusers.StableDiffusionPipeline(**components, requires_safety_checker=True)
 
 
 def _stable_xl():
     clip = transformers.CLIPTextModelWithProjection
     return diffusers.StableDiffusionXLPipeline(
-        vae=_autoencoder(),
-        text_encoder=_clip_text(),
-        text_encoder_2=_clip_text(clip),
-        tokenizer=_clip_tokenizer(),
-        tokenizer_2=_clip_tokenizer(),
-        unet=_unet(
-            cross_attention_dim=2 * _WIDTH,
+        vae=parts.autoencoder(),
+        text_encoder=parts.clip_text(),
+        text_encoder_2=parts.clip_text(clip),
+        tokenizer=parts.clip_tokenizer(),
+        tokenizer_2=parts.clip_tokenizer(),
+        unet=parts.unet(
+            cross_attention_dim=2 * parts.WIDTH,
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
             # Six numbers of size and crop, 8 values each, beside the text's embedding.
-            projection_class_embeddings_input_dim=6 * 8 + _WIDTH,
+            projection_class_embeddings_input_dim=6 * 8 + parts.WIDTH,
         ),
-        scheduler=_scheduler(),
+        scheduler=parts.scheduler(),
         add_watermarker=False,
     )
 
 
 def _consistency():
     """Make a latent consistency model: it takes a guidance embedding, and 4 steps."""
-    parts = _stable_parts(unet=_unet(time_cond_proj_dim=16), scheduler=_scheduler(diffusers.LCMScheduler))
-    return diffusers.LatentConsistencyModelPipeline(**parts, requires_safety_checker=False)
+    components = _stable_components(
+        unet=parts.unet(time_cond_proj_dim=16), scheduler=parts.scheduler(diffusers.LCMScheduler)
+    )
+    return diffusers.LatentConsistencyModelPipeline(**components, requires_safety_checker=False)
 
 
 def _image_variation():
     return diffusers.StableDiffusionImageVariationPipeline(
-        vae=_autoencoder(),
-        image_encoder=_clip_vision(),
-        unet=_unet(),
-        scheduler=_scheduler(),
+        vae=parts.autoencoder(),
+        image_encoder=parts.clip_vision(),
+        unet=parts.unet(),
+        scheduler=parts.scheduler(),
         safety_checker=None,
-        feature_extractor=_clip_processor(),
+        feature_extractor=parts.clip_processor(),
         requires_safety_checker=False,
     )
 
 
 def _stable_unclip():
-    normalizer = diffusers.pipelines.stable_diffusion.StableUnCLIPImageNormalizer(embedding_dim=_WIDTH)
+    normalizer = diffusers.pipelines.stable_diffusion.StableUnCLIPImageNormalizer(embedding_dim=parts.WIDTH)
     return diffusers.StableUnCLIPImg2ImgPipeline(
-        feature_extractor=_clip_processor(),
-        image_encoder=_clip_vision(),
+        feature_extractor=parts.clip_processor(),
+        image_encoder=parts.clip_vision(),
         image_normalizer=normalizer,
         image_noising_scheduler=diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
-        tokenizer=_clip_tokenizer(),
-        text_encoder=_clip_text(),
+        tokenizer=parts.clip_tokenizer(),
+        text_encoder=parts.clip_text(),
         # The image's embedding and, as wide, that of its noise level.
-        unet=_unet(class_embed_type="projection", projection_class_embeddings_input_dim=2 * _WIDTH),
-        scheduler=_scheduler(),
-        vae=_autoencoder(),
+        unet=parts.unet(class_embed_type="projection", projection_class_embeddings_input_dim=2 * parts.WIDTH),
+        scheduler=parts.scheduler(),
+        vae=parts.autoencoder(),
     )
-
-
-def _louder(model, factor):
-    """Return the model with its weights multiplied: what it looks at shall change pixels by more than one."""
-    with torch.no_grad():
-        for weights in model.parameters():
-            weights.mul_(factor)
-    return model
 
 
 def _klein():
@@ -237,18 +120,18 @@ def _klein():
         guidance_embeds=False,
     )
     return diffusers.Flux2KleinPipeline(
-        scheduler=_flow_scheduler(use_dynamic_shifting=True),
-        vae=_autoencoder(diffusers.AutoencoderKLFlux2),
-        text_encoder=_qwen_text(28),
-        tokenizer=_qwen_tokenizer(),
-        transformer=_louder(transformer, 2),
+        scheduler=parts.flow_scheduler(use_dynamic_shifting=True),
+        vae=parts.autoencoder(diffusers.AutoencoderKLFlux2),
+        text_encoder=parts.qwen_text(28),
+        tokenizer=parts.qwen_tokenizer(),
+        transformer=parts.louder(transformer, 2),
         is_distilled=True,
     )
 
 
 def _z_image():
     transformer = diffusers.ZImageTransformer2DModel(
-        dim=_WIDTH,
+        dim=parts.WIDTH,
         n_layers=1,
         n_refiner_layers=1,
         n_heads=2,
@@ -258,10 +141,10 @@ def _z_image():
         axes_lens=[1024, 64, 64],
     )
     return diffusers.ZImagePipeline(
-        scheduler=_flow_scheduler(shift=3.0),
-        vae=_autoencoder(latents=16, **_FLOW_LATENTS),
-        text_encoder=_qwen_text(2),
-        tokenizer=_qwen_tokenizer(),
+        scheduler=parts.flow_scheduler(shift=3.0),
+        vae=parts.autoencoder(latents=16, **parts.FLOW_LATENTS),
+        text_encoder=parts.qwen_text(2),
+        tokenizer=parts.qwen_tokenizer(),
         transformer=transformer,
     )
 
@@ -269,13 +152,13 @@ def _z_image():
 def _text_only():
     """Make one that has no sister which takes an image."""
     glm = transformers.GlmConfig(
-        hidden_size=_WIDTH,
-        intermediate_size=_WIDTH,
+        hidden_size=parts.WIDTH,
+        intermediate_size=parts.WIDTH,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=2,
         head_dim=16,
-        vocab_size=len(_alphabet("<|endoftext|>", "<|im_start|>", "<|im_end|>")),
+        vocab_size=len(parts.alphabet("<|endoftext|>", "<|im_start|>", "<|im_end|>")),
         pad_token_id=0,
     )
     transformer = diffusers.CogView4Transformer2DModel(
@@ -284,17 +167,17 @@ def _text_only():
         num_layers=1,
         attention_head_dim=16,
         num_attention_heads=2,
-        text_embed_dim=_WIDTH,
+        text_embed_dim=parts.WIDTH,
         time_embed_dim=16,
         condition_dim=8,
         rope_axes_dim=[64, 64],
     )
     return diffusers.CogView4Pipeline(
-        tokenizer=_qwen_tokenizer(),
+        tokenizer=parts.qwen_tokenizer(),
         text_encoder=transformers.GlmModel(glm),
-        vae=_autoencoder(),
+        vae=parts.autoencoder(),
         transformer=transformer,
-        scheduler=_flow_scheduler(use_dynamic_shifting=True),
+        scheduler=parts.flow_scheduler(use_dynamic_shifting=True),
     )
 
 
@@ -344,23 +227,25 @@ def _future(kind=FutureImagePipeline):
         up_block_types=["UpBlock2D"],
         norm_num_groups=8,
     )
-    return kind(unet=unet, scheduler=_scheduler())
+    return kind(unet=unet, scheduler=parts.scheduler())
 
 
 def _redux(folder):
     """Make the prior and the pipeline that it serves, below `folder`: 0.2 GB, for the prior's widths are fixed."""
     vision = transformers.SiglipVisionConfig(
-        hidden_size=_WIDTH,
-        intermediate_size=_WIDTH,
+        hidden_size=parts.WIDTH,
+        intermediate_size=parts.WIDTH,
         num_hidden_layers=1,
         num_attention_heads=2,
-        image_size=_LOOK_PX,
+        image_size=parts.LOOK_PX,
         patch_size=8,
     )
     prior = diffusers.FluxPriorReduxPipeline(
         image_encoder=transformers.SiglipVisionModel(vision),
-        feature_extractor=transformers.SiglipImageProcessor(size={"height": _LOOK_PX, "width": _LOOK_PX}),
-        image_embedder=diffusers.pipelines.flux.modeling_flux.ReduxImageEncoder(redux_dim=_WIDTH),
+        feature_extractor=transformers.SiglipImageProcessor(
+            size={"height": parts.LOOK_PX, "width": parts.LOOK_PX}
+        ),
+        image_embedder=diffusers.pipelines.flux.modeling_flux.ReduxImageEncoder(redux_dim=parts.WIDTH),
     )
     transformer = diffusers.FluxTransformer2DModel(
         in_channels=16,
@@ -373,13 +258,13 @@ def _redux(folder):
         axes_dims_rope=[4, 4, 8],
     )
     base = diffusers.FluxPipeline(
-        scheduler=_flow_scheduler(),
-        vae=_autoencoder(**_FLOW_LATENTS),
-        text_encoder=_clip_text(width=768),
-        tokenizer=_clip_tokenizer(),
+        scheduler=parts.flow_scheduler(),
+        vae=parts.autoencoder(**parts.FLOW_LATENTS),
+        text_encoder=parts.clip_text(width=768),
+        tokenizer=parts.clip_tokenizer(),
         text_encoder_2=None,
         tokenizer_2=None,
-        transformer=_louder(transformer, 2),
+        transformer=parts.louder(transformer, 2),
     )
     prior.save_pretrained(folder / "prior")
     base.save_pretrained(folder / "base")
@@ -387,21 +272,21 @@ def _redux(folder):
 
 def _adapter(folder):
     """Write an IP-Adapter for the pipeline "stable", laid out as in h94/IP-Adapter."""
-    unet = _unet()
+    unet = parts.unet()
     crossings = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
     weights = {
         # Four tokens of one image.
-        "image_proj.proj.weight": torch.randn(4 * _WIDTH, _WIDTH) / 4,
-        "image_proj.proj.bias": torch.zeros(4 * _WIDTH),
-        "image_proj.norm.weight": torch.ones(_WIDTH),
-        "image_proj.norm.bias": torch.zeros(_WIDTH),
+        "image_proj.proj.weight": torch.randn(4 * parts.WIDTH, parts.WIDTH) / 4,
+        "image_proj.proj.bias": torch.zeros(4 * parts.WIDTH),
+        "image_proj.norm.weight": torch.ones(parts.WIDTH),
+        "image_proj.norm.bias": torch.zeros(parts.WIDTH),
     }
     for place, name in enumerate(crossings):
         width = unet.get_submodule(name.removesuffix(".processor")).to_q.out_features
         for part in ("to_k_ip", "to_v_ip"):
-            weights[f"ip_adapter.{2 * place + 1}.{part}.weight"] = torch.randn(width, _WIDTH) / 4
+            weights[f"ip_adapter.{2 * place + 1}.{part}.weight"] = torch.randn(width, parts.WIDTH) / 4
     models = folder / "models"
-    _clip_vision().save_pretrained(models / "image_encoder")
+    parts.clip_vision().save_pretrained(models / "image_encoder")
     save_file(weights, models / "ip-adapter_tiny.safetensors")
 
 

@@ -76,7 +76,7 @@ def check(request: VariationRequest, capabilities: Capabilities, engine: str) ->
     InvalidRequestError
         For a feature, model, size or option that the capabilities lack.
     """
-    check_features({name: getattr(request, name) for name in _FEATURES}, capabilities, engine)
+    check_features({name: getattr(request, name) for name in (*_FEATURES, "model")}, capabilities, engine)
     # Every request has a strength, so only a value beside the default shows that the caller chose it.
     if request.strength != STRENGTHS["medium"] and "strength" not in capabilities.features:
         raise _without("strength", engine)
@@ -109,7 +109,8 @@ def check_features(arguments: Mapping[str, Any], capabilities: Capabilities, eng
     for name in _FEATURES:
         feature = "seed" if name == "index" else name
         if arguments.get(name) is not None and feature not in capabilities.features:
-            raise _without(name, engine)
+            model = arguments.get("model")
+            raise _without(name, engine if model is None else f"{engine} with the model {shown(model)}")
 
 
 def _without(name: str, engine: str) -> InvalidRequestError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.engines.diffusers.device.machine import empty_cache
 from ipy_imgvar.engines.diffusers.device.placement import is_out_of_memory
+from ipy_imgvar.engines.diffusers.pipelines.packages import quiet
 from ipy_imgvar.errors import EngineError, ImageVariationError
 from ipy_imgvar.images import codec
 from ipy_imgvar.results.variations import Variation
@@ -100,7 +101,8 @@ class Run:
         self.loaded.watch.attend(self.check, lambda step, steps: self._step(numbers, count, step, steps))
         more = {} if self.preview is None else {"callback_on_step_end": self._show}
         try:
-            return self.call.run(seeds, **more)
+            with quiet():
+                return self.call.run(seeds, **more)
         except ImageVariationError:
             raise
         except (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError) as exc:

@@ -71,7 +71,8 @@ class _Bar:
         pass
 
     def __iter__(self) -> Iterator[Any]:
-        for each in self._iterable or ():
+        # A tensor of timesteps, whose truth value is an error.
+        for each in () if self._iterable is None else self._iterable:
             yield each
             self.update()
 

@@ -50,6 +50,10 @@ _OURS: Final = {
         "ipy_imgvar.engines.openai.engine:OpenAIEngine",
         "ipy_imgvar.engines.openai.capabilities:capabilities",
     ),
+    "diffusers": (
+        "ipy_imgvar.engines.diffusers.engine:DiffusersEngine",
+        "ipy_imgvar.engines.diffusers.capabilities:capabilities",
+    ),
 }
 
 #: The engines of this process that load weights, for `unload`; the references are weak, so an engine that its owner

@@ -26,6 +26,8 @@ __all__ = ["Call", "Made", "call_of", "class_for"]
 _INPAINTING_CHANNELS = 9
 #: Steps of a model that was distilled to a few: FLUX.2 klein and FLUX.1 schnell, by their cards.
 _DISTILLED_STEPS = 4
+#: The arguments by which Redux's own pipeline weakens the embedding.
+_SCALES = ("prompt_embeds_scale", "pooled_prompt_embeds_scale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def call_of(
     record = {
         name: value
         for name, value in wanted.items()
-        if isinstance(value, (int, float, str)) and name in signature
+        if isinstance(value, (int, float, str)) and (name in signature or name in _SCALES)
     }
     if loaded.prior is not None:
         wanted |= _redux(loaded, frame, wanted)
@@ -220,10 +222,7 @@ def _guidance(loaded: Loaded, options: Mapping[str, Any], signature: Mapping[str
     return {} if guidance is None else {"guidance_scale": guidance}
 
 
-def _redux(loaded: Loaded, frame: Frame, wanted: dict[str, Any]) -> dict[str, Any]:
+def _redux(loaded: Loaded, frame: Frame, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Return the embedding that Redux makes of the source, in place of a prompt's."""
-    scales = {
-        name: wanted.pop(name) for name in ("prompt_embeds_scale", "pooled_prompt_embeds_scale") if name in wanted
-    }
-    output = loaded.prior(frame.image, **scales)
+    output = loaded.prior(frame.image, **{name: wanted[name] for name in _SCALES if name in wanted})
     return {"prompt_embeds": output.prompt_embeds, "pooled_prompt_embeds": output.pooled_prompt_embeds}

@@ -35,6 +35,8 @@ class Frame:
         mask.
     size
         (width, height) of the finished picture, with the border of `fit` "pad".
+    transparent
+        The source had transparency, which was laid on white.
     """
 
     image: Image
@@ -42,6 +44,7 @@ class Frame:
     source: Image
     keep: NDArray[np.bool_] | None
     size: Size
+    transparent: bool = False
 
     @property
     def made(self) -> Size:
@@ -108,7 +111,7 @@ def frame_of(request: VariationRequest, side_px: int, least_px: int, grid_px: in
         keep = _enlarged(np.asarray(kept) > 0, inner)
         repaint = codec.from_array(~_enlarged(np.asarray(kept) > 0, made), "the mask")
     source = codec.resize(fitted, inner)
-    return Frame(codec.resize(fitted, made), repaint, source, keep, request.size)
+    return Frame(codec.resize(fitted, made), repaint, source, keep, request.size, image.mode == "RGBA")
 
 
 def _enlarged(mask: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:

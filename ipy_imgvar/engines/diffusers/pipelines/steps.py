@@ -26,7 +26,7 @@ class Watch:
     check
         The run's check, which raises to end the call.
     on_step
-        Called after each step with its number and the number of steps.
+        Called with the number of finished steps and that of all: with 0 before the first, then after each.
     """
 
     def __init__(self) -> None:
@@ -62,6 +62,7 @@ class _Bar:
         if total is None:
             total = len(iterable) if hasattr(iterable, "__len__") else 0
         self._total = total
+        watch.on_step(0, total)
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +71,8 @@ class _Bar:
         pass
 
     def __iter__(self) -> Iterator[Any]:
-        for each in self._iterable or ():
+        # A tensor of timesteps, whose truth value is an error.
+        for each in () if self._iterable is None else self._iterable:
             yield each
             self.update()
 

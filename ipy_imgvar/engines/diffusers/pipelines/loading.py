@@ -15,7 +15,7 @@ from ipy_imgvar.engines.diffusers.device.placement import place
 from ipy_imgvar.engines.diffusers.pipelines.families import Family, family_of
 from ipy_imgvar.engines.diffusers.pipelines.packages import quiet
 from ipy_imgvar.engines.diffusers.pipelines.steps import Watch, watch_blocks
-from ipy_imgvar.errors import EngineError, InvalidRequestError, shown
+from ipy_imgvar.errors import ConfigurationError, EngineError, InvalidRequestError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,6 +162,11 @@ def _class_of(recipe: Recipe) -> type:
     import diffusers
 
     cls = getattr(diffusers, recipe.class_name, None)
+    if backends := getattr(cls, "_backends", None):  # diffusers' stand-in for a class whose packages are missing
+        raise ConfigurationError(
+            f"{recipe.name} is a {recipe.class_name}, which needs the packages {', '.join(backends)}; install those that "
+            "are missing"
+        )
     if not isinstance(cls, type) or not issubclass(cls, diffusers.DiffusionPipeline):
         raise InvalidRequestError(
             f"model {recipe.name} is a {shown(recipe.class_name)}, which diffusers {diffusers.__version__} lacks; update it: "

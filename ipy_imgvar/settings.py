@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "HUB_ENDPOINT",
     "OPENAI_BASE",
     "STORE_MAX_BYTES",
     "STORE_OFF",
     "Connection",
     "Secret",
     "connection",
+    "hub_cache",
+    "hub_endpoint",
+    "hub_offline",
     "server_keys",
     "store_max_bytes",
     "store_problem",
@@ -36,6 +40,9 @@ __all__ = [
 
 #: The base that answers if no setting names another (https://platform.openai.com/docs/api-reference).
 OPENAI_BASE: Final = "https://api.openai.com/v1"
+
+#: Hugging Face's hub, if no variable names a mirror (https://huggingface.co/docs/huggingface_hub).
+HUB_ENDPOINT: Final = "https://huggingface.co"
 
 #: The endpoint's path, which people copy from a server's documentation together with the base.
 _ENDPOINT: Final = re.compile(r"/images(/(generations|edits|variations))?$", re.IGNORECASE)
@@ -284,6 +291,30 @@ def server_keys() -> list[Secret]:
     """Return the keys that `imgvar serve` accepts: `IMGVAR_API_KEYS`, with commas between them."""
     keys = os.environ.get("IMGVAR_API_KEYS", "").split(",")
     return [Secret(key) for key in keys if key.strip()]
+
+
+def hub_cache() -> Path:
+    """Return the folder of Hugging Face's cache of models, by the variables that huggingface_hub reads."""
+    caches = os.environ.get("XDG_CACHE_HOME", _expanded("~/.cache"))
+    home = _expanded(os.environ.get("HF_HOME", f"{caches}/huggingface"))
+    folder = os.environ.get("HUGGINGFACE_HUB_CACHE", f"{home}/hub")
+    return Path(_expanded(os.environ.get("HF_HUB_CACHE", folder))).absolute()
+
+
+def _expanded(path: str) -> str:
+    # As in huggingface_hub; pathlib would raise where no home can be found, and leaves variables inside a value.
+    return os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111
+
+
+def hub_offline() -> bool:
+    """Return whether a variable forbids requests to Hugging Face's hub, as huggingface_hub reads it."""
+    value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return value.upper() in ("1", "ON", "YES", "TRUE")
+
+
+def hub_endpoint() -> str:
+    """Return the address of Hugging Face's hub, or of the mirror that `HF_ENDPOINT` names; it may hold a password."""
+    return (os.environ.get("HF_ENDPOINT") or HUB_ENDPOINT).rstrip("/")
 
 
 def store_root() -> Path | None:

@@ -38,6 +38,7 @@ __all__ = [
     "is_plain",
     "kept_pixels",
     "of_pixels",
+    "on_white",
     "opaque_where",
     "open_image",
     "pad_image",
@@ -327,7 +328,7 @@ def convert(data: bytes, extension: str) -> bytes:
             field="out_file",
         )
     buffer = io.BytesIO()
-    flat = image if wanted.has_alpha else _on_white(image)
+    flat = image if wanted.has_alpha else on_white(image)
     flat.save(buffer, wanted.name, quality=_QUALITY)
     return buffer.getvalue()
 
@@ -339,7 +340,7 @@ def shrink(data: bytes, size: Size) -> bytes:
     return convert(encode_png(resize(image, size)), written_extension_of(mime_type))
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def on_white(image: Image.Image) -> Image.Image:
     """Lay a picture with transparency on white, since JPEG has none."""
     if image.mode != "RGBA":
         return image

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from ipy_imgvar.capabilities import check_size
 from ipy_imgvar.engines.openai.capabilities import EDITS_SIZES, SENT, SMALL
 from ipy_imgvar.engines.openai.models import DEFAULT_MODEL, is_gpt_image
-from ipy_imgvar.engines.openai.prompts import PROMPT_VERSION, variation_prompt
+from ipy_imgvar.engines.prompts import PROMPT_VERSION, variation_prompt
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError
 from ipy_imgvar.images.formats import FORMATS, subtype_of
 

@@ -103,7 +103,8 @@ class DiffusersEngine:
             loaded, model, versions = self._load(self._named(request.model), options, job, check)
             job.model = loaded.name
             family = loaded.family
-            side = options["side"] or trained_side(loaded.pipe, family)
+            of_preset = None if model.preset is None else model.preset.side_px
+            side = options["side"] or of_preset or trained_side(loaded.pipe, family)
             frame = frame_of(request, side, min(family.least_px, side), family.grid_px)
             steps = None if model.preset is None else model.preset.steps
             call = call_of(loaded, request, options, frame, steps)

@@ -19,8 +19,8 @@ POLL_S: Final = 0.05
 class Background:
     """Runs one call at a time; a call that a caller has left ends before the next one starts.
 
-    Two loads at once corrupt each other for good ("Cannot copy out of meta tensor"): while a model is loaded, accelerate
-    makes every new parameter of the process one without memory.
+    Two loads at once corrupt each other for good ("Cannot copy out of meta tensor"): while a model is loaded,
+    accelerate makes every new parameter of the process one without memory.
     """
 
     def __init__(self) -> None:

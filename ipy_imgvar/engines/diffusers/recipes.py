@@ -48,7 +48,7 @@ def recipe_of(
     half = str(dtype) != "torch.float32"
     more: dict[str, Any] = {"local_files_only": options["local_files_only"], "job": job, "check": check}
     local = fetch(model, half=half, **more)
-    inspect_folder(local.folder, model.name)
+    index = inspect_folder(local.folder, model.name)
     base = _base_of(model, options)
     base_local = None if base is None else fetch(base, half=half, **more)
     if base is not None and base_local is not None:
@@ -56,6 +56,7 @@ def recipe_of(
     return Recipe(
         name=f"{model.repo}@{local.commit[:_COMMIT_CHARS]}" if model.repo and local.commit else model.name,
         folder=local.folder,
+        class_name=str(index["_class_name"]),
         machine=machine,
         dtype=str(dtype).removeprefix("torch."),
         offload=options["offload"],

@@ -15,7 +15,7 @@ from ipy_imgvar.engines.diffusers.device.placement import place
 from ipy_imgvar.engines.diffusers.pipelines.families import Family, family_of
 from ipy_imgvar.engines.diffusers.pipelines.packages import quiet
 from ipy_imgvar.engines.diffusers.pipelines.steps import Watch, watch_blocks
-from ipy_imgvar.errors import EngineError, InvalidRequestError
+from ipy_imgvar.errors import ConfigurationError, EngineError, InvalidRequestError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +56,8 @@ class Recipe:
         The model for messages and records, "owner/name@commit" or a folder's name.
     folder
         The pipeline's folder, inspected.
+    class_name
+        The class that its `model_index.json` names.
     machine, dtype, offload
         The device, the name of the number format, and the option `offload`.
     variant
@@ -68,6 +70,7 @@ class Recipe:
 
     name: str
     folder: Path
+    class_name: str
     machine: Machine
     dtype: str
     offload: str = "auto"
@@ -134,24 +137,43 @@ def load(recipe: Recipe) -> Loaded:
     EngineError
         If the weights can't be read, or the memory is full.
     """
+    import diffusers
     import torch
-    from diffusers import DiffusionPipeline
 
     dtype = getattr(torch, recipe.dtype)
     prior = None
     with quiet():
-        pipe = _from_folder(DiffusionPipeline, recipe.folder, dtype, recipe.variant, recipe.name)
-        if type(pipe).__name__ == "FluxPriorReduxPipeline":
+        # Before the weights, which may have many gigabytes.
+        family = family_for(_class_of(recipe), recipe.name)
+        pipe = _from_folder(diffusers.DiffusionPipeline, recipe.folder, dtype, recipe.variant, recipe.name)
+        if recipe.class_name == "FluxPriorReduxPipeline":
             prior, pipe = pipe, _base_of_redux(recipe, dtype)
         if recipe.adapter is not None:
             _add_adapter(pipe, recipe.adapter, recipe.name)
-        family = family_for(type(pipe) if prior is None else type(prior), recipe.name)
         offload = place(pipe, recipe.machine, recipe.offload)
         if prior is not None:
             prior.to(recipe.machine.device)
     watch = Watch()
     watch_blocks(pipe, watch)
     return Loaded(recipe.name, recipe, pipe, family, offload, watch, prior)
+
+
+def _class_of(recipe: Recipe) -> type:
+    import diffusers
+
+    cls = getattr(diffusers, recipe.class_name, None)
+    if backends := getattr(cls, "_backends", None):  # diffusers' stand-in for a class whose packages are missing
+        raise ConfigurationError(
+            f"{recipe.name} is a {recipe.class_name}, which needs the packages {', '.join(backends)}; install those that "
+            "are missing"
+        )
+    if not isinstance(cls, type) or not issubclass(cls, diffusers.DiffusionPipeline):
+        raise InvalidRequestError(
+            f"model {recipe.name} is a {shown(recipe.class_name)}, which diffusers {diffusers.__version__} lacks; update it: "
+            "pip install -U diffusers, or choose another model",
+            field="model",
+        )
+    return cls
 
 
 def _from_folder(

@@ -59,7 +59,8 @@ def _problem(exc: Exception) -> str:
         "huggingface_hub",
         "safetensors",
     ):
-        return f"the engine diffusers needs the package {exc.name}; install it: {INSTALL}"
+        package = (exc.name or "").partition(".")[0]
+        return f"the engine diffusers needs the package {package}; install it: {INSTALL}"
     versions = ", ".join(f"{name} {version}" for name in ("torch", "torchvision") if (version := _version(name)))
     # A torchvision of another build breaks transformers with messages about unrelated models.
     if _version("torchvision"):

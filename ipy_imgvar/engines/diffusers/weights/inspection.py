@@ -241,14 +241,17 @@ def _json(path: Path, folder: Path, name: str) -> Any:
         raise _refused(name, relative, "missing, so this is no pipeline of diffusers", verb="is")
     _stays_inside(path, folder, name)
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            limit = f"{MAX_JSON_BYTES // 1_000_000} MB"
-            raise _refused(
-                name, relative, f"too large for a file of settings; at most {limit} are read", verb="is"
-            )
-        return json.loads(path.read_bytes())
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= MAX_JSON_BYTES else b""
     except OSError as exc:
         raise _refused(name, relative, f"unreadable ({exc.strerror})", verb="is") from exc
+    if size > MAX_JSON_BYTES:
+        limit = f"{MAX_JSON_BYTES // 1_000_000} MB"
+        raise _refused(
+            name, relative, f"too large for a file of settings; at most {limit} are read", verb="is"
+        )
+    try:
+        return json.loads(content)
     except (ValueError, RecursionError) as exc:
         raise _refused(name, relative, "no JSON", verb="is") from exc
 

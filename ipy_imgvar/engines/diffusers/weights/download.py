@@ -29,7 +29,14 @@ from ipy_imgvar.engines.diffusers.weights.selection import (
     is_complete,
     listing_of,
 )
-from ipy_imgvar.errors import ConfigurationError, ConnectionFailedError, EngineError, InvalidRequestError
+from ipy_imgvar.errors import (
+    ConfigurationError,
+    ConnectionFailedError,
+    EngineError,
+    InvalidRequestError,
+    RateLimitError,
+    ServerError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,14 +189,17 @@ def _cached(reference: Reference, *, half: bool) -> Local | None:
 
 
 def _from_hub(reference: Reference, job: Job, check: Callable[[], None], *, half: bool) -> Local:
-    """Return the hub's files, or the copy in the cache while the hub can't be reached."""
+    """Return the hub's files, or the copy in the cache while the hub can't be reached, is down or busy."""
     try:
         return _fetched(reference, job, check, half=half)
-    except ConnectionFailedError:
+    except (ConnectionFailedError, RateLimitError, ServerError):
         copy = _cached(reference, half=half)
         if copy is None:
             raise
-        job.warn(f"{host()} can't be reached; {reference.name} comes from this disk, as at its last download")
+        job.warn(
+            f"{reference.name} comes from this disk, as at its last download, since {host()} can't be asked for "
+            "a newer one"
+        )
         return copy
 
 
@@ -206,6 +216,10 @@ def _fetched(reference: Reference, job: Job, check: Callable[[], None], *, half:
         _snapshot(repo, own, Meter(), check, lambda: None)
         index = read_index(repo.snapshot, repo.name)
         choice = choose(index, repo.files, repo.name, half=half)
+        other = choose(index, repo.files, repo.name, half=not half)
+        if repo.missing(choice) and not repo.missing(other):
+            # The other precision is on this disk; it serves as well, since weights are converted on loading.
+            choice = other
         _transfer(repo, choice, job, check, reference)
     inspect_folder(repo.snapshot, repo.name)
     return Local(repo.snapshot, repo.commit, choice.variant)

@@ -16,7 +16,7 @@ from typing import Final
 from ipy_imgvar.engines.diffusers.weights.presets import PRESETS, Preset
 from ipy_imgvar.errors import InvalidRequestError, shown
 
-__all__ = ["Reference", "reference"]
+__all__ = ["Reference", "is_repo", "is_revision", "reference"]
 
 #: The hub's rules for `owner/name` (huggingface_hub.utils.validate_repo_id): letters of ASCII, digits, "-", "_", ".".
 _REPO: Final = re.compile(

@@ -81,8 +81,11 @@ def _of_transfer(exc: Exception, names: set[str], name: str, host: str) -> Engin
         return ConnectionFailedError(
             f"a file of {name} came incomplete from {host}; finished files stay: run it again"
         )
-    reason = exc.strerror if isinstance(exc, OSError) else type(exc).__name__
-    return EngineError(f"{name} can't be fetched from {host}: {reason}")
+    if isinstance(exc, OSError):
+        return EngineError(
+            f"{name} can't be written to the hub's cache ({exc.strerror}); set HF_HOME to a folder that can be written"
+        )
+    return EngineError(f"{name} can't be fetched from {host} ({type(exc).__name__})")
 
 
 def _by_name(names: set[str], status: int, reference: Reference, host: str) -> ImageVariationError | None:

@@ -326,8 +326,44 @@ def test_a_hub_out_of_reach(hub, monkeypatch):
     ear = Ear()
     assert fetched(ear=ear).commit == COMMIT
     assert ear.job.warnings == [
-        "127.0.0.1:9 can't be reached; some/model comes from this disk, as at its last download"
+        "some/model comes from this disk, as at its last download, since 127.0.0.1:9 can't be asked for a newer one"
     ]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_hub_that_is_down(repo, status):
+    """While the hub is busy or down, a complete copy is used, with a warning."""
+    local = fetched()
+    repo.status = status
+    ear = Ear()
+    assert fetched(ear=ear) == local
+    assert len(ear.job.warnings) == 1
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_other_precision_serves(hub, half):
+    """Weights that are complete in the other precision are used as they are, and nothing is fetched."""
+    files = {"unet/diffusion_pytorch_model.fp16.safetensors": b"h" * 2000}
+    hub.repos["some/model"] = Repo(pipeline(**files))
+    local = fetched(half=not half)
+    hub.requests.clear()
+    assert fetched(half=half) == local
+    assert hub.paths() == []
+
+
+def test_two_at_once(hub, repo):
+    """Two threads that want the same model get the same files."""
+    repo.rate = 20_000
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(fetched())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(results)) == 1
+    assert len(results) == 2
+    assert files_of(results[0].folder) == NEEDED
+    assert hub.paths().count("unet/diffusion_pytorch_model.safetensors") == 1
 
 
 @pytest.mark.parametrize("way", ["option", "variable"])

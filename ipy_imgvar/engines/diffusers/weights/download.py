@@ -213,7 +213,8 @@ def _fetched(reference: Reference, job: Job, check: Callable[[], None], *, half:
                 field="model",
             )
         # First the index alone, a kB: it says which of the other files are needed, and whether any may be loaded.
-        _snapshot(repo, own, Meter(), check, lambda: None)
+        if not (repo.snapshot / "model_index.json").is_file():
+            _snapshot(repo, own, Meter(), check, lambda: None)
         index = read_index(repo.snapshot, repo.name)
         choice = choose(index, repo.files, repo.name, half=half)
         other = choose(index, repo.files, repo.name, half=not half)

@@ -53,6 +53,9 @@ T = TypeVar("T")
 _POLL_S: Final = 0.05
 #: Seconds to wait for the hub's first answer, as huggingface_hub does for each file.
 _ANSWER_S: Final = 10.0
+#: Bytes of the units that people and file lists use; the libraries' GiB are 7 % larger.
+_MB: Final = 1_000_000
+_GB: Final = 1_000_000_000
 #: Files that are fetched at a time; the large ones fill the line alone.
 _WORKERS: Final = 4
 
@@ -269,7 +272,7 @@ def _transfer(
     texts: list[str] = []
 
     def report() -> None:
-        text = f"fetching {repo.name}: {size_text(min(meter.bytes, needed), needed)} of {size_text(needed)}"
+        text = f"fetching {repo.name}: {share_text(meter.bytes, needed)}"
         if texts[-1:] != [text]:
             texts[:] = [text]
             job.progress(0, text)
@@ -283,18 +286,28 @@ def _transfer(
 def _announcement(repo: _Repo, choice: Choice, needed: int, reference: Reference | None) -> str:
     preset = reference.preset if reference else None
     licence = preset.licence if preset else repo.licence
-    whole, part = size_text(choice.size), size_text(needed, choice.size)
-    size = whole if whole.startswith(f"{part} ") else f"{part} of {whole}"
+    whole = size_text(choice.size)
+    # Without the index, which was fetched before, all of it is the same size in words.
+    size = whole if size_text(needed) == whole else share_text(needed, choice.size)
     text = f"fetching {repo.name}, {size}, from {host()}; licence: {licence or 'none is named on its page'}"
     if preset and not preset.commercial:
         text += ", no commercial use"
     return text + ("; gated: only for accounts that have accepted its terms" if repo.gated else "")
 
 
-def size_text(size: int, beside: int | None = None) -> str:
-    """Return a number of bytes in words; `beside` gives the unit of another one, and leaves it out."""
-    unit, name = (1e9, "GB") if (beside or size) >= 1e9 else (1e6, "MB")  # noqa: PLR2004
-    return f"{size / unit:.1f}" + ("" if beside is not None else f" {name}")
+def size_text(size: int) -> str:
+    """Return a number of bytes in words, such as "16.0 GB"."""
+    if size < _MB:
+        return "less than 1 MB"
+    return f"{size / _GB:.1f} GB" if size >= _GB else f"{size / _MB:.1f} MB"
+
+
+def share_text(part: int, whole: int) -> str:
+    """Return a part of a number of bytes in words, such as "3.1 of 16.0 GB"."""
+    if whole < _MB:
+        return size_text(whole)
+    unit = _GB if whole >= _GB else _MB
+    return f"{min(part, whole) / unit:.1f} of {size_text(whole)}"
 
 
 def _check_room(needed: int, name: str) -> None:

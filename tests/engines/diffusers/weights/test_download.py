@@ -105,6 +105,17 @@ def test_said_before_it_begins(hub, repo):
     assert ear.progress[0] == "fetching some/model: 0.0 of 5.0 MB"
 
 
+def test_a_part_is_said_as_a_part(repo):
+    """If some files are on this disk already, the rest is announced as a part of the whole."""
+    repo.files["tokenizer/merges.txt"] = b"m" * 1_200_000
+    repo.files["unet/diffusion_pytorch_model.safetensors"] = b"u" * 2_400_000
+    fetched()
+    repo.commit, repo.files["tokenizer/merges.txt"] = OTHER_COMMIT, b"n" * 1_200_000
+    ear = Ear()
+    fetched(ear=ear)
+    assert ear.notices[0].startswith("fetching some/model, 1.2 of 3.6 MB, from ")
+
+
 @pytest.mark.usefixtures("hub")
 def test_gated_and_licence_by_name(repo):
     """A gated repository is announced as such, and a licence of its own by its name."""
@@ -498,7 +509,7 @@ def test_an_adapter(hub):
         "models/image_encoder/model.safetensors",
         "models/ip-adapter.safetensors",
     ]
-    assert ear.notices == [f"fetching some/adapter, 0.0 MB, from {hub.host}; licence: apache-2.0"]
+    assert ear.notices == [f"fetching some/adapter, less than 1 MB, from {hub.host}; licence: apache-2.0"]
     assert adapter(local=True) == local
 
 

@@ -3,6 +3,7 @@
 import logging
 import random
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -386,7 +387,7 @@ def test_offline(hub, monkeypatch, way):
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InvalidRequestError) as caught:
         fetched("some/model@main", local=local)
-    assert str(caught.value).endswith("fetch it with: hf download some/model --revision main")
+    assert "hf download some/model --revision main --include" in str(caught.value)
     assert hub.requests == []
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     fetched()
@@ -395,6 +396,19 @@ def test_offline(hub, monkeypatch, way):
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert fetched(local=local).commit == COMMIT
     assert hub.requests == []
+
+
+@pytest.mark.usefixtures("repo")
+def test_the_command_in_the_message(hub):
+    """The command that the message names, run as it stands, brings what an offline call needs, and no pickle."""
+    with pytest.raises(InvalidRequestError) as caught:
+        fetched(local=True)
+    program, *arguments = shlex.split(str(caught.value).partition("with: ")[2])
+    assert program == "hf"
+    code = "from huggingface_hub.cli.hf import main; main()"
+    subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=True)
+    assert sorted(hub.paths()) == NEEDED
+    assert files_of(fetched(local=True).folder) == NEEDED
 
 
 @pytest.mark.parametrize("lost", ["unet/diffusion_pytorch_model.safetensors", "tokenizer"])

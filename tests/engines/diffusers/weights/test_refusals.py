@@ -30,7 +30,7 @@ def made(name):
         (ConnectionResetError("secret"), ConnectionFailedError, "a-hub can't be reached, or broke off"),
         (TimeoutError("secret"), ConnectionFailedError, "a-hub can't be reached, or broke off"),
         (KeyError("secret"), EngineError, "can't be fetched from a-hub (KeyError)"),
-        ("OfflineModeIsEnabled", InvalidRequestError, "hf download some/model --revision v1"),
+        ("OfflineModeIsEnabled", InvalidRequestError, "hf download some/model --revision v1 --include"),
         ("HFValidationError", InvalidRequestError, "no valid id of a-hub"),
         ("LocalEntryNotFoundError", ConnectionFailedError, "a-hub can't be reached"),
     ],

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from ipy_imgvar.engine import Capabilities, Engine, EngineOption, Sizes
     from ipy_imgvar.request import Size, VariationRequest
 
-__all__ = ["check", "check_features", "check_size", "checked", "option_value"]
+__all__ = [
+    "check",
+    "check_features",
+    "check_model",
+    "check_size",
+    "checked",
+    "checked_options",
+    "option_value",
+]
 
 #: The request's fields that need a feature, with the message's advice, in the order of the checks.
 _FEATURES: Final[Mapping[str, str]] = {
@@ -68,20 +76,24 @@ def check(request: VariationRequest, capabilities: Capabilities, engine: str) ->
     InvalidRequestError
         For a feature, model, size or option that the capabilities lack.
     """
-    check_features({name: getattr(request, name) for name in _FEATURES}, capabilities, engine)
+    check_features({name: getattr(request, name) for name in (*_FEATURES, "model")}, capabilities, engine)
     # Every request has a strength, so only a value beside the default shows that the caller chose it.
     if request.strength != STRENGTHS["medium"] and "strength" not in capabilities.features:
         raise _without("strength", engine)
     check_size(request.size, capabilities.sizes, f"the engine {engine} makes")
-    if not capabilities.takes_model(request.model):
-        raise InvalidRequestError(
-            f"model is {shown(request.model)}; the engine {engine} has only {', '.join(capabilities.models)}; "
-            "leave it out",
-            field="model",
-        )
+    check_model(request.model, capabilities, engine)
     if not request.options:
         return request
-    return replace(request, options=_options(request.options, capabilities, engine))
+    return replace(request, options=checked_options(request.options, capabilities, engine))
+
+
+def check_model(model: str | None, capabilities: Capabilities, engine: str) -> None:
+    """Raise `InvalidRequestError` for a model that the engine does not have; see `check`."""
+    if not capabilities.takes_model(model):
+        raise InvalidRequestError(
+            f"model is {shown(model)}; the engine {engine} has only {', '.join(capabilities.models)}; leave it out",
+            field="model",
+        )
 
 
 def check_features(arguments: Mapping[str, Any], capabilities: Capabilities, engine: str) -> None:
@@ -97,7 +109,8 @@ def check_features(arguments: Mapping[str, Any], capabilities: Capabilities, eng
     for name in _FEATURES:
         feature = "seed" if name == "index" else name
         if arguments.get(name) is not None and feature not in capabilities.features:
-            raise _without(name, engine)
+            model = arguments.get("model")
+            raise _without(name, engine if model is None else f"{engine} with the model {shown(model)}")
 
 
 def _without(name: str, engine: str) -> InvalidRequestError:
@@ -159,8 +172,21 @@ def _written(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def _options(given: Mapping[str, Any], capabilities: Capabilities, engine: str) -> dict[str, Any]:
-    """Return the options converted to their declared types; refuse one that the engine doesn't declare."""
+def checked_options(given: Mapping[str, Any], capabilities: Capabilities, engine: str) -> dict[str, Any]:
+    """Return options converted to the types that the engine declares.
+
+    Parameters
+    ----------
+    given
+        Values by name, of any type.
+    capabilities, engine
+        See `check`.
+
+    Raises
+    ------
+    InvalidRequestError
+        For an option that the engine doesn't declare, or a value that is not allowed.
+    """
     known = {option.name: option for option in capabilities.options}
     for name in given:
         if name not in known:

@@ -74,6 +74,8 @@ _NOTEBOOK_ONLY: Final[Mapping[str, str]] = {
     "out": "there is no variable to bind here; --out-file saves, -f prints",
     "api_key": "a command line is seen by others; use OPENAI_API_KEY or --api-key-file",
 }
+#: Options by which the help of an engine depends on the line, by `dest`.
+_HELPED: Final = ("engine", "api_base", "model")
 #: Response formats that standard output gets as lines of text; `byte` goes there as it is.
 _TEXT_FORMS: Final = ("url", "base64")
 
@@ -156,10 +158,9 @@ def _create(words: list[str]) -> int:
 
 def _engine_help(tokens: Mapping[str, list[Token]]) -> str:
     """Return the help of the line's engine, or "" if a setting can't work: a run reports that."""
-    engine, base = tokens.get("engine"), tokens.get("api_base")
+    engine, base, model = (tokens[dest][-1].text if tokens.get(dest) else None for dest in _HELPED)
     with contextlib.suppress(ConfigurationError):
-        settings = connection(api_base=base[-1].text if base else None)
-        return engine_help(engine[-1].text if engine else None, settings)
+        return engine_help(engine, connection(api_base=base), model)
     return ""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from ipy_imgvar.capabilities import check_features, checked
 from ipy_imgvar.engine import Engine, Job, Listener
-from ipy_imgvar.engines import EngineSpec, default_engine, engine_names, make_engine
+from ipy_imgvar.engines import EngineSpec, default_engine, engine_names, make_engine, remember
 from ipy_imgvar.errors import ConfigurationError, InvalidImageError, InvalidRequestError, shown
 from ipy_imgvar.images.source import load_sources
 from ipy_imgvar.request import RequestArguments, VariationRequest, with_request_fields
@@ -99,7 +99,9 @@ class Client:
             engine = default_engine(settings)
         #: Describes the engine for another process, which makes its own; None if the caller passed an object.
         self._spec = EngineSpec(engine, settings) if isinstance(engine, str) else None
-        self.engine: Engine = make_engine(engine, settings) if isinstance(engine, str) else _checked(engine)
+        self.engine: Engine = (
+            make_engine(engine, settings) if isinstance(engine, str) else remember(_checked(engine))
+        )
 
     @with_request_fields
     def variations(

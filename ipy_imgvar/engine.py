@@ -6,7 +6,7 @@ This module imports no engine and no interface.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from ipy_imgvar.errors import CancelledError
@@ -15,12 +15,12 @@ from ipy_imgvar.results.usage import add_usage
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from ipy_imgvar.request import Size, VariationRequest
     from ipy_imgvar.results.variations import Variation
 
-__all__ = ["Capabilities", "Engine", "EngineOption", "Feature", "Job", "Listener", "Sizes"]
+__all__ = ["Capabilities", "Engine", "EngineOption", "Feature", "Job", "Listener", "LoadsWeights", "Sizes"]
 
 _log = logging.getLogger("ipy_imgvar")
 
@@ -47,6 +47,9 @@ class EngineOption:
         The allowed texts, in lower case; an empty tuple allows any.
     range
         The least and the greatest allowed number; None sets no bound.
+    trusted
+        Only the machine's owner may set it: a server leaves it out of its clients' requests, with a warning. For
+        options that choose files, weights, or the use of the device.
     """
 
     name: str
@@ -55,6 +58,7 @@ class EngineOption:
     help: str = ""
     choices: tuple[str, ...] = ()
     range: tuple[float, float] | None = None
+    trusted: bool = False
 
     @property
     def allowed(self) -> str:
@@ -112,6 +116,8 @@ class Capabilities:
         The names of models that the engine knows; an empty tuple means that it takes any.
     other_models
         The engine takes other names too; `models` lists only those that the interfaces offer.
+    model_notes
+        One line on each of `models`, by name, which the interfaces show beside it; a model may have none.
     options
         The engine's own options.
     sizes
@@ -129,6 +135,8 @@ class Capabilities:
     features: frozenset[Feature] = frozenset()
     models: tuple[str, ...] = ()
     other_models: bool = False
+    # Left out of the hash, since a mapping has none.
+    model_notes: Mapping[str, str] = field(default_factory=dict, hash=False)
     options: tuple[EngineOption, ...] = ()
     sizes: Sizes = Sizes()
     parallel: Literal["processes", "one", "threads"] = "one"
@@ -184,6 +192,8 @@ class Job:
         #: The number of images that are finished.
         self.current = 0
         self._furthest = 0.0
+        #: The model that answered, once an engine that learns it only during the run has set it; else None.
+        self.model: str | None = None
         self.warnings: list[str] = []
         self.usage: dict[str, Any] = {}
 
@@ -208,7 +218,7 @@ class Job:
         self.check()
 
     def announce(self, text: str) -> None:
-        """Name the destination of the picture to a person, before the engine sends it."""
+        """Say a line to a person before the fact: where a picture is sent, or which weights are downloaded."""
         text = plain(text)
         _log.info("%s", text)
         if self.listener.on_notice is not None:
@@ -267,3 +277,37 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release the connections, threads and weights that the engine holds between runs; safe to call twice."""
+
+
+@runtime_checkable
+class LoadsWeights(Protocol):
+    """The further methods of an `Engine` that loads a model's weights into the memory of this machine.
+
+    An interface that runs for long, such as the server, loads them before the first request and frees them on demand.
+    """
+
+    def prepare(self, models: Sequence[str], job: Job, options: Mapping[str, Any] | None = None) -> None:
+        """Download and load models, so that a request finds them ready; afterwards the engine serves only these.
+
+        Parameters
+        ----------
+        models
+            Their names, the default first; empty for the engine's own choice.
+        job
+            Gets the progress and the announcements, and says whether to stop.
+        options
+            The options that later requests will have, checked as theirs are: a device or a precision decides how the
+            weights are loaded. None for no option.
+
+        Raises
+        ------
+        InvalidRequestError
+            If there is no such model.
+        CancelledError
+            If the job was cancelled; no weights stay loaded.
+        ImageVariationError
+            If a model can't be loaded.
+        """
+
+    def unload(self) -> list[str]:
+        """Free the weights and return the names of the models that had been loaded; a later run loads them again."""

@@ -57,15 +57,15 @@ def collect(engine: Engine, requests: Sequence[VariationRequest], job: Job) -> V
     try:
         failures = _run_each(engine, requests, job, recorder)
     except CancelledError as exc:
-        exc.partial = recorder.finish("interrupted") or None
+        exc.partial = recorder.finish("interrupted", job.model) or None
         raise
     except BaseException as exc:
-        recorder.finish("interrupted" if isinstance(exc, KeyboardInterrupt) else "failed")
+        recorder.finish("interrupted" if isinstance(exc, KeyboardInterrupt) else "failed", job.model)
         raise
     if failures and not recorder.begun and all(isinstance(exc, InvalidRequestError) for _, exc in failures):
         # No engine has started: a mistake in the input is no run, so the history gets no entry.
         raise _failure(failures, len(requests))
-    result = recorder.finish("failed" if failures else "done")
+    result = recorder.finish("failed" if failures else "done", job.model)
     if failures:
         raise _failure(failures, len(requests), result)
     return result

@@ -161,9 +161,10 @@ def server(_):
     from ipy_imgvar.server.app import Service, create_app
     from ipy_imgvar.server.guard import Policy
     from ipy_imgvar.server.limits import Limits
+    from ipy_imgvar.server.offer import Offer
 
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(Service(Client("patch"), Limits(), Policy())), log_config=None)
+    config = uvicorn.Config(create_app(Service(Offer(Client("patch")), Limits(), Policy())), log_config=None)
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -168,11 +168,19 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
     except Exception as exc:  # noqa: BLE001 - another package's engine may raise anything
         _log.debug("%s", plain(task.ready.source), exc_info=True)
         record["error"] = one_line(f"{type(exc).__name__}: {exc}")
-    record["usage"] = job.usage or None
     record["elapsed"] = round(time.monotonic() - started, 3)
+    return Outcome(record | _reported(job), again_s, slow_down)
+
+
+def _reported(job: Job) -> dict[str, Any]:
+    """Return the ledger's fields of what the engine reported in an item's run."""
+    fields: dict[str, Any] = {"usage": job.usage or None}
+    if job.model is not None:
+        # Beside the request, which stays as it was: another run compares it, and may not have learned the model yet.
+        fields["model"] = job.model
     if job.warnings:
-        record["warnings"] = list(map(one_line, job.warnings))
-    return Outcome(record, again_s, slow_down)
+        fields["warnings"] = list(map(one_line, job.warnings))
+    return fields
 
 
 def _attempt(task: Task, engine: Engine, job: Job, record: dict[str, Any]) -> None:

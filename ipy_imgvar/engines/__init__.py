@@ -7,11 +7,14 @@ The package's own engines stand in a table here. Other packages add theirs throu
 from __future__ import annotations
 
 import difflib
-from contextlib import closing
+import threading
+import weakref
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from ipy_imgvar.engine import LoadsWeights
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, shown
 from ipy_imgvar.settings import Connection
 
@@ -28,6 +31,8 @@ __all__ = [
     "default_engine",
     "engine_names",
     "make_engine",
+    "remember",
+    "unload",
 ]
 
 #: The group under which a package's metadata lists its engines.
@@ -45,7 +50,16 @@ _OURS: Final = {
         "ipy_imgvar.engines.openai.engine:OpenAIEngine",
         "ipy_imgvar.engines.openai.capabilities:capabilities",
     ),
+    "diffusers": (
+        "ipy_imgvar.engines.diffusers.engine:DiffusersEngine",
+        "ipy_imgvar.engines.diffusers.capabilities:capabilities",
+    ),
 }
+
+#: The engines of this process that load weights, for `unload`; the references are weak, so an engine that its owner
+#: drops is freed as ever.
+_loaders: list[weakref.ref[LoadsWeights]] = []
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +109,7 @@ def make_engine(name: str, connection: Connection) -> Engine:
     """
     if name in _OURS:
         ours: Engine = _loaded(_OURS[name][0])(connection)
-        return ours
+        return remember(ours)
     factory = _installed(name)
     try:
         engine: Engine = factory(connection)
@@ -103,7 +117,46 @@ def make_engine(name: str, connection: Connection) -> Engine:
         raise
     except Exception as exc:  # A foreign factory may raise anything.
         raise ConfigurationError(f"engine {name} can't be made ({type(exc).__name__}: {exc})") from exc
+    return remember(engine)
+
+
+def remember(engine: Engine) -> Engine:
+    """Return the engine, and remember it for `unload` if it loads weights; `make_engine` does so itself."""
+    # An engine that takes no weak reference stays as it is: a strong one would keep its weights for good.
+    with suppress(TypeError):
+        if isinstance(engine, LoadsWeights):
+            with _lock:
+                others = [
+                    each for each in _loaders if (living := each()) is not None and living is not engine
+                ]
+                _loaders[:] = [*others, weakref.ref(engine)]
     return engine
+
+
+def unload() -> list[str]:
+    """Free the weights that the engines of this process have loaded, and return the names of the models, each once.
+
+    Raises
+    ------
+    ImageVariationError
+        If an engine fails in it; the others have freed theirs.
+    """
+    with _lock:
+        living = [engine for each in _loaders if (engine := each()) is not None]
+    freed: list[str] = []
+    failure: ImageVariationError | None = None
+    for engine in living:
+        try:
+            freed += engine.unload()
+        except ImageVariationError as exc:
+            failure = exc
+        except Exception as exc:  # noqa: BLE001 - a foreign engine may raise anything
+            failure = ConfigurationError(
+                f"weights can't be freed ({type(exc).__name__}: {exc}); end this process to free them"
+            )
+    if failure is not None:
+        raise failure
+    return list(dict.fromkeys(freed))
 
 
 def capabilities_of(name: str, connection: Connection, model: str | None = None) -> Capabilities:

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError, shown
-from ipy_imgvar.images.formats import PNG, WRITTEN, format_of, mime_type_of, written_extension_of
-from ipy_imgvar.images.modes import is_sideways, normalise, resized
+from ipy_imgvar.images.formats import JPEG, PNG, WRITTEN, format_of, mime_type_of, written_extension_of
+from ipy_imgvar.images.modes import is_sideways, is_turned, normalise, resized
 from ipy_imgvar.images.opening import open_lazily, open_stripped
 from ipy_imgvar.images.pixels import as_pixels
 from ipy_imgvar.images.png import may_be_turned, notes_of, png_size
@@ -35,8 +35,10 @@ __all__ = [
     "fit_image",
     "from_array",
     "grid",
+    "is_plain",
     "kept_pixels",
     "of_pixels",
+    "on_white",
     "opaque_where",
     "open_image",
     "pad_image",
@@ -117,6 +119,15 @@ def probe(data: bytes, name: str) -> tuple[str, Size]:
     return mime_type_of(image.format), image.size[::-1] if is_sideways(image) else image.size
 
 
+def is_plain(data: bytes, name: str) -> bool:
+    """Return whether each decoder reads the same picture: an upright PNG or JPEG, RGB or RGBA; no pixel is decoded."""
+    image = open_lazily(data, name)
+    mime_type = mime_type_of(image.format)
+    if mime_type not in (PNG.mime_type, JPEG.mime_type) or image.mode not in ("RGB", "RGBA"):
+        return False
+    return not (may_be_turned(data) if mime_type == PNG.mime_type else is_turned(image))
+
+
 def from_array(array: NDArray[Any], name: str) -> Image.Image:
     """Make a picture of an array; see `pixels.as_pixels` for the arrays that are taken."""
     return Image.fromarray(as_pixels(array, name))
@@ -190,9 +201,11 @@ def kept_pixels(mask: Image.Image, size: Size) -> NDArray[np.bool_]:
 
 
 def opaque_where(keep: NDArray[np.bool_]) -> Image.Image:
-    """Make a picture that is opaque black where `keep`, shape (H, W), is True, and transparent elsewhere."""
-    pixels = np.zeros((*keep.shape, 4), np.uint8)
-    pixels[:, :, 3] = np.where(keep, 255, 0)
+    """Make a picture that is opaque black where `keep`, shape (H, W), is True, and transparent white elsewhere."""
+    pixels = np.empty((*keep.shape, 4), np.uint8)
+    # Many servers hand a mask to code that drops alpha and paints where it is white.
+    white = np.where(keep, np.uint8(0), np.uint8(255))
+    pixels[:, :, :3], pixels[:, :, 3] = white[:, :, np.newaxis], ~white
     return Image.fromarray(pixels)
 
 
@@ -315,7 +328,7 @@ def convert(data: bytes, extension: str) -> bytes:
             field="out_file",
         )
     buffer = io.BytesIO()
-    flat = image if wanted.has_alpha else _on_white(image)
+    flat = image if wanted.has_alpha else on_white(image)
     flat.save(buffer, wanted.name, quality=_QUALITY)
     return buffer.getvalue()
 
@@ -327,7 +340,7 @@ def shrink(data: bytes, size: Size) -> bytes:
     return convert(encode_png(resize(image, size)), written_extension_of(mime_type))
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def on_white(image: Image.Image) -> Image.Image:
     """Lay a picture with transparency on white, since JPEG has none."""
     if image.mode != "RGBA":
         return image

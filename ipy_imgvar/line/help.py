@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar.engines import capabilities_of, default_engine
-from ipy_imgvar.errors import ImageVariationError
+from ipy_imgvar.errors import ImageVariationError, InvalidRequestError
 from ipy_imgvar.line.options import MAGIC_OPTIONS
 from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ipy_imgvar.engine import EngineOption
+    from ipy_imgvar.engine import Capabilities, EngineOption
     from ipy_imgvar.line.options import Option
     from ipy_imgvar.settings import Connection
 
@@ -62,7 +63,7 @@ def _row(left: str, right: str, width: int) -> list[str]:
     return [f"  {left:<{width}}{first}", *(f"  {'':<{width}}{more}" for more in others)]
 
 
-def engine_help(name: str | None, connection: Connection) -> str:
+def engine_help(name: str | None, connection: Connection, model: str | None = None) -> str:
     """Return the part of the help with the engine's options and models; "" for an engine without both.
 
     Parameters
@@ -71,24 +72,47 @@ def engine_help(name: str | None, connection: Connection) -> str:
         The engine that the line names; None takes the default engine.
     connection
         The server of a hosted engine.
+    model
+        The model that the line names, or None.
     """
     name = name or default_engine(connection)
     try:
-        capabilities = capabilities_of(name, connection)
+        capabilities = _described(name, connection, model)
     except ImageVariationError:  # A run reports an engine that can't be loaded; the help shows the rest.
         return ""
     written = [plain(f"{option.name}={_placeholder(option)}") for option in capabilities.options]
     lines = ["", f"Options of the engine {plain(name)} (--option NAME=VALUE):"] if written else []
     width = min(max(map(len, written), default=0), _HELP_COLUMNS // 2) + 2
     for option, left in zip(capabilities.options, written, strict=True):
-        default = "" if option.default is None else f"; default {str(option.default).lower()}"
+        # Some engines name the default in their own words.
+        unsaid = option.default is not None and "default" not in option.help
+        default = f"; default {str(option.default).lower()}" if unsaid else ""
         lines += _row(left, plain(option.help) + default, width)
-    if len(capabilities.models) > 1:
-        lines += ["", f"Models of the engine {plain(name)} (--model NAME):"]
-        lines += textwrap.wrap(
-            plain(", ".join(capabilities.models)), _HELP_COLUMNS, initial_indent="  ", subsequent_indent="  "
+    return "".join(f"\n{line}" for line in [*lines, *_models(name, capabilities)])
+
+
+def _described(name: str, connection: Connection, model: str | None) -> Capabilities:
+    """Return an engine's capabilities with a model; a run reports a wrong model, so the help shows the engine's."""
+    with suppress(InvalidRequestError):
+        return capabilities_of(name, connection, model)
+    return capabilities_of(name, connection)
+
+
+def _models(name: str, capabilities: Capabilities) -> list[str]:
+    """Return the lines of an engine's models: one for each if the engine says something on it, else a list."""
+    models = list(dict.fromkeys(capabilities.models))
+    notes = {model: plain(note) for model in models if (note := capabilities.model_notes.get(model))}
+    if len(models) <= 1 and not notes:
+        return []
+    lines = ["", f"Models of the engine {plain(name)} (--model NAME):"]
+    if not notes:
+        return lines + textwrap.wrap(
+            plain(", ".join(models)), _HELP_COLUMNS, initial_indent="  ", subsequent_indent="  "
         )
-    return "".join(f"\n{line}" for line in lines)
+    width = min(max(map(len, models)), _HELP_COLUMNS // 2) + 2
+    for model in models:
+        lines += _row(plain(model), notes.get(model, ""), width)
+    return lines
 
 
 def _placeholder(option: EngineOption) -> str:

@@ -143,17 +143,17 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "engine", ("--engine",), "choice", "NAME", _MAKE,
-        "patch (offline) or openai; left out: openai if a key or base is set",
+        "patch, openai or diffusers; left out: openai if a key or base is set",
     ),
     Option("model", ("--model",), "value", "NAME", _MAKE, "the engine's model; left out: its default"),
     Option(
         "options", ("--option",), "value", "NAME=VALUE", _MAKE,
-        "what only one engine knows: flip=false, quality=high", repeatable=True,
+        "what only one engine knows: flip=false, quality=high, steps=8", repeatable=True,
     ),
     Option("user", ("--user",), "value", "ID", _ASK, "an id of the end user, for servers that take one", "-User"),
     Option(
         "timeout", ("--timeout", "--timeout-sec"), "value", "SECONDS", _ASK,
-        "for one request; patch: one run; 0 is no limit", "-TimeoutSec",
+        "for one request, or one run on this machine; 0 is no limit", "-TimeoutSec",
     ),
     Option(
         "api_base", ("--api-base",), "value", "URL", _ASK,
@@ -213,13 +213,17 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "max_workers", ("--workers",), "value", "N", _GET,
-        "with --out-dir: processes (patch) or threads (a server) at work", places=("magic", "bulk"),
+        "with --out-dir: images at a time; left out: what suits the engine", places=("magic", "bulk"),
     ),
     Option(
         "columns", ("--columns",), "value", "N", _SHOW, "pictures in a row; left out: as many as fit", places=_NOTEBOOK,
     ),
     Option("verbose", ("--verbose",), "flag", "", _SHOW, "say what is asked and what comes back", "-Verbose"),
     Option("history", ("--history",), "flag", "", _SHOW, "what was made so far, as a table", places=_NOTEBOOK),
+    Option(
+        "unload", ("--unload",), "flag", "", _SHOW,
+        "free the memory of the models that were loaded, and say which", places=_NOTEBOOK,
+    ),
     Option(
         "panel", ("--panel",), "flag", "", _SHOW, "open the panel, with this image and these settings",
         places=_NOTEBOOK,

@@ -26,8 +26,11 @@ __all__ = ["Call", "Display", "read_call"]
 
 #: Pictures in a row at most: a run makes at most 10 of an image.
 _MAX_COLUMNS: Final = 10
-#: Options that a line with --history may have, by `dest`.
-_WITH_HISTORY: Final = ("history", "quiet")
+#: For each option that makes no picture, by `dest`: what it does, for the message about others beside it.
+_ALONE: Final[Mapping[str, str]] = {
+    "history": "--history shows what was made and makes nothing",
+    "unload": "--unload frees the memory of models and makes nothing",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +49,15 @@ class Call:
     Parameters
     ----------
     action
-        The action of the line. "history" uses no arguments, "help" the engine and the connection, "panel" no image.
+        The action of the line. "history" and "unload" use no arguments, "help" the engine, its model and the
+        connection, "panel" no image.
     arguments
         The arguments of the client.
     display
         The options for the output.
     """
 
-    action: Literal["run", "help", "history", "panel"]
+    action: Literal["run", "help", "history", "unload", "panel"]
     arguments: Arguments
     display: Display = Display()
 
@@ -93,13 +97,13 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
     tokens, silenced = _without_semicolon(split(line))
     words = parse(tokens)
     if "help" in words:
-        engine = words["engine"][-1].text if words.get("engine") else defaults.get("engine")
-        connection = {"api_base": words["api_base"][-1].text} if words.get("api_base") else {}
-        return Call("help", Arguments(images=[], request={}, engine=engine, connection=connection))
-    if "history" in words:
-        _refuse_beside_history(words, cell)
-        quiet = silenced or "quiet" in words or bool(defaults.get("quiet"))
-        return Call("history", Arguments(images=[], request={}), Display(quiet=quiet))
+        return Call("help", _helped(words, defaults))
+    actions: tuple[Literal["history", "unload"], ...] = ("history", "unload")
+    for action in actions:
+        if action in words:
+            _refuse_beside(action, words, cell)
+            quiet = silenced or "quiet" in words or bool(defaults.get("quiet"))
+            return Call(action, Arguments(images=[], request={}), Display(quiet=quiet))
     arguments = arguments_of(words, NotebookReader(names), defaults)
     display = Display(
         quiet=silenced or "quiet" in words or bool(arguments.display.get("quiet")),
@@ -119,16 +123,30 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
     return Call("run", arguments, display)
 
 
-def _refuse_beside_history(words: Mapping[str, list[Token]], cell: str | None) -> None:
+def _helped(words: Mapping[str, list[Token]], defaults: Mapping[str, Any]) -> Arguments:
+    """Return the arguments on which the help depends: the engine, its model and its server."""
+    texts = {dest: tokens[-1].text for dest, tokens in words.items() if tokens}
+    return Arguments(
+        images=[],
+        request={"model": texts.get("model", defaults.get("model"))},
+        engine=texts.get("engine", defaults.get("engine")),
+        connection={"api_base": texts["api_base"]} if "api_base" in texts else {},
+    )
+
+
+def _refuse_beside(action: str, words: Mapping[str, list[Token]], cell: str | None) -> None:
+    """Raise if a line with --history or --unload has more than --quiet beside it."""
     others = [
-        dest for dest, tokens in words.items() if dest not in _WITH_HISTORY and (tokens or dest != "image")
+        dest
+        for dest, tokens in words.items()
+        if dest not in (action, "quiet") and (tokens or dest != "image")
     ]
     others += ["a body"] if cell and cell.strip() else []
     if others:
         raise InvalidRequestError(
-            f"--history shows what was made and makes nothing; received with it: {', '.join(others)}; "
+            f"{_ALONE[action]}; received with it: {', '.join(others)}; "
             "allowed: --quiet; write the rest as a line of its own",
-            field="history",
+            field=action,
         )
 
 

@@ -12,13 +12,14 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_loca
 from traitlets import Bool, Float, Int, TraitError, Unicode, Union, default, observe, validate
 
 from ipy_imgvar import settings
-from ipy_imgvar.engines import engine_names
+from ipy_imgvar.engines import engine_names, unload
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError
 from ipy_imgvar.line.help import engine_help, help_text
 from ipy_imgvar.magic.call import Call, read_call
 from ipy_imgvar.magic.completion import Completion
 from ipy_imgvar.magic.display import Echo, RunDisplay, show_history, spoken_log
 from ipy_imgvar.magic.values import Names
+from ipy_imgvar.plain import plain
 from ipy_imgvar.request import RESPONSE_FORMATS, VariationRequest, whole_number
 from ipy_imgvar.results.forms import converted, form_of
 from ipy_imgvar.results.history import history, move_store
@@ -161,6 +162,16 @@ class ImageVariationMagics(Magics):
             runs = history()
             show_history(self._shell, runs, quiet=call.display.quiet)
             return runs
+        if call.action == "unload":
+            freed = unload()
+            if not call.display.quiet:
+                text = (
+                    f"freed: {', '.join(freed)}"
+                    if freed
+                    else "no model was loaded, so there was nothing to free"
+                )
+                print(plain(text))  # noqa: T201 - as help is
+            return freed
         if call.action == "panel":
             return self._open_panel(call)
         with spoken_log() if call.display.verbose else nullcontext():
@@ -171,6 +182,7 @@ class ImageVariationMagics(Magics):
             return engine_help(
                 call.arguments.engine,
                 settings.connection(**call.arguments.connection, namespace=self._shell.user_ns),
+                call.arguments.request.get("model"),
             )
         return ""
 

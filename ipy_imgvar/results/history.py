@@ -231,13 +231,28 @@ class Recorder:
         self._pictures.append(picture)
         return picture
 
-    def finish(self, status: str) -> Variations:
-        """End the run with a status (`done`, `failed` or `interrupted`), and return its pictures."""
+    def finish(self, status: str, model: str | None = None) -> Variations:
+        """End the run and return its pictures.
+
+        Parameters
+        ----------
+        status
+            `done`, `failed` or `interrupted`.
+        model
+            The model that answered, if the engine learned it only during the run.
+        """
         elapsed = time.perf_counter() - self._clock
+        learned = {} if model is None else {"model": model}
+        self._facts |= learned
         disk = store()
         # A run that failed without a picture has nothing to show, so the history has no row for it.
         if self._run is not None and disk is not None and self._pictures:
-            outcome = {"elapsed": round(elapsed, 3), "usage": self.usage or None, "warnings": self.warnings}
+            outcome: dict[str, Any] = {
+                **learned,
+                "elapsed": round(elapsed, 3),
+                "usage": self.usage or None,
+                "warnings": self.warnings,
+            }
             try:
                 self._run.finish(status=status, **outcome)
                 disk.make_room(self._run)

@@ -20,7 +20,6 @@ from ipy_imgvar.api import answers
 from ipy_imgvar.errors import ImageVariationError
 from ipy_imgvar.images.formats import WRITTEN
 from ipy_imgvar.plain import plain
-from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.server import guard
 from ipy_imgvar.server.body import Uploads, read_form
 from ipy_imgvar.server.links import Links
@@ -36,8 +35,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from ipy_imgvar.client import Client
     from ipy_imgvar.server.limits import Limits
+    from ipy_imgvar.server.offer import Offer
     from ipy_imgvar.server.request import ImageRequest
     from ipy_imgvar.server.request import Route as ImageRoute
     from ipy_imgvar.server.run import Encoded
@@ -67,36 +66,30 @@ class Service:
 
     Parameters
     ----------
-    client
-        Its engine makes the pictures; it is closed with the service.
+    offer
+        Its client's engine makes the pictures; the client is closed with the service.
     limits
         The bounds of requests, runs and pictures.
     policy
         The keys and host names that are accepted.
     """
 
-    def __init__(self, client: Client, limits: Limits, policy: guard.Policy) -> None:
-        self.client = client
+    def __init__(self, offer: Offer, limits: Limits, policy: guard.Policy) -> None:
+        self.offer = offer
         self.limits = limits
         self.policy = policy
         # An engine that runs one at a time fills its device.
-        runs = 1 if client.engine.capabilities().parallel == "one" else limits.runs
+        runs = 1 if offer.capabilities().parallel == "one" else limits.runs
         self.queue = Queue(runs, limits.queue)
         self.uploads = Uploads(limits.uploads_bytes)
         self.links = Links(limits.links_bytes, limits.links_s)
         self.started = int(time.time())
 
-    @property
-    def models(self) -> list[str]:
-        """The models that the engine knows; the first is its default."""
-        engine = self.client.engine
-        return list(dict.fromkeys([engine.model(VariationRequest()), *engine.capabilities().models]))
-
     def close(self) -> None:
         """End the threads, remove the pictures, and close the client."""
         self.queue.close()
         self.links.close()
-        self.client.close()
+        self.offer.client.close()
 
 
 def create_app(service: Service) -> ASGIApp:
@@ -233,7 +226,7 @@ async def _images(service: Service, route: ImageRoute, request: Request) -> Resp
             request.headers, request.receive, service.limits, take, json_too=route == "edits"
         )
         with _as_refusals():
-            image_request = request_of(form, route, service.client)
+            image_request = request_of(form, route, service.offer)
             if image_request.stream:
                 return await _stream(service, image_request, request, holding)
             finish = partial(_make_and_write, service, image_request, _base_of(request))
@@ -257,7 +250,7 @@ def _make_and_write(
     service: Service, image_request: ImageRequest, base: str, cancel: Any
 ) -> tuple[bytes, Encoded]:
     """Make the pictures and the answer's body; the run's thread calls it, since it encodes megabytes."""
-    encoded = make(service.client, image_request, service.limits, cancel)
+    encoded = make(service.offer.client, image_request, service.limits, cancel)
     if image_request.as_url:
         items = [
             answers.Item(url=f"{base}/images/{service.links.add(each, encoded.mime_type)}.png")
@@ -317,7 +310,7 @@ async def _stream(
     service: Service, image_request: ImageRequest, request: Request, holding: contextlib.ExitStack
 ) -> Response:
     """Answer with events once the run has begun; an error before that has an ordinary answer."""
-    events = EventSource(service.client, image_request, service.limits)
+    events = EventSource(service.offer.client, image_request, service.limits)
     run: asyncio.Task[None] = asyncio.create_task(
         service.queue.run(events.run, _wait_for_disconnect(request))
     )
@@ -342,12 +335,12 @@ async def _stream(
 
 async def _models(service: Service, _: Request) -> Response:
     return Response(
-        answers.write_models(service.models, created=service.started), media_type="application/json"
+        answers.write_models(service.offer.models, created=service.started), media_type="application/json"
     )
 
 
 async def _model(service: Service, request: Request) -> Response:
-    name, models = request.path_params["name"], service.models
+    name, models = request.path_params["name"], service.offer.models
     if name not in models:
         raise Refusal(
             404,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar import streams
 from ipy_imgvar.engines import OFFLINE
-from ipy_imgvar.errors import ConfigurationError, ImageVariationError
+from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError
+from ipy_imgvar.line.options import named_values
 from ipy_imgvar.server.guard import Policy, is_loopback
 from ipy_imgvar.server.limits import Limits
+from ipy_imgvar.server.preparation import StoppedError, prepare, say
 from ipy_imgvar.settings import Secret, server_keys
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ _EXAMPLES: Final = """\
 examples:
   imgvar serve                                  on this machine, without a key
   imgvar serve --port 0 --engine patch          at any free port; the address is printed on stderr
+  imgvar serve --engine diffusers --model klein --model sdxl    these two models and no other, loaded at the start
   IMGVAR_API_KEYS=k1,k2 imgvar serve --host 0.0.0.0
   curl http://127.0.0.1:8765/v1/images/variations -F image=@cat.png -F n=4 -F size=512x512
 """
@@ -33,7 +38,6 @@ _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    limits = Limits()
     parser = argparse.ArgumentParser(
         prog="imgvar serve",
         description="Answer OpenAI's images API: POST /v1/images/variations and /v1/images/edits, with any engine.",
@@ -45,11 +49,31 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="where to listen (default: %(default)s, this machine only)")
     add("--port", type=_number(0, 65_535), default=8765, help="0: any free one (default: %(default)s)")
     add("--engine", default=OFFLINE, help="what makes the pictures (default: %(default)s)")
-    add("--model", help="the engine's model, where it has several")
+    add(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a model to answer for, and no other; the first is the default (several: --model A --model B)",
+    )
+    add(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="the engine's own option, for every request; imgvar create --help --engine NAME lists them",
+    )
     add("--api-base", help="where a hosted engine asks; its key is read from OPENAI_API_KEY")
     add("--api-key-file", type=Path, help="the keys that clients must send, a line each; see IMGVAR_API_KEYS")
     add("--insecure", action="store_true", help="serve other machines without a key")
     add("--allow-host", action="append", default=[], metavar="NAME", help="a name the server is asked by")
+    _add_limits(parser)
+    add("--quiet", action="store_true", help="log failures only, not every request")
+    return parser
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    limits, add = Limits(), parser.add_argument
     add(
         "--runs",
         type=_number(1, 256),
@@ -76,8 +100,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="one run; 0: no limit (default: %(default)s)",
     )
-    add("--quiet", action="store_true", help="log failures only, not every request")
-    return parser
 
 
 def _number(low: int, high: int) -> Any:
@@ -100,7 +122,8 @@ def serve(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 after SIGTERM, 1 if it can't start, 2 for wrong arguments, 130 after an interrupt.
+        The exit code: 0 after SIGTERM, 1 if it can't start, 2 for wrong arguments, 130 after an interrupt; also if a
+        signal comes while the engine loads its models.
     """
     streams.open_closed()
     try:
@@ -110,22 +133,26 @@ def serve(arguments: Sequence[str] | None = None) -> int:
         return exc.code if isinstance(exc.code, int) else _USAGE
     try:
         return _run(options)
-    except ConfigurationError as exc:
-        return _say(str(exc), _USAGE)
-    except ImageVariationError as exc:
-        return _say(str(exc), _FAILED)
-    except ImportError as exc:
-        return _say(f"{exc}; install the server's packages: pip install 'ipy-imgvar[server]'", _FAILED)
-    except OSError as exc:
-        where = f"{options.host}:{options.port}"
-        return _say(
-            f"can't listen at {where} ({exc.strerror or exc}); choose another --host or --port", _FAILED
+    except (ImageVariationError, StoppedError, KeyboardInterrupt, ImportError, OSError) as exc:
+        text, code = _ending(exc, f"{options.host}:{options.port}")
+        say(text)
+        return code
+
+
+def _ending(exc: BaseException, address: str) -> tuple[str, int]:
+    """Return the line and the exit code of a start that failed."""
+    if isinstance(exc, StoppedError):
+        return str(exc), _INTERRUPTED if exc.number == signal.SIGINT else 0
+    if isinstance(exc, KeyboardInterrupt):
+        return "interrupted before it was ready", _INTERRUPTED
+    if isinstance(exc, ImportError):
+        return f"{exc}; install the server's packages: pip install 'ipy-imgvar[server]'", _FAILED
+    if isinstance(exc, OSError):
+        return (
+            f"can't listen at {address} ({exc.strerror or exc}); choose another --host or --port",
+            _FAILED,
         )
-
-
-def _say(text: str, code: int) -> int:
-    streams.say(text, "imgvar serve")
-    return code
+    return str(exc), _USAGE if isinstance(exc, (ConfigurationError, InvalidRequestError)) else _FAILED
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -136,6 +163,7 @@ def _run(options: argparse.Namespace) -> int:
     from ipy_imgvar.results import history
     from ipy_imgvar.server.app import Service, create_app
     from ipy_imgvar.server.connection import StoppingServer, connections_within
+    from ipy_imgvar.server.offer import Offer
 
     limits = Limits(
         runs=options.runs,
@@ -146,27 +174,32 @@ def _run(options: argparse.Namespace) -> int:
     policy = _policy(options)
     # A server's pictures belong to its clients, so they go neither to the store nor to the history.
     history.keep_nothing()
-    client = Client(options.engine, model=options.model, api_base=options.api_base)
-    # With a socket of ours, a port in use is an OSError here, which `serve` reports.
-    listening = _listen(options.host, options.port)
-    _start_log(quiet=options.quiet)
-    service = Service(client, limits, policy)
-    config = uvicorn.Config(
-        create_app(service),
-        http=connections_within(limits),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=limits.idle_timeout_s,  # type: ignore[arg-type]  # it is handed to `call_later`
-        h11_max_incomplete_event_size=limits.header_bytes,
-    )
-    base = f"http://{_authority(listening)}/v1"
-    server = StoppingServer(config, service.queue, lambda: streams.announce(base))
-    server.run(sockets=[listening])
-    return _INTERRUPTED if server.interrupted else 0
+    with ExitStack() as stack:
+        default = next(iter(options.model), None)
+        client = stack.enter_context(Client(options.engine, model=default, api_base=options.api_base))
+        offer = Offer(client, options.model, named_values(options.option))
+        # With a socket of ours, a port in use is an OSError here, which `serve` reports, before a model is loaded. It
+        # does not listen yet.
+        listening = stack.enter_context(_listen(options.host, options.port))
+        _start_log(quiet=options.quiet)
+        prepare(client.engine, list(dict.fromkeys(options.model)), offer.options, quiet=options.quiet)
+        service = Service(offer, limits, policy)
+        config = uvicorn.Config(
+            create_app(service),
+            http=connections_within(limits),
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=limits.idle_timeout_s,  # type: ignore[arg-type]  # it is handed to `call_later`
+            h11_max_incomplete_event_size=limits.header_bytes,
+        )
+        base = f"http://{_authority(listening)}/v1"
+        server = StoppingServer(config, service.queue, lambda: streams.announce(base))
+        server.run(sockets=[listening])
+        return _INTERRUPTED if server.interrupted else 0
 
 
 def _policy(options: argparse.Namespace) -> Policy:

@@ -5,23 +5,20 @@ It opens no socket and no file. `Client.request` has the rules that all interfac
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipy_imgvar.errors import InvalidRequestError, shown
 from ipy_imgvar.images.formats import FORMATS
 from ipy_imgvar.images.source import Source
-from ipy_imgvar.plain import plain
 from ipy_imgvar.request import VariationRequest, nonempty_text, whole_number
 from ipy_imgvar.server.refusals import Refusal, too_many_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ipy_imgvar.client import Client
-    from ipy_imgvar.engine import Engine
     from ipy_imgvar.server.body import Form
+    from ipy_imgvar.server.offer import Offer
 
 __all__ = ["ImageRequest", "Route", "request_of"]
 
@@ -44,10 +41,6 @@ _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 _NUMBERS: Final = {"output_compression": (0, 100), "partial_images": (0, 3)}
 #: Unknown fields that a warning names; a client may send hundreds.
 _MAX_NAMES: Final = 5
-#: Characters of a model's name that a warning shows; a client may send any text.
-_MAX_MODEL_CHARS: Final = 60
-#: OpenAI's model names: its clients send one to every server, so they are ignored with a warning.
-_OPENAI_MODEL: Final = re.compile(r"(dall-e|gpt-image|chatgpt-image)\b.*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +71,11 @@ class ImageRequest:
     warnings: list[str] = field(default_factory=list)
 
 
-def request_of(form: Form, route: Route, client: Client) -> ImageRequest:
+def request_of(form: Form, route: Route, offer: Offer) -> ImageRequest:
     """Read a form, and leave out, with a warning, fields that ordinary clients send and the engine can't use.
 
     A prompt, the options of gpt-image models and OpenAI's model names are left out. A seed, a mask, a size or any other
-    model that the engine does not have is an error.
+    model that the server does not have is an error.
 
     Raises
     ------
@@ -113,9 +106,9 @@ def request_of(form: Form, route: Route, client: Client) -> ImageRequest:
     if values:
         names = ", ".join(shown(name) for name in sorted(values)[:_MAX_NAMES])
         warnings.append(f"unknown to this server and not used: {names}")
-    _leave_out(arguments, client.engine, warnings)
+    _leave_out(arguments, offer, warnings)
     return ImageRequest(
-        request=_request(form, {**arguments, "options": options}, client, warnings),
+        request=_request(form, {**arguments, "options": options}, offer, warnings),
         as_url=shape == "url" and not stream,
         extension=extension,
         stream=stream,
@@ -172,51 +165,45 @@ def _flag(name: str, value: Any) -> bool:
     return words[word]
 
 
-def _leave_out(arguments: dict[str, Any], engine: Engine, warnings: list[str]) -> None:
-    """Remove a prompt and an OpenAI model that the engine can't use, with a warning for each.
+def _leave_out(arguments: dict[str, Any], offer: Offer, warnings: list[str]) -> None:
+    """Replace the model by the engine's name of it, and remove a prompt that the engine can't use, with a warning.
 
     Raises
     ------
     Refusal
-        For any other model that the engine does not have.
+        For a model that the server does not have.
     """
-    model = arguments.get("model")
-    name = model if isinstance(model, str) else None  # the request refuses any other type
-    capabilities = engine.capabilities(name)
-    if "prompt" in arguments and "prompt" not in capabilities.features:
+    if isinstance(arguments.get("model"), str):  # the request refuses any other type
+        arguments["model"] = offer.resolved(arguments["model"], warnings)
+    features = offer.capabilities(_model(arguments)).features
+    if "prompt" in arguments and "prompt" not in features:
         nonempty_text("prompt", arguments.pop("prompt"))
-        warnings.append(f"prompt is not used: the engine {engine.name} takes none")
-    if capabilities.takes_model(name):
-        return
-    del arguments["model"]
-    own = engine.model(VariationRequest())
-    if _OPENAI_MODEL.fullmatch(name or ""):
-        warnings.append(f"model {plain(str(name)[:_MAX_MODEL_CHARS])} is not here: {own} answered")
-    elif name != engine.name:
-        raise Refusal(
-            404,
-            f"model is {shown(name)}; this server has only {own}; or leave it out",
-            code="model_not_found",
-            param="model",
-        )
+        warnings.append(f"prompt is not used: the engine {offer.engine.name} takes none")
 
 
-def _request(form: Form, arguments: dict[str, Any], client: Client, warnings: list[str]) -> VariationRequest:
-    """Return the client's checked request, without options that the engine lacks or refuses in this request."""
+def _model(arguments: Mapping[str, Any]) -> str | None:
     model = arguments.get("model")
-    capabilities = client.engine.capabilities(model if isinstance(model, str) else None)
-    known = {option.name for option in capabilities.options}
-    taken = {name: value for name, value in arguments["options"].items() if name in known}
+    return model if isinstance(model, str) else None
+
+
+def _request(form: Form, arguments: dict[str, Any], offer: Offer, warnings: list[str]) -> VariationRequest:
+    """Return the client's checked request, without options that the engine lacks or refuses in this request."""
+    declared = {option.name: option for option in offer.capabilities(_model(arguments)).options}
+    own = {name: value for name, value in offer.options.items() if name in declared}
+    asked = arguments["options"]
+    taken = {name: value for name, value in asked.items() if name in declared and not declared[name].trusted}
     image = Source("image", data=form.images[0])
     arguments["mask"] = None if form.mask is None else Source("mask", data=form.mask)
     try:
-        (request,) = client.request(image, **{**arguments, "options": taken})
+        (request,) = offer.client.request(image, **{**arguments, "options": own | taken})
     except InvalidRequestError as exc:
-        if exc.field != "options":
+        if exc.field != "options" or not taken:
             raise
         taken = {}
-        (request,) = client.request(image, **{**arguments, "options": taken})
-    engine = client.engine.name
-    ignored = [name for name in arguments["options"] if name not in taken]
-    warnings += [f"{name} is not used: the engine {engine} does not know it" for name in ignored]
+        (request,) = offer.client.request(image, **{**arguments, "options": own})
+    for name in asked:
+        if name in declared and declared[name].trusted:
+            warnings.append(f"{name} is not used: a client of this server can't set it")
+        elif name not in taken:
+            warnings.append(f"{name} is not used: the engine {offer.engine.name} does not know it")
     return request

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ipy_imgvar.engine import Capabilities, EngineOption
 from ipy_imgvar.line.options import MAGIC_OPTIONS
 from ipy_imgvar.magic.magics import EXAMPLES
 
@@ -39,6 +40,23 @@ def test_the_help_has_the_options_of_the_engine(shell, line):
     assert "Options of the engine openai" in printed
     assert "partial_images=0..3" in printed
     assert "default 2" in printed
+
+
+def test_models_have_their_notes(shell, installed_engine):  # noqa: ARG001
+    """An engine's models stand one a line with what it says of each; a wrong model leaves the help as it is."""
+    printed = shell.run("%imagevariation -h --engine posterise-weights").out
+    _, models = printed.split("Models of the engine posterise-weights (--model NAME):\n")
+    assert models.splitlines() == ["  soft  few changes, 1 MB", "  hard  many changes, 2 MB"]
+    assert shell.run("%imagevariation -h --engine posterise-weights --model soft").out == printed
+    listed = shell.run("%imagevariation -h --engine posterise").out
+    assert listed.splitlines()[-1] == "  soft, hard"
+
+
+def test_a_default_is_said_once(shell, monkeypatch):
+    """A default that the engine's own words name is not said again."""
+    option = EngineOption("steps", int, default=4, help="steps of a picture; left out: the model's default")
+    monkeypatch.setattr("ipy_imgvar.engines.patch.capabilities.CAPABILITIES", Capabilities(options=(option,)))
+    assert "default 4" not in shell.run("%imagevariation -h").out
 
 
 def test_the_help_of_an_engine_that_is_none(shell):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from ipy_imgvar.server.app import Service, create_app
 from ipy_imgvar.server.connection import StoppingServer, connections_within
 from ipy_imgvar.server.guard import Policy
 from ipy_imgvar.server.limits import Limits
+from ipy_imgvar.server.offer import Offer
 
 ROOT = Path(ipy_imgvar.__file__).parent.parent
 
@@ -34,8 +36,8 @@ def _no_keys(monkeypatch):
 class Running:
     """A server in a thread of this process."""
 
-    def __init__(self, client, limits, policy):
-        self.service = Service(client, limits, policy)
+    def __init__(self, offer, limits, policy):
+        self.service = Service(offer, limits, policy)
         # As the command does: asyncio sends small pieces at once only where the protocol is named.
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self.socket.bind(("127.0.0.1", 0))
@@ -69,11 +71,12 @@ class Running:
 
 @pytest.fixture
 def start(quick_patch):  # noqa: ARG001 - most answers need any picture
-    """Return a function that starts a server in a thread: with an engine, limits and a policy."""
+    """Return a function that starts a server in a thread: with an engine or client, models, options and limits."""
     with contextlib.ExitStack() as stack:
 
-        def starting(engine="patch", policy=None, **limits):
-            running = Running(Client(engine), Limits(**limits), policy or Policy())
+        def starting(engine="patch", policy=None, models=(), options=None, **limits):
+            client = engine if isinstance(engine, Client) else Client(engine, model=next(iter(models), None))
+            running = Running(Offer(client, models, options), Limits(**limits), policy or Policy())
             stack.callback(running.stop)
             return running
 
@@ -83,7 +86,7 @@ def start(quick_patch):  # noqa: ARG001 - most answers need any picture
 @pytest.fixture(scope="session")
 def shared():
     """Serve the engine patch for all tests that ask and leave nothing behind: starting and stopping take 0.2 s."""
-    running = Running(Client("patch"), Limits(), Policy())
+    running = Running(Offer(Client("patch")), Limits(), Policy())
     yield running
     running.stop()
 
@@ -104,20 +107,25 @@ def http():
 class Process:
     """`python -m ipy_imgvar.server` at a free port."""
 
-    def __init__(self, *options, folder, **environment):
+    def __init__(self, *options, folder, ready=True, **environment):
         self.log = folder / "log"
         command = [sys.executable, "-m", "ipy_imgvar.server", "--port", "0", *options]
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
                 cwd=folder,
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)} | environment,
+                env=os.environ | {"PYTHONPATH": path, "TMPDIR": str(folder)} | environment,
             )
-        while not self.log.read_text().endswith("\n") and self.process.poll() is None:
+        while not self._bases() and self.process.poll() is None and ready:
             time.sleep(0.02)
-        self.base = self.log.read_text().splitlines()[0]
+        self.base = next(iter(self._bases()), "")
         self.root = self.base.removesuffix("/v1")
+
+    def _bases(self):
+        """Return the lines with a base address; lines of an engine that loads its models stand before it."""
+        return re.findall(r"^(http\S+)\n", self.log.read_text(), re.MULTILINE)
 
     def stop(self, number=signal.SIGTERM):
         if self.process.poll() is None:
@@ -127,11 +135,11 @@ class Process:
 
 @pytest.fixture
 def launch(tmp_path):
-    """Return a function that starts a server in a process, from options of the command line."""
+    """Return a function that starts a server in a process, from options of the command line, and waits for it."""
     with contextlib.ExitStack() as stack:
 
-        def launching(*options, **environment):
-            process = Process(*options, folder=tmp_path, **environment)
+        def launching(*options, ready=True, **environment):
+            process = Process(*options, folder=tmp_path, ready=ready, **environment)
             stack.callback(process.process.wait)
             stack.callback(process.process.kill)
             return process

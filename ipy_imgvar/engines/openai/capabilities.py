@@ -51,6 +51,12 @@ _CAPABILITIES: Final = Capabilities(
         EngineOption(
             "edits_json", bool, default=False, help="send JSON, for servers that take no form (edits)"
         ),
+        EngineOption(
+            "mask_field",
+            default="mask",
+            choices=("mask", "mask_image"),
+            help="the mask's field; vLLM-Omni reads mask_image (edits)",
+        ),
         *_SENT,
         EngineOption(
             "partial_images", int, default=2, range=(0, 3), help="first looks of each picture (stream)"

@@ -72,6 +72,8 @@ _MAX_OTHER_BYTES: Final = 1 << 20
 _MAX_UNREADABLE_BYTES: Final = 20_000
 #: Characters of that message in the error.
 _MAX_QUOTED_CHARS: Final = 100
+#: Fields that the log leaves out: the user, and the pictures of a JSON body.
+_UNLOGGED: Final = ("user", "images", "mask", "mask_image")
 #: A header's name: a token (RFC 9110, section 5.6.2).
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -360,5 +362,5 @@ def _show(item: answers.Item, job: Job) -> None:
 
 def _fields(plan: Plan, request: VariationRequest) -> dict[str, Any]:
     """Return the fields for the log: without user and pictures, and only the names of the caller's own fields."""
-    shown = {name: value for name, value in plan.body.items() if name not in ("user", "images", "mask")}
+    shown = {name: value for name, value in plan.body.items() if name not in _UNLOGGED}
     return {name: "********" if name in request.extra_body else value for name, value in shown.items()}

@@ -114,7 +114,9 @@ def _fetched(
     except ImageVariationError as exc:
         kind = type(exc) if isinstance(exc, ConnectionFailedError) else BadResponseError
         shown = plain(mask.address(picture_url) or "not shown, since a key is in it")[:_LONGEST_ADDRESS]
-        raise kind(f"{exc}; its address, good for about an hour: {shown}") from bare(exc, mask)
+        # Xinference gives the path of a file on its own disk.
+        advice = "" if urlsplit(url).scheme else "; if that is a path on its disk, leave -f url out"
+        raise kind(f"{exc}; its address, good for about an hour: {shown}{advice}") from bare(exc, mask)
 
 
 def address_of(url: str, connection: Connection, peer: str | None = None) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from ipy_imgvar.capabilities import check_size
 from ipy_imgvar.engines.openai.capabilities import EDITS_SIZES, SENT, SMALL
 from ipy_imgvar.engines.openai.models import DEFAULT_MODEL, is_gpt_image
-from ipy_imgvar.engines.openai.prompts import PROMPT_VERSION, variation_prompt
+from ipy_imgvar.engines.prompts import PROMPT_VERSION, variation_prompt
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError
 from ipy_imgvar.images.formats import FORMATS, subtype_of
 
@@ -183,7 +183,8 @@ def _square_png(request: VariationRequest) -> tuple[bytes, str | None]:
 def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
     assert request.image is not None  # noqa: S101 - the engine has refused it
     model = choose_model(request, is_openai=is_openai)
-    small = request.size in SMALL
+    is_own = _has_own_model(request, is_openai=is_openai)
+    small = request.size in SMALL and not is_own
     sent_size = _EDITS_SMALLEST if small else request.size
     prompt = request.prompt or variation_prompt(request.strength)
     options = {name: request.options[name] for name in SENT if name in request.options}
@@ -208,9 +209,6 @@ def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
         **({} if request.prompt else {"prompt_version": PROMPT_VERSION, "strength": request.strength}),
         "options": options,
     }
-    files = [_edits_image(request)]
-    if request.mask is not None:
-        files.append(_edits_mask(request))
     notes = []
     if small:
         notes.append(
@@ -219,7 +217,7 @@ def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
     plan = Plan(
         "edits",
         body,
-        files,
+        _edits_files(request, is_own=is_own),
         stream=stream,
         reduce_to=request.size if small else None,
         notes=notes,
@@ -228,30 +226,51 @@ def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
     return _as_json(plan) if request.options.get("edits_json") else plan
 
 
-def _edits_image(request: VariationRequest) -> tuple[str, str, bytes, str]:
+def _has_own_model(request: VariationRequest, *, is_openai: bool) -> bool:
+    """Return whether the request names a model that is not OpenAI's: such a server makes small pictures as well.
+
+    A server that is asked without a model may have any, also one of OpenAI's.
+    """
+    return request.model is not None and not is_openai and not is_gpt_image(request.model)
+
+
+def _edits_files(request: VariationRequest, *, is_own: bool) -> list[tuple[str, str, bytes, str]]:
+    image = _edits_image(request, is_own=is_own)
+    return [image] if request.mask is None else [image, _edits_mask(request)]
+
+
+def _edits_image(request: VariationRequest, *, is_own: bool) -> tuple[str, str, bytes, str]:
     from ipy_imgvar.images import codec
 
     assert request.image is not None  # noqa: S101 - the engine has refused it
-    data = request.image.read()
-    mime_type, _ = codec.probe(data, request.image.name)
-    # A mask's pixels are those of the upright picture, so a rotation that Exif data asks for is applied first.
-    if mime_type not in _EDITS_TYPES or request.mask is not None:
-        data, mime_type = codec.encode_png(request.image.open(), level=6), "image/png"
+    data, name = request.image.read(), request.image.name
+    mime_type, _ = codec.probe(data, name)
+    # A mask's pixels are those of the upright picture, so a rotation that Exif data asks for is applied first. Servers
+    # with models of their own apply none, and stable-diffusion.cpp drops a picture that is grey or that it can't read.
+    is_odd = is_own and not codec.is_plain(data, name)
+    if mime_type not in _EDITS_TYPES or request.mask is not None or is_odd:
+        image = request.image.open()
+        upright = image.convert("RGB") if is_own and image.mode == "L" else image
+        data, mime_type = codec.encode_png(upright, level=6), "image/png"
     if len(data) > _EDITS_MAX_BYTES:
         raise InvalidImageError(
-            f"{request.image.name} has {len(data) / 1e6:.0f} MB; allowed: {_EDITS_MAX_BYTES / 1e6:.0f}; reduce it first"
+            f"{name} has {len(data) / 1e6:.0f} MB; allowed: {_EDITS_MAX_BYTES / 1e6:.0f}; reduce it first"
         )
     return "image", f"{request.image.stem}.{subtype_of(mime_type)}", data, mime_type
 
 
 def _edits_mask(request: VariationRequest) -> tuple[str, str, bytes, str]:
-    """Return the mask in the API's form: opaque where pixels stay, transparent where it edits (createEdit, `mask`)."""
+    """Return the mask in the API's form: opaque where pixels stay, transparent where it edits (createEdit, `mask`).
+
+    vLLM-Omni reads it from the field `mask_image`, which the option `mask_field` names.
+    """
     from ipy_imgvar.images import codec
 
     assert request.image is not None  # noqa: S101 - the engine has refused it
     assert request.mask is not None  # noqa: S101 - the caller has checked it
     keep = codec.kept_pixels(request.mask.open(), request.image.open().size)
-    return "mask", "mask.png", codec.encode_png(codec.opaque_where(keep), level=6), "image/png"
+    name = request.options.get("mask_field", "mask")
+    return name, "mask.png", codec.encode_png(codec.opaque_where(keep), level=6), "image/png"
 
 
 def _as_json(plan: Plan) -> Plan:
@@ -260,7 +279,7 @@ def _as_json(plan: Plan) -> Plan:
         name: {"image_url": f"data:{mime_type};base64,{base64.b64encode(data).decode('ascii')}"}
         for name, _, data, mime_type in plan.files
     }
-    body = {**plan.body, "images": [urls["image"]]} | ({"mask": urls["mask"]} if "mask" in urls else {})
+    body = {**plan.body, "images": [urls.pop("image")], **urls}
     return Plan(
         plan.route,
         body,

@@ -6,19 +6,19 @@ again. The other modules of the package work on arrays and know no request.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ipy_imgvar.engines.deadline import with_deadline
 from ipy_imgvar.engines.patch.arrays.eightbit import RGBA
 from ipy_imgvar.engines.patch.capabilities import CAPABILITIES, MODEL
 from ipy_imgvar.engines.patch.masks import made_by, subject_mask
 from ipy_imgvar.engines.patch.scene import Scene, Settings
 from ipy_imgvar.engines.patch.strength import rearranges
 from ipy_imgvar.engines.patch.synthesis import synthesise
-from ipy_imgvar.errors import InvalidRequestError, RequestTimeoutError
+from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.images import codec
 from ipy_imgvar.results.variations import Variation
 
@@ -77,7 +77,8 @@ class PatchEngine:
         """Yield the pictures one by one; see `engine.Engine`."""
         if request.image is None or request.seed is None:
             raise InvalidRequestError("the engine patch needs an image and a seed", field="image")
-        check = _with_deadline(job.check, request.timeout)
+        # From the start, so that the limit covers decoding, all pictures and their encoding.
+        check = with_deadline(job.check, request.timeout, "lower n or size")
         scene, mask = _scene(request, job, check)
         _warn(request, job, scene)
         options = _options(request)
@@ -149,22 +150,6 @@ def _warn_of_means(name: str, job: Job, counts: Counter[str]) -> None:
 def _options(request: VariationRequest) -> dict[str, bool]:
     """Return the value of each of the engine's options: the request's, else the default."""
     return {**CAPABILITIES.defaults(), **request.options}
-
-
-def _with_deadline(check: Callable[[], None], timeout_s: float) -> Callable[[], None]:
-    if not timeout_s:
-        return check
-    # From the engine's start, so that the deadline covers decoding, all pictures and their encoding.
-    deadline = time.monotonic() + timeout_s
-
-    def check_both() -> None:
-        check()
-        if time.monotonic() > deadline:
-            raise RequestTimeoutError(
-                f"the run took longer than the timeout of {timeout_s:g} s; raise it, or lower n or size"
-            )
-
-    return check_both
 
 
 def _parameters(request: VariationRequest) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ipy_imgvar import Client, last
 from ipy_imgvar.engines.openai.models import DEFAULT_MODEL, farewell
-from ipy_imgvar.engines.openai.prompts import variation_prompt
+from ipy_imgvar.engines.prompts import variation_prompt
 from ipy_imgvar.errors import ConfigurationError, InvalidRequestError
 
 

@@ -1,7 +1,7 @@
-"""The prompts for variations on the edits route, for requests without a prompt of their own.
+"""The prompts for variations by a model that edits, for requests without a prompt of their own.
 
-That route requires a prompt. Each prompt here says what changes and what stays. Change the version with their words,
-since each picture's record names the version.
+Such a model requires a prompt, at a server or on this machine, so several engines read this module. Each prompt says
+what changes and what stays. Change the version with their words, since each picture's record names the version.
 """
 
 from __future__ import annotations

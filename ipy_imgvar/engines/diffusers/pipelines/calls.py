@@ -1,0 +1,228 @@
+"""A request as the call of a pipeline: the arguments that its signature takes, and a generator for each picture."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ipy_imgvar.engines.diffusers.pipelines import strength
+from ipy_imgvar.engines.prompts import PROMPT_VERSION, variation_prompt
+from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.images import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from PIL.Image import Image
+
+    from ipy_imgvar.engines.diffusers.pipelines.frame import Frame
+    from ipy_imgvar.engines.diffusers.pipelines.loading import Loaded
+    from ipy_imgvar.request import VariationRequest
+
+__all__ = ["Call", "Made", "call_of", "class_for"]
+
+#: Channels of a UNet that was trained for inpainting: 4 of noise, 4 of the source, 1 of the mask.
+_INPAINTING_CHANNELS = 9
+#: Steps of a model that was distilled to a few: FLUX.2 klein and FLUX.1 schnell, by their cards.
+_DISTILLED_STEPS = 4
+#: The arguments by which Redux's own pipeline weakens the embedding.
+_SCALES = ("prompt_embeds_scale", "pooled_prompt_embeds_scale")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One picture of a call; `flagged` says that the model's own safety checker blackened it."""
+
+    image: Image
+    flagged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The call of a pipeline for one request.
+
+    Parameters
+    ----------
+    pipe
+        The pipeline.
+    arguments
+        Its arguments but for generator and number of pictures.
+    record
+        The settings for a picture's record; JSON-safe.
+    takes
+        The names of the pipeline's parameters.
+    """
+
+    pipe: Any
+    arguments: dict[str, Any]
+    record: dict[str, Any]
+    takes: frozenset[str]
+
+    def run(self, seeds: Sequence[int], **more: Any) -> list[Made]:
+        """Make a picture of each seed, in one batch.
+
+        The generators are the CPU's, so that the noise is the same on every device.
+        """
+        import torch
+
+        arguments = {**self.arguments, **{name: value for name, value in more.items() if name in self.takes}}
+        if len(seeds) > 1:
+            arguments["num_images_per_prompt"] = len(seeds)
+        if "generator" not in self.takes:
+            with torch.random.fork_rng():
+                torch.manual_seed(seeds[0])
+                return _pictures(self.pipe(**arguments))
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        return _pictures(self.pipe(**arguments, generator=generators if len(seeds) > 1 else generators[0]))
+
+
+def _pictures(output: Any) -> list[Made]:
+    images = getattr(output, "images", None)
+    if images is None:
+        images = output[0] if isinstance(output, tuple) else output
+    flags = getattr(output, "nsfw_content_detected", None) or [False] * len(images)
+    pictures = [
+        each if hasattr(each, "convert") else codec.from_array(each, "the pipeline's picture")
+        for each in images
+    ]
+    return [Made(image, bool(flag)) for image, flag in zip(pictures, flags, strict=True)]
+
+
+def class_for(loaded: Loaded, *, masked: bool) -> str:
+    """Return the name of the class that serves a request.
+
+    Raises
+    ------
+    InvalidRequestError
+        For a mask that the family can't use, or a model that only paints into a mask.
+    """
+    family, pipe = loaded.family, loaded.pipe
+    channels = getattr(getattr(getattr(pipe, "unet", None), "config", None), "in_channels", None)
+    if channels == _INPAINTING_CHANNELS and not masked:
+        raise InvalidRequestError(
+            f"{loaded.name} only paints into a mask; give one (--mask), or choose another model", field="mask"
+        )
+    if masked:
+        if family.inpaint is None:
+            raise InvalidRequestError(
+                f"{loaded.name} can't use a mask; leave it out, or choose another model", field="mask"
+            )
+        return family.inpaint
+    takes = inspect.signature(type(pipe).__call__).parameters
+    own = "image" in takes and "mask_image" not in takes
+    return type(pipe).__name__ if own else family.image
+
+
+def call_of(
+    loaded: Loaded, request: VariationRequest, options: Mapping[str, Any], frame: Frame, steps: int | None
+) -> Call:
+    """Return the call for a request.
+
+    Parameters
+    ----------
+    loaded
+        The model.
+    request
+        The checked request.
+    options
+        The engine's options: those of the request, else their defaults.
+    frame
+        The source and the mask.
+    steps
+        The preset's number of steps, or None.
+
+    Raises
+    ------
+    InvalidRequestError
+        For what the model can't honour: a mask, a prompt, a negative prompt.
+    """
+    masked = frame.repaint is not None
+    pipe = loaded.pipeline(class_for(loaded, masked=masked))
+    signature = inspect.signature(type(pipe).__call__).parameters
+    wanted: dict[str, Any] = {
+        "width": frame.made[0],
+        "height": frame.made[1],
+        **({} if loaded.prior is not None else {"image": frame.image}),
+        **({"mask_image": frame.repaint} if masked else {}),
+        **_prompts(loaded, request, options, signature),
+        **_controls(loaded, request, options, pipe, steps=steps, masked=masked),
+        **_guidance(loaded, options, signature),
+    }
+    record = {
+        name: value
+        for name, value in wanted.items()
+        if isinstance(value, (int, float, str)) and (name in signature or name in _SCALES)
+    }
+    if loaded.prior is not None:
+        wanted |= _redux(loaded, frame, wanted)
+    if loaded.recipe.adapter is not None:
+        scale = options.get("adapter_scale")
+        scale = strength.adapter_scale(request.strength) if scale is None else scale
+        pipe.set_ip_adapter_scale(scale)
+        wanted["ip_adapter_image"] = frame.image
+        record |= {"adapter": loaded.recipe.adapter.weight_name, "adapter_scale": scale}
+    if loaded.family.control == "wording" and request.prompt is None:
+        record["prompt_version"] = PROMPT_VERSION
+    arguments = {name: value for name, value in wanted.items() if name in signature}
+    record = {"pipeline": type(pipe).__name__, **record}
+    return Call(pipe, arguments, record, frozenset(signature))
+
+
+def _prompts(
+    loaded: Loaded, request: VariationRequest, options: Mapping[str, Any], signature: Mapping[str, Any]
+) -> dict[str, Any]:
+    takes = "prompt" in signature and loaded.family.prompt
+    if request.prompt is not None and not takes:
+        raise InvalidRequestError(f"{loaded.name} takes no prompt; leave it out", field="prompt")
+    negative = options.get("negative_prompt")
+    if negative and "negative_prompt" not in signature:
+        raise InvalidRequestError(f"{loaded.name} takes no negative prompt; leave it out", field="options")
+    prompts = {"negative_prompt": negative} if negative else {}
+    if not takes:
+        return prompts
+    # An edit model does nothing without an instruction; the others refuse None and take an empty prompt.
+    own = variation_prompt(request.strength) if loaded.family.control == "wording" else ""
+    return {"prompt": request.prompt or own, **prompts}
+
+
+def _controls(
+    loaded: Loaded,
+    request: VariationRequest,
+    options: Mapping[str, Any],
+    pipe: Any,
+    *,
+    steps: int | None,
+    masked: bool,
+) -> dict[str, Any]:
+    family = loaded.family
+    distilled = bool(getattr(pipe.config, "is_distilled", False)) or _is_schnell(loaded)
+    wanted = options.get("steps") or (_DISTILLED_STEPS if distilled else steps or family.steps)
+    few = family.few_steps or distilled
+    if masked:
+        return strength.inpainting(request.strength, wanted, few_steps=few)
+    return strength.controls(family.control, request.strength, wanted, few_steps=few)
+
+
+def _is_schnell(loaded: Loaded) -> bool:
+    """Return whether a FLUX.1 pipeline is the one distilled to four steps, which has no guidance to embed."""
+    transformer = getattr(loaded.pipe, "transformer", None)
+    is_flux = type(loaded.pipe).__name__.startswith(("FluxPipeline", "FluxImg2Img", "FluxInpaint"))
+    return is_flux and not getattr(getattr(transformer, "config", None), "guidance_embeds", True)
+
+
+def _guidance(loaded: Loaded, options: Mapping[str, Any], signature: Mapping[str, Any]) -> dict[str, Any]:
+    guidance = options.get("guidance")
+    guidance = loaded.family.guidance if guidance is None else guidance
+    own = signature.get("guidance_scale")
+    if own is not None and own.default is None and "true_cfg_scale" in signature:
+        # Qwen's guidance compares with a negative prompt, and is off without one.
+        negative = options.get("negative_prompt") or " "
+        return {"negative_prompt": negative} | ({} if guidance is None else {"true_cfg_scale": guidance})
+    return {} if guidance is None else {"guidance_scale": guidance}
+
+
+def _redux(loaded: Loaded, frame: Frame, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the embedding that Redux makes of the source, in place of a prompt's."""
+    output = loaded.prior(frame.image, **{name: wanted[name] for name in _SCALES if name in wanted})
+    return {"prompt_embeds": output.prompt_embeds, "pooled_prompt_embeds": output.pooled_prompt_embeds}

@@ -125,8 +125,10 @@ class Run:
     def _full(self) -> str:
         made = "x".join(map(str, self.frame.made))
         offload = self.loaded.offload
-        more = "" if offload == "sequential" or self.loaded.recipe.machine.kind != "cuda" else (
-            f", --option offload={'model' if offload == 'none' else 'sequential'}"
+        more = (
+            ""
+            if offload == "sequential" or self.loaded.recipe.machine.kind != "cuda"
+            else (f", --option offload={'model' if offload == 'none' else 'sequential'}")
         )
         return (
             f"the memory of {self.loaded.recipe.machine.name} is too small for one picture of {made}; try a smaller "
@@ -153,8 +155,8 @@ class Run:
         if seconds > _SLOW_S and not self._warned:
             self._warned = True
             self.job.announce(
-                f"about {_duration(seconds)} a picture on this CPU, by its first step; --engine patch makes one in about "
-                "a second"
+                f"about {_duration(seconds)} a picture on this CPU, by its first step; --engine patch makes one in "
+                "about a second"
             )
 
     def _show(self, _pipe: Any, _step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipy_imgvar.engines.diffusers.device.machine import dtype_of
-from ipy_imgvar.engines.diffusers.pipelines.loading import AdapterFile, Recipe
+from ipy_imgvar.engines.diffusers.pipelines.loading import AdapterFile, Recipe, family_named
 from ipy_imgvar.engines.diffusers.weights.download import fetch, fetch_adapter
 from ipy_imgvar.engines.diffusers.weights.inspection import inspect_adapter, inspect_folder
 from ipy_imgvar.engines.diffusers.weights.reference import reference
@@ -49,6 +49,9 @@ def recipe_of(
     more: dict[str, Any] = {"local_files_only": options["local_files_only"], "job": job, "check": check}
     local = fetch(model, half=half, **more)
     index = inspect_folder(local.folder, model.name)
+    class_name = str(index["_class_name"])
+    # Refused before the other model in memory makes room.
+    family_named(class_name, model.name)
     base = _base_of(model, options)
     base_local = None if base is None else fetch(base, half=half, **more)
     if base is not None and base_local is not None:
@@ -56,7 +59,7 @@ def recipe_of(
     return Recipe(
         name=f"{model.repo}@{local.commit[:_COMMIT_CHARS]}" if model.repo and local.commit else model.name,
         folder=local.folder,
-        class_name=str(index["_class_name"]),
+        class_name=class_name,
         machine=machine,
         dtype=str(dtype).removeprefix("torch."),
         offload=options["offload"],
@@ -79,7 +82,7 @@ def _adapter(model: Reference, options: Mapping[str, Any], more: Mapping[str, An
         path = Path(named).expanduser().absolute()
         if not path.is_file():
             raise InvalidRequestError(
-                f"adapter is {shown(named)}, which is no file; allowed: the .safetensors file of an IP-Adapter, or none",
+                f"adapter is {shown(named)}, which is no file; allowed: an IP-Adapter's .safetensors file, or none",
                 field="options",
             )
         inspect_adapter(path)

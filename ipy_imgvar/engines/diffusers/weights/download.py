@@ -29,7 +29,14 @@ from ipy_imgvar.engines.diffusers.weights.selection import (
     is_complete,
     listing_of,
 )
-from ipy_imgvar.errors import ConfigurationError, ConnectionFailedError, EngineError, InvalidRequestError
+from ipy_imgvar.errors import (
+    ConfigurationError,
+    ConnectionFailedError,
+    EngineError,
+    InvalidRequestError,
+    RateLimitError,
+    ServerError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +53,9 @@ T = TypeVar("T")
 _POLL_S: Final = 0.05
 #: Seconds to wait for the hub's first answer, as huggingface_hub does for each file.
 _ANSWER_S: Final = 10.0
+#: Bytes of the units that people and file lists use; the libraries' GiB are 7 % larger.
+_MB: Final = 1_000_000
+_GB: Final = 1_000_000_000
 #: Files that are fetched at a time; the large ones fill the line alone.
 _WORKERS: Final = 4
 
@@ -182,14 +192,17 @@ def _cached(reference: Reference, *, half: bool) -> Local | None:
 
 
 def _from_hub(reference: Reference, job: Job, check: Callable[[], None], *, half: bool) -> Local:
-    """Return the hub's files, or the copy in the cache while the hub can't be reached."""
+    """Return the hub's files, or the copy in the cache while the hub can't be reached, is down or busy."""
     try:
         return _fetched(reference, job, check, half=half)
-    except ConnectionFailedError:
+    except (ConnectionFailedError, RateLimitError, ServerError):
         copy = _cached(reference, half=half)
         if copy is None:
             raise
-        job.warn(f"{host()} can't be reached; {reference.name} comes from this disk, as at its last download")
+        job.warn(
+            f"{reference.name} comes from this disk, as at its last download, since {host()} can't be asked for "
+            "a newer one"
+        )
         return copy
 
 
@@ -203,9 +216,14 @@ def _fetched(reference: Reference, job: Job, check: Callable[[], None], *, half:
                 field="model",
             )
         # First the index alone, a kB: it says which of the other files are needed, and whether any may be loaded.
-        _snapshot(repo, own, Meter(), check, lambda: None)
+        if not (repo.snapshot / "model_index.json").is_file():
+            _snapshot(repo, own, Meter(), check, lambda: None)
         index = read_index(repo.snapshot, repo.name)
         choice = choose(index, repo.files, repo.name, half=half)
+        other = choose(index, repo.files, repo.name, half=not half)
+        if repo.missing(choice) and not repo.missing(other):
+            # The other precision is on this disk; it serves as well, since weights are converted on loading.
+            choice = other
         _transfer(repo, choice, job, check, reference)
     inspect_folder(repo.snapshot, repo.name)
     return Local(repo.snapshot, repo.commit, choice.variant)
@@ -254,7 +272,7 @@ def _transfer(
     texts: list[str] = []
 
     def report() -> None:
-        text = f"fetching {repo.name}: {size_text(min(meter.bytes, needed), needed)} of {size_text(needed)}"
+        text = f"fetching {repo.name}: {share_text(meter.bytes, needed)}"
         if texts[-1:] != [text]:
             texts[:] = [text]
             job.progress(0, text)
@@ -268,18 +286,28 @@ def _transfer(
 def _announcement(repo: _Repo, choice: Choice, needed: int, reference: Reference | None) -> str:
     preset = reference.preset if reference else None
     licence = preset.licence if preset else repo.licence
-    whole, part = size_text(choice.size), size_text(needed, choice.size)
-    size = whole if whole.startswith(f"{part} ") else f"{part} of {whole}"
+    whole = size_text(choice.size)
+    # Without the index, which was fetched before, all of it is the same size in words.
+    size = whole if size_text(needed) == whole else share_text(needed, choice.size)
     text = f"fetching {repo.name}, {size}, from {host()}; licence: {licence or 'none is named on its page'}"
     if preset and not preset.commercial:
         text += ", no commercial use"
     return text + ("; gated: only for accounts that have accepted its terms" if repo.gated else "")
 
 
-def size_text(size: int, beside: int | None = None) -> str:
-    """Return a number of bytes in words; `beside` gives the unit of another one, and leaves it out."""
-    unit, name = (1e9, "GB") if (beside or size) >= 1e9 else (1e6, "MB")  # noqa: PLR2004
-    return f"{size / unit:.1f}" + ("" if beside is not None else f" {name}")
+def size_text(size: int) -> str:
+    """Return a number of bytes in words, such as "16.0 GB"."""
+    if size < _MB:
+        return "less than 1 MB"
+    return f"{size / _GB:.1f} GB" if size >= _GB else f"{size / _MB:.1f} MB"
+
+
+def share_text(part: int, whole: int) -> str:
+    """Return a part of a number of bytes in words, such as "3.1 of 16.0 GB"."""
+    if whole < _MB:
+        return size_text(whole)
+    unit = _GB if whole >= _GB else _MB
+    return f"{min(part, whole) / unit:.1f} of {size_text(whole)}"
 
 
 def _check_room(needed: int, name: str) -> None:

@@ -42,6 +42,9 @@ _CODE: Final = frozenset((".py", ".pyc", ".pyd", ".so", ".dll", ".dylib"))
 #: Files in the folder itself that diffusers takes for a custom pipeline if it is asked for one by that name. `None.py`
 #: is the one it looks for when it is asked for none (`_resolve_custom_pipeline_and_cls`, diffusers 0.42.1).
 _PIPELINE_CODE: Final = ("pipeline.py", "None.py")
+#: Files in a component that make the libraries load a further model: an adapter's weights, maybe as a pickle, and
+#: without `config.json` the base that it names on the hub (transformers' `maybe_load_adapters`); or a whole pipeline.
+_SECOND_MODELS: Final = ("adapter_config.json", "model_index.json", "modular_model_index.json")
 #: The folders of `diffusers.pipelines` that define parts of their own (classes of models, tokenizers, schedulers) in
 #: diffusers 0.42.1; an index names them instead of "diffusers".
 _PIPELINE_MODULES: Final = frozenset(
@@ -157,9 +160,10 @@ def _inspect_component(component: Path, folder: Path, name: str) -> None:
         relative = path.relative_to(folder).as_posix()
         if path.suffix.lower() in _CODE:
             raise _refused(name, relative, "code beside a component, which is never run")
-        if path.name == "adapter_config.json":
-            # transformers loads the model that this file names, with the adapter on top, instead of the inspected one.
-            raise _refused(name, relative, "an adapter, which names a second repository to load")
+        if path.name in _SECOND_MODELS:
+            raise _refused(
+                name, relative, "a second model inside a component, which may lead to another repository"
+            )
         if ".safetensors." in path.name and path.suffix == ".json":
             _inspect_shards(_json(path, folder, name), relative, name)
         elif path.name.endswith("config.json"):
@@ -241,14 +245,17 @@ def _json(path: Path, folder: Path, name: str) -> Any:
         raise _refused(name, relative, "missing, so this is no pipeline of diffusers", verb="is")
     _stays_inside(path, folder, name)
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            limit = f"{MAX_JSON_BYTES // 1_000_000} MB"
-            raise _refused(
-                name, relative, f"too large for a file of settings; at most {limit} are read", verb="is"
-            )
-        return json.loads(path.read_bytes())
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= MAX_JSON_BYTES else b""
     except OSError as exc:
         raise _refused(name, relative, f"unreadable ({exc.strerror})", verb="is") from exc
+    if size > MAX_JSON_BYTES:
+        limit = f"{MAX_JSON_BYTES // 1_000_000} MB"
+        raise _refused(
+            name, relative, f"too large for a file of settings; at most {limit} are read", verb="is"
+        )
+    try:
+        return json.loads(content)
     except (ValueError, RecursionError) as exc:
         raise _refused(name, relative, "no JSON", verb="is") from exc
 

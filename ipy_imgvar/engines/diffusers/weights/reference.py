@@ -16,11 +16,12 @@ from typing import Final
 from ipy_imgvar.engines.diffusers.weights.presets import PRESETS, Preset
 from ipy_imgvar.errors import InvalidRequestError, shown
 
-__all__ = ["Reference", "reference"]
+__all__ = ["Reference", "is_repo", "is_revision", "reference"]
 
 #: The hub's rules for `owner/name` (huggingface_hub.utils.validate_repo_id): letters of ASCII, digits, "-", "_", ".".
-_REPO: Final = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]*/[\w.-]*[A-Za-z0-9_]", re.ASCII)
-_MAX_REPO: Final = 96
+_REPO: Final = re.compile(
+    r"(?!.*(--|\.\.))(?=[^/]{1,96}/)\w([\w.-]*\w)?/(?=.{1,96}$)\w([\w.-]*\w)?", re.ASCII
+)
 #: Branches, tags and commits, and the hub's `refs/pr/8`: what git takes, without the signs of paths and shells.
 _REVISION: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w./+-]*(?<![/.])", re.ASCII)
 #: An address of the hub's page, which people copy instead of the id.
@@ -95,7 +96,7 @@ def reference(model: str) -> Reference:
 
 def is_repo(text: str) -> bool:
     """Return whether a text is a valid `owner/name`."""
-    return len(text) <= _MAX_REPO and bool(_REPO.fullmatch(text)) and not text.endswith(".git")
+    return bool(_REPO.fullmatch(text)) and not text.endswith(".git")
 
 
 def is_revision(text: str) -> bool:

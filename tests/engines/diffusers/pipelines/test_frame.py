@@ -41,12 +41,11 @@ def test_a_model_of_512_px_makes_512_px(size, made):
 def request_of(array, **arguments):
     mask = arguments.pop("mask", None)
     request = VariationRequest.from_arguments(seed=1, **arguments)
+
     def source(pixels, name):
         return Source(name, data=codec.encode_png(codec.from_array(pixels, name)))
 
-    return replace(
-        request, image=source(array, "image"), mask=None if mask is None else source(mask, "mask")
-    )
+    return replace(request, image=source(array, "image"), mask=None if mask is None else source(mask, "mask"))
 
 
 @pytest.fixture

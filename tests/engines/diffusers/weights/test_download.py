@@ -3,6 +3,7 @@
 import logging
 import random
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -103,6 +104,17 @@ def test_said_before_it_begins(hub, repo):
     assert ear.notices == [f"fetching some/model, 5.0 MB, from {hub.host}; licence: apache-2.0"]
     assert asked == [["model_index.json"]]
     assert ear.progress[0] == "fetching some/model: 0.0 of 5.0 MB"
+
+
+def test_a_part_is_said_as_a_part(repo):
+    """If some files are on this disk already, the rest is announced as a part of the whole."""
+    repo.files["tokenizer/merges.txt"] = b"m" * 1_200_000
+    repo.files["unet/diffusion_pytorch_model.safetensors"] = b"u" * 2_400_000
+    fetched()
+    repo.commit, repo.files["tokenizer/merges.txt"] = OTHER_COMMIT, b"n" * 1_200_000
+    ear = Ear()
+    fetched(ear=ear)
+    assert ear.notices[0].startswith("fetching some/model, 1.2 of 3.6 MB, from ")
 
 
 @pytest.mark.usefixtures("hub")
@@ -326,8 +338,44 @@ def test_a_hub_out_of_reach(hub, monkeypatch):
     ear = Ear()
     assert fetched(ear=ear).commit == COMMIT
     assert ear.job.warnings == [
-        "127.0.0.1:9 can't be reached; some/model comes from this disk, as at its last download"
+        "some/model comes from this disk, as at its last download, since 127.0.0.1:9 can't be asked for a newer one"
     ]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_hub_that_is_down(repo, status):
+    """While the hub is busy or down, a complete copy is used, with a warning."""
+    local = fetched()
+    repo.status = status
+    ear = Ear()
+    assert fetched(ear=ear) == local
+    assert len(ear.job.warnings) == 1
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_other_precision_serves(hub, half):
+    """Weights that are complete in the other precision are used as they are, and nothing is fetched."""
+    files = {"unet/diffusion_pytorch_model.fp16.safetensors": b"h" * 2000}
+    hub.repos["some/model"] = Repo(pipeline(**files))
+    local = fetched(half=not half)
+    hub.requests.clear()
+    assert fetched(half=half) == local
+    assert hub.paths() == []
+
+
+def test_two_at_once(hub, repo):
+    """Two threads that want the same model get the same files."""
+    repo.rate = 20_000
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(fetched())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(results)) == 1
+    assert len(results) == 2
+    assert files_of(results[0].folder) == NEEDED
+    assert hub.paths().count("unet/diffusion_pytorch_model.safetensors") == 1
 
 
 @pytest.mark.parametrize("way", ["option", "variable"])
@@ -339,7 +387,7 @@ def test_offline(hub, monkeypatch, way):
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InvalidRequestError) as caught:
         fetched("some/model@main", local=local)
-    assert str(caught.value).endswith("fetch it with: hf download some/model --revision main")
+    assert "hf download some/model --revision main --include" in str(caught.value)
     assert hub.requests == []
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     fetched()
@@ -348,6 +396,19 @@ def test_offline(hub, monkeypatch, way):
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert fetched(local=local).commit == COMMIT
     assert hub.requests == []
+
+
+@pytest.mark.usefixtures("repo")
+def test_the_command_in_the_message(hub):
+    """The command that the message names, run as it stands, brings what an offline call needs, and no pickle."""
+    with pytest.raises(InvalidRequestError) as caught:
+        fetched(local=True)
+    program, *arguments = shlex.split(str(caught.value).partition("with: ")[2])
+    assert program == "hf"
+    code = "from huggingface_hub.cli.hf import main; main()"
+    subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=True)
+    assert sorted(hub.paths()) == NEEDED
+    assert files_of(fetched(local=True).folder) == NEEDED
 
 
 @pytest.mark.parametrize("lost", ["unet/diffusion_pytorch_model.safetensors", "tokenizer"])
@@ -462,7 +523,7 @@ def test_an_adapter(hub):
         "models/image_encoder/model.safetensors",
         "models/ip-adapter.safetensors",
     ]
-    assert ear.notices == [f"fetching some/adapter, 0.0 MB, from {hub.host}; licence: apache-2.0"]
+    assert ear.notices == [f"fetching some/adapter, less than 1 MB, from {hub.host}; licence: apache-2.0"]
     assert adapter(local=True) == local
 
 

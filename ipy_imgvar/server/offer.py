@@ -71,8 +71,11 @@ class Offer:
         if self._named:
             return list(self._named)
         own = self.engine.model(VariationRequest())
-        others = () if self._is_closed else self.engine.capabilities().models
-        return list(dict.fromkeys([own, *others]))
+        known = self.engine.capabilities().models
+        if not self._is_closed:
+            return list(dict.fromkeys([own, *known]))
+        # The short name of the engine's choice, which a person would write, where it has one.
+        return [name for name in known if self.engine.model(VariationRequest(model=name)) == own] or [own]
 
     @property
     def _is_closed(self) -> bool:

@@ -119,6 +119,23 @@ class Offer:
             )
         return None
 
+    def unusable(self, model: str | None, exc: InvalidRequestError) -> Refusal:
+        """Return the answer to a request whose model the engine refuses, although this server has it.
+
+        Parameters
+        ----------
+        model
+            The engine's name of the model, or None.
+        exc
+            The engine's refusal. It may name a folder of this machine, so a client sees it only if it named the model.
+        """
+        if not self._is_closed:
+            return Refusal(404, str(exc), code="model_not_found", param="model")
+        _log.error("%s", exc)
+        public = next((name for name, each in self._named.items() if each == model), self.models[0])
+        text = f"the model {public} can't be used now; the server's log says why"
+        return Refusal(404, text, code="model_not_found", param="model")
+
     def _takes(self, name: str) -> bool:
         try:
             return self.engine.capabilities(name).takes_model(name)

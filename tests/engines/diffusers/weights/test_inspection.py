@@ -238,6 +238,18 @@ def test_adapters(name, tmp_path):
         inspect_adapter(tmp_path / name)
 
 
+def test_the_encoder_beside_an_adapter(tmp_path):
+    """An image encoder beside an adapter is inspected with it."""
+    encoder = tmp_path / "image_encoder"
+    encoder.mkdir()
+    (encoder / "config.json").write_text("{}")
+    (encoder / "model.safetensors").write_bytes(b"")
+    inspect_adapter(tmp_path / "a.safetensors")
+    (encoder / "model.safetensors").rename(encoder / "pytorch_model.bin")
+    with pytest.raises(InvalidRequestError, match=r"image_encoder/pytorch_model\.bin has weights"):
+        inspect_adapter(tmp_path / "a.safetensors")
+
+
 def test_modules_of_diffusers():
     """The listed modules are those of diffusers' pipelines that define models, tokenizers or schedulers."""
     diffusers = importlib.util.find_spec("diffusers")

@@ -4,6 +4,8 @@ import pytest
 from hubserver import COMMIT, Repo
 
 from ipy_imgvar import Client
+from ipy_imgvar.engine import Job
+from ipy_imgvar.engines.diffusers.weights.reference import reference
 from ipy_imgvar.errors import InvalidRequestError
 
 SMALL = {"n": 1, "size": "64x64", "seed": 1, "options": {"steps": 2, "device": "cpu", "side": 64}}
@@ -51,3 +53,25 @@ def test_code_on_the_hub(hub, on_the_hub, photo):
     with Client(engine="diffusers") as client, pytest.raises(InvalidRequestError, match="custom code"):
         client.variations(photo, model="some/model", **SMALL)
     assert hub.paths() == ["model_index.json"]
+
+
+def test_a_decoder_for_previews(hub, torch, tmp_path):
+    """A tiny autoencoder, which is no pipeline, is fetched for previews and loaded."""
+    from diffusers import AutoencoderTiny
+
+    from ipy_imgvar.engines.diffusers.device.machine import find
+    from ipy_imgvar.engines.diffusers.preview import load_decoder
+    from ipy_imgvar.engines.diffusers.weights.download import fetch_part
+
+    made = AutoencoderTiny(
+        encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4, num_encoder_blocks=(1,) * 4,
+        num_decoder_blocks=(1,) * 4,
+    )  # fmt: skip
+    made.save_pretrained(tmp_path / "made")
+    hub.repos["some/decoder"] = Repo({path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()})
+    job = Job()
+    local = fetch_part(
+        reference("some/decoder", index="config.json"), local_files_only=False, job=job, check=job.check
+    )
+    decoder = load_decoder(local.folder, find("cpu"), "float32", "some/decoder")
+    assert decoder.decode(torch.zeros(1, 4, 2, 2)).sample.shape == (1, 3, 16, 16)

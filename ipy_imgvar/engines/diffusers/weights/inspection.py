@@ -175,6 +175,8 @@ def inspect_component(component: Path, folder: Path, name: str) -> None:
         _inspect_component(component, folder, name)
     except OSError as exc:
         raise _refused(name, "a file of it", f"unreadable ({exc.strerror})", verb="is") from exc
+    except RecursionError as exc:
+        raise _refused(name, component.name, "settings or folders that are nested too deeply") from exc
 
 
 def _inspect_component(component: Path, folder: Path, name: str) -> None:

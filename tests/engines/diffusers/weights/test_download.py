@@ -196,7 +196,7 @@ def test_cancel_at_any_instant(hub):
     """A cancel ends the call within 0.3 s, leaves no thread for long, and the next call brings the same files."""
     hub.repos["some/model"] = repo = Repo(pipeline(12_000_000), rate=24e6)
     rng = random.Random(0)  # noqa: S311 - a repeatable choice
-    for _ in range(6):
+    for _ in range(10):
         ear = Ear()
         delay_s = rng.uniform(0, 0.6)
         timer = threading.Timer(delay_s, ear.cancel.set)

@@ -237,7 +237,7 @@ def test_links_that_leave(folder, tmp_path, target):
 def test_deep_settings(folder):
     """Settings that are nested too deeply for the parser, or for the inspection, are refused."""
     root = folder(**{"unet/config.json": b"[" * 5000 + b"]" * 5000})
-    with pytest.raises(InvalidRequestError, match="no JSON|nested too deeply"):
+    with pytest.raises(InvalidRequestError, match=r"no JSON|nested too deeply"):
         inspect_folder(root, "a-name")
 
 

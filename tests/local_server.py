@@ -83,6 +83,8 @@ class LocalServer(Api):
 
     def _allowed(self, fields, given):
         for name, rule in fields.items():
+            if not given.get(name) and rule.get("needed"):  # not by the route, but by the pipeline behind it
+                return self._refused(rule["status"], rule["refusal"])
             if given.get(name) and given[name] not in rule.get("allowed", [given[name]]):
                 return self._refused(rule["status"], rule["refusal"].format(value=given[name]))
         return None

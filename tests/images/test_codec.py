@@ -347,6 +347,49 @@ class TestMasks:
         assert caught.value.field == "mask"
         assert not codec.kept_pixels(Image.new("L", (4, 4)), (4, 4)).any()
 
+    def test_the_mask_for_a_server_reads_the_same_by_alpha_and_by_colour(self):
+        """What is kept is opaque and black, the rest transparent and white, and it reads back as it was."""
+        keep = np.random.default_rng(0).random((5, 7)) < 0.5
+        mask = codec.opaque_where(keep)
+        assert np.array_equal(np.asarray(mask.getchannel("A")), keep * 255)
+        assert np.array_equal(np.asarray(mask.convert("L")), ~keep * 255)
+        assert np.array_equal(codec.kept_pixels(mask, (7, 5)), keep)
+
+
+class TestPlain:
+    """Pictures that each decoder reads alike."""
+
+    @pytest.mark.parametrize(("mode", "kind"), [("RGB", "PNG"), ("RGBA", "PNG"), ("RGB", "JPEG")])
+    @pytest.mark.parametrize(("orientation", "expected"), [(None, True), (1, True), (6, False), (3, False)])
+    def test_colour_and_upright(self, mode, kind, orientation, expected):
+        """A PNG or JPEG in colour is plain as long as it asks for no rotation; a PNG with Exif data may ask."""
+        exif = Image.Exif()
+        if orientation is not None:
+            exif[0x0112] = orientation
+        data = encoded(gradient(8, 6, mode), kind, **({"exif": exif} if orientation is not None else {}))
+        assert codec.is_plain(data, "x") is (expected and (kind == "JPEG" or orientation is None))
+
+    @pytest.mark.parametrize(
+        ("mode", "kind"),
+        [
+            ("L", "PNG"),
+            ("LA", "PNG"),
+            ("P", "PNG"),
+            ("1", "PNG"),
+            ("I;16", "PNG"),
+            ("L", "JPEG"),
+            ("CMYK", "JPEG"),
+        ],
+    )
+    def test_other_modes(self, mode, kind):
+        """Grey, palettes, 16-bit grey and CMYK are not."""
+        assert not codec.is_plain(encoded(Image.new(mode, (8, 6)), kind), "x")
+
+    @pytest.mark.parametrize("kind", ["WEBP", "GIF", "TIFF", "BMP"])
+    def test_other_formats(self, kind):
+        """Nor is any other format."""
+        assert not codec.is_plain(encoded(gradient(8, 6), kind), "x")
+
 
 def test_to_array():
     """Pixels come as (H, W, 3), or (H, W, 4) where there is transparency, and can be written to."""

@@ -162,6 +162,9 @@ def of_status(
     shutdown = farewell(model, error.details.get("shutdown_date"))
     if route == "variations" and status in _NO_ROUTE:
         hint = "it does not serve variations; say --route edits, or --engine patch for the offline engine"
+    elif route == "variations" and "`prompt`" in error.message:
+        # diffusers' words ("Provide either `prompt` or ..."), which Xinference passes on.
+        hint = 'its model needs a prompt: say --route edits, or --extra-body {"prompt": " "}'
     elif shutdown:
         hint = shutdown
     elif status == 429 and is_quota(f"{error.message} {error.code}"):  # noqa: PLR2004

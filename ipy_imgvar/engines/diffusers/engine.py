@@ -21,7 +21,7 @@ from ipy_imgvar.engines.diffusers.pipelines.loading import load
 from ipy_imgvar.engines.diffusers.pipelines.packages import import_packages
 from ipy_imgvar.engines.diffusers.preview import Previewer, load_decoder
 from ipy_imgvar.engines.diffusers.weights.cache import commit_of
-from ipy_imgvar.engines.diffusers.weights.download import fetch
+from ipy_imgvar.engines.diffusers.weights.download import fetch_part
 from ipy_imgvar.engines.diffusers.weights.inspection import inspect_folder
 from ipy_imgvar.engines.diffusers.weights.presets import default_preset
 from ipy_imgvar.engines.diffusers.weights.reference import Reference, reference
@@ -177,8 +177,8 @@ class DiffusersEngine:
         name = options["preview_decoder"]
         if name is None or job.listener.on_preview is None:
             return None
-        model = reference(name)
-        local = fetch(model, half=False, local_files_only=options["local_files_only"], job=job, check=check)
+        model = reference(name, index="config.json")
+        local = fetch_part(model, local_files_only=options["local_files_only"], job=job, check=check)
         machine, dtype = loaded.recipe.machine, loaded.recipe.dtype
         return Previewer(load_decoder(local.folder, machine, dtype, model.name))
 

@@ -60,13 +60,15 @@ class Reference:
         return f"{self.repo}@{self.revision}" if self.revision else str(self.repo)
 
 
-def reference(model: str) -> Reference:
+def reference(model: str, *, index: str = "model_index.json") -> Reference:
     r"""Return what a model's name means.
 
     Parameters
     ----------
     model
         A preset's name, `owner/name`, `owner/name@revision`, or the path of a folder in diffusers' layout.
+    index
+        The file that a folder has at its top: "config.json" for a model that isn't in a pipeline.
 
     Raises
     ------
@@ -85,12 +87,12 @@ def reference(model: str) -> Reference:
         preset = PRESETS[text]
         return Reference(preset.repo, preset.revision, None, preset)
     if _is_path(text):
-        return Reference(folder=_folder(text))
+        return Reference(folder=_folder(text, index))
     repo, at, revision = text.partition("@")
     if is_repo(repo) and (not at or is_revision(revision)):
         return _on_hub(repo, revision or None)
     if not _PAGE.match(text) and _exists(text):
-        return Reference(folder=_folder(text))
+        return Reference(folder=_folder(text, index))
     raise InvalidRequestError(f"model is {_received(text)}; {_ALLOWED}{_hint(text)}", field="model")
 
 
@@ -123,7 +125,7 @@ def _exists(text: str) -> bool:
         return False
 
 
-def _folder(text: str) -> Path:
+def _folder(text: str, index: str) -> Path:
     try:
         folder = Path(text).expanduser().absolute()
         found = folder.is_dir()
@@ -133,16 +135,16 @@ def _folder(text: str) -> Path:
         found = is_file = False
     if is_file:
         raise InvalidRequestError(
-            f"model is {shown(text)}, a file; allowed: a folder in diffusers' layout, with model_index.json",
+            f"model is {shown(text)}, a file; allowed: a folder in diffusers' layout, with {index}",
             field="model",
         )
     if not found:
         raise InvalidRequestError(
             f"model is {shown(text)}: there is no such folder; {_ALLOWED}", field="model"
         )
-    if not (folder / "model_index.json").is_file():
+    if not (folder / index).is_file():
         raise InvalidRequestError(
-            f"model is {shown(text)}: the folder has no model_index.json, so it holds no pipeline of diffusers; "
+            f"model is {shown(text)}: the folder has no {index}, so it is not in the layout of diffusers; "
             "give the folder that save_pretrained wrote",
             field="model",
         )

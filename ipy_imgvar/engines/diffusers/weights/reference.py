@@ -1,8 +1,8 @@
 """What a model's name means: a preset, a repository on the hub, or a folder on this disk.
 
-A text is a folder if it is written as a path: it begins with ".", "/" or "~", has a backslash or a drive, or is no
-valid hub id and a folder of that name exists. `owner/name` without such a sign is always the hub's, even beside a
-folder `owner/name`: the same line then means the same model in every directory. Nothing here uses the network.
+A text is a folder if it is written as a path (it begins with ".", "/" or "~", has a backslash or a drive), or if a
+folder of that name holds a pipeline, as in diffusers' own `from_pretrained`; a preset's name is always the preset.
+Nothing here uses the network.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def reference(model: str, *, index: str = "model_index.json") -> Reference:
     if text in PRESETS:
         preset = PRESETS[text]
         return Reference(preset.repo, preset.revision, None, preset)
-    if _is_path(text):
+    if _is_path(text) or _holds(text, index):
         return Reference(folder=_folder(text, index))
     repo, at, revision = text.partition("@")
     if is_repo(repo) and (not at or is_revision(revision)):
@@ -115,6 +115,10 @@ def _on_hub(repo: str, revision: str | None) -> Reference:
 
 def _is_path(text: str) -> bool:
     return text.startswith((".", "/", "~")) or "\\" in text or bool(PureWindowsPath(text).drive)
+
+
+def _holds(text: str, index: str) -> bool:
+    return _exists(text) and Path(text, index).is_file()
 
 
 def _exists(text: str) -> bool:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError
 from ipy_imgvar.plain import plain
@@ -31,6 +31,11 @@ __all__ = [
     "write",
     "write_bytes",
 ]
+
+#: Goes to the start of a terminal's line and clears it (ECMA-48: CR, EL).
+_CLEAR: Final = "\r\x1b[K"
+#: Characters of a line of a terminal that does not say how wide it is, without the last: most have 80.
+_USUAL_COLUMNS: Final = 79
 
 
 def open_closed() -> None:
@@ -64,8 +69,11 @@ def say(text: str, program: str = "imgvar") -> None:
 
 
 def announce(text: str) -> None:
-    """Write one line to standard error without the program's name, for a program that waits for it."""
-    _write(sys.stderr, f"{plain(text)}\n")
+    """Write one line to standard error without the program's name, for a program that waits for it.
+
+    On a terminal it takes the place of a progress that stands there.
+    """
+    _write(sys.stderr, f"{_CLEAR if sys.stderr.isatty() else ''}{plain(text)}\n")
 
 
 def encodable(text: str, stream: TextIO | None = None) -> str:
@@ -87,14 +95,20 @@ def progress(*, quiet: bool) -> Callable[[float, str], None] | None:
     """Return a function that shows the progress of a run; None if quiet, or if standard error is no terminal."""
     if quiet or not sys.stderr.isatty():
         return None
-    # "\r" goes to the start of the line, "\x1b[K" clears it (ECMA-48, EL).
-    return lambda fraction, text: _write(sys.stderr, f"\r\x1b[K{fraction:4.0%} {plain(text)}")
+    return lambda fraction, text: _write(sys.stderr, _CLEAR + f"{fraction:4.0%} {plain(text)}"[: _columns()])
+
+
+def _columns() -> int:
+    """Return how many characters of a line the terminal shows: a longer one would wrap, and could not be cleared."""
+    with contextlib.suppress(OSError, ValueError):
+        return max(1, os.get_terminal_size(sys.stderr.fileno()).columns - 1)
+    return _USUAL_COLUMNS
 
 
 def wipe(*, quiet: bool) -> None:
     """Remove the progress."""
     if not quiet and sys.stderr.isatty():
-        _write(sys.stderr, "\r\x1b[K")
+        _write(sys.stderr, _CLEAR)
 
 
 def flush() -> None:

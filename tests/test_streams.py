@@ -1,9 +1,12 @@
 """What a command prints, where the output can't encode it, has no reader, or is closed or full."""
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -135,3 +138,40 @@ def test_an_input_that_can_not_be_read_is_one_line(source, reason):
     assert done.stderr.decode() == (
         f"imgvar: standard input can't be read ({reason}); send the image there, or give a path\n"
     )
+
+
+def on_terminal(words, columns=60, **options):
+    """Run the command with standard error on a terminal of some columns, and return its code, stdout and stderr."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
+    with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=theirs, **options) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux reports the end of the other side as an error.
+            while piece := os.read(ours, 65536):
+                shown += piece
+        out = process.stdout.read()
+    os.close(ours)
+    return process.returncode, out, shown.decode()
+
+
+@pytest.mark.usefixtures("installed_engine", "here")
+def test_what_is_loaded_is_shown_on_a_terminal():
+    """Announcements stand on lines of their own between the progress, and standard output has the paths alone."""
+    words = ["create", "photo.png", "-s", "64", "--engine", "posterise-weights", "--model"]
+    code, out, shown = on_terminal([*words, "soft"])
+    assert (code, out) == (0, b"photo-1.png\n")
+    assert "\r\x1b[Kimgvar: soft: 2 MB from nowhere, free for all\r\n" in shown
+    assert "\r\x1b[K 25% loading 1 of 3 MB\r\x1b[K" in shown
+    assert shown.endswith("\r\x1b[K")
+    code, out, shown = on_terminal([*words, "soft"], columns=20)
+    assert "\r\x1b[K 25% loading 1 of 3\r\x1b[K" in shown  # 19 characters, since a whole line would wrap
+
+
+@pytest.mark.usefixtures("installed_engine", "here")
+def test_an_error_takes_the_place_of_the_progress():
+    """The line of an error does not stand behind the progress of the run that failed."""
+    words = ["create", "photo.png", "-s", "64", "--engine", "posterise-weights", "--model", "fading"]
+    code, out, shown = on_terminal(words)
+    assert (code, out) == (2, b"")
+    assert shown.endswith("\r\x1b[K 75% loading 3 of 3 MB\r\x1b[Kimgvar: the weights of fading are gone\r\n")

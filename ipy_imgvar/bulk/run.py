@@ -19,6 +19,7 @@ from ipy_imgvar.bulk import page
 from ipy_imgvar.bulk.items import Items, ReadyItem
 from ipy_imgvar.bulk.ledger import Ledger
 from ipy_imgvar.bulk.pool import Pool, failure
+from ipy_imgvar.bulk.reports import Reports
 from ipy_imgvar.bulk.result import STATUSES, BulkResult, Tally
 from ipy_imgvar.bulk.work import SOURCES, Outcome, Task
 from ipy_imgvar.bulk.workers import choose_workers
@@ -97,6 +98,9 @@ def run(
     folder = checked_folder(out_dir)
     items = Items(images, folder)
     workers = choose_workers(engine, executor, max_workers, request.timeout, spec=spec, model=request.model)
+    reports = Reports()
+    if engine.capabilities(request.model).parallel == "one":
+        workers = replace(workers, listener=reports.listener)
     ledger = Ledger(folder)
     started = time.monotonic()
     try:
@@ -105,7 +109,7 @@ def run(
         pool = Pool(workers, max_retry_count, cancel)
         # The engine tries once, since the pool schedules the retries.
         work = _Work(engine, replace(request, max_retry_count=0), ledger, folder, resume=resume)
-        with _Progress(items, listener, work.tally, bar) as progress, _held_interrupts(pool):
+        with _Progress(items, listener, work.tally, bar, reports) as progress, _held_interrupts(pool):
             failure = _run_all(pool, work, items, progress)
         _sweep(folder)
         work.tally.elapsed = time.monotonic() - started
@@ -280,12 +284,20 @@ def _comparable(settings: Any) -> str:
 
 
 class _Progress:
-    """A bar with rate, failures and time left, and the caller's own listener."""
+    """A bar with rate, failures and time left, the engine's current step, and the caller's own listener."""
 
-    def __init__(self, items: Items, listener: Listener, tally: Tally, bar: bool | None) -> None:  # noqa: FBT001
+    def __init__(
+        self,
+        items: Items,
+        listener: Listener,
+        tally: Tally,
+        bar: bool | None,  # noqa: FBT001
+        reports: Reports,
+    ) -> None:
         self._tally = tally
-        self._on_progress = listener.on_progress
-        self._shown = 0
+        self._reports = reports
+        self._on_progress, self._on_notice = listener.on_progress, listener.on_notice
+        self._shown, self._doing = 0, ""
         self._refreshed = 0.0
         file = _bar_file(bar)
         self._total = items.count() if file is not None or listener.on_progress is not None else None
@@ -306,16 +318,22 @@ class _Progress:
         text = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         if stopping:
             text = f"finishing what is under way; {text}"
+        if self._on_notice is not None:
+            for line in self._reports.notices():
+                self._on_notice(line)
+        doing = self._reports.doing
         if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.set_postfix_str("; ".join(filter(None, [text, doing])), refresh=False)
             if ended > self._shown:
                 self._bar.update(ended - self._shown)
             if time.monotonic() - self._refreshed > _REFRESH_S:  # The clock moves on while no item ends.
                 self._refreshed = time.monotonic()
                 self._bar.refresh()
-        if self._on_progress is not None and ended > self._shown:
-            self._on_progress(min(1.0, ended / self._total) if self._total else 0.0, text + self._pace(ended))
-        self._shown = ended
+        if self._on_progress is not None and (ended > self._shown or doing != self._doing):
+            done = [text + self._pace(ended)] if ended else []
+            share = min(1.0, ended / self._total) if self._total else 0.0
+            self._on_progress(share, "; ".join([*done, *filter(None, [doing])]))
+        self._shown, self._doing = ended, doing
 
     def _pace(self, ended: int) -> str:
         """Return rate and time left, as far as they are known."""

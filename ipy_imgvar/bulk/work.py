@@ -6,6 +6,7 @@ A worker writes neither to the store nor to the ledger.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import logging
@@ -32,9 +33,9 @@ from ipy_imgvar.run import run_request
 from ipy_imgvar.settings import Secret, connection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from ipy_imgvar.engine import Engine
+    from ipy_imgvar.engine import Engine, Listener
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.results.variations import Variation
 
@@ -56,6 +57,8 @@ _SEED_BYTES: Final = 6
 #: The engines of this process, each made once.
 _engines: dict[EngineSpec, Engine] = {}
 _lock = threading.Lock()
+#: Held by the item at work, if the engine was made here and does one at a time: a worker may have several threads.
+_device = threading.Lock()
 #: The key, and the base with its password, that the parent sent to this process; empty in another executor's process.
 _secrets: dict[str, Any] = {}
 
@@ -72,6 +75,8 @@ def _engine_of(spec: EngineSpec) -> Engine:
             # Another executor's process, such as one of a cluster, has the key in its own environment.
             secrets = _secrets or {"api_key": connection(api_base=spec.connection.api_base).api_key}
             _engines[spec] = make_engine(spec.name, replace(spec.connection, **secrets))
+            # It stays for later runs of this worker. Where a worker ends with a signal, the system frees its memory.
+            atexit.register(_engines[spec].close)
         return _engines[spec]
 
 
@@ -129,7 +134,12 @@ def item_seed(seed: int | None, item: str) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:_SEED_BYTES])
 
 
-def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None = None) -> Outcome:
+def work(
+    task: Task,
+    engine: Engine | EngineSpec,
+    cancel: threading.Event | None = None,
+    listener: Listener | None = None,
+) -> Outcome:
     """Make an item's pictures and return how it ended; an item that fails raises nothing.
 
     Parameters
@@ -140,10 +150,11 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
         The engine that this process's workers share, or the description by which it is made here.
     cancel
         Set it to stop in the middle of the item.
+    listener
+        Gets the engine's progress and announcements; only a thread of the caller's process has one.
     """
     started = time.monotonic()
-    # There is a process for every core, so more threads would only compete for the cores.
-    job = Job(cancel=cancel, threads=1 if isinstance(engine, EngineSpec) else None)
+    job = Job(listener=listener, cancel=cancel)
     record: dict[str, Any] = {
         "item": task.ready.item,
         "status": "failed",
@@ -157,7 +168,11 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
     }
     again_s, slow_down = None, False
     try:
-        _attempt(task, _engine_of(engine) if isinstance(engine, EngineSpec) else engine, job, record)
+        if isinstance(engine, EngineSpec):
+            with _alone(_engine_of(engine), task.request, job) as made:
+                _attempt(task, made, job, record)
+        else:
+            _attempt(task, engine, job, record)
     except APIStatusError as exc:
         record["error"] = str(exc)
         again_s, slow_down = exc.retry_after_s, exc.status == 429  # noqa: PLR2004
@@ -170,6 +185,18 @@ def work(task: Task, engine: Engine | EngineSpec, cancel: threading.Event | None
         record["error"] = one_line(f"{type(exc).__name__}: {exc}")
     record["elapsed"] = round(time.monotonic() - started, 3)
     return Outcome(record | _reported(job), again_s, slow_down)
+
+
+@contextlib.contextmanager
+def _alone(engine: Engine, request: VariationRequest, job: Job) -> Iterator[Engine]:
+    """Give the engine of this process, with its share of the machine: the device, or one core."""
+    if engine.capabilities(request.model).parallel == "one":
+        with _device:
+            yield engine
+        return
+    # There is a process for every core, so more threads would only compete for the cores.
+    job.threads = 1
+    yield engine
 
 
 def _reported(job: Job) -> dict[str, Any]:

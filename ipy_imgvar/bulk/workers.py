@@ -18,7 +18,7 @@ from ipy_imgvar.request import whole_number
 if TYPE_CHECKING:
     import threading
 
-    from ipy_imgvar.engine import Capabilities, Engine
+    from ipy_imgvar.engine import Capabilities, Engine, Listener
     from ipy_imgvar.settings import Connection
 
 __all__ = ["Workers", "choose_workers"]
@@ -46,6 +46,8 @@ class Workers:
         Whether the executor was made here and ends with the run.
     timeout_s
         Seconds that one try of an item may take; 0 is no limit.
+    listener
+        Gets the engine's progress and announcements from threads; other processes have none.
     """
 
     executor: Executor
@@ -53,12 +55,13 @@ class Workers:
     engine: Engine | EngineSpec
     ours: bool
     timeout_s: float = 0.0
+    listener: Listener | None = None
 
     def submit(self, task: Task, cancel: threading.Event) -> Future[Outcome]:
         """Start a task; `cancel` stops it in the middle, and reaches threads only."""
         if isinstance(self.engine, EngineSpec):
             return self.executor.submit(work, task, self.engine)
-        return self.executor.submit(work, task, self.engine, cancel)
+        return self.executor.submit(work, task, self.engine, cancel, self.listener)
 
     def close(self, *, now: bool, wait: bool = True) -> None:
         """End an executor of ours; `now` kills processes in the middle of their task, `wait` waits for threads."""

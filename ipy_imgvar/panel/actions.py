@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.client import Client
+from ipy_imgvar.engine import LoadsWeights
 from ipy_imgvar.engines import default_engine, engine_names
 from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidImageError, InvalidRequestError
 from ipy_imgvar.images.kinds import looks_like_image
@@ -53,7 +54,8 @@ class PanelActions(SourceActions):
     namespace
         The notebook's variables.
     client
-        The client of all runs; None makes one with the chosen engine for each run.
+        The client of all runs; None makes one with the chosen engine for each run, or for all runs of an engine that
+        loads weights.
     worker, loader
         Threads for runs, and for reading sources and earlier runs.
     """
@@ -68,6 +70,8 @@ class PanelActions(SourceActions):
     ) -> None:
         super().__init__(state, namespace, loader or Worker())
         self._client = client
+        #: The clients of engines that load weights, by engine and connection: a new one would load them for each run.
+        self._loading: dict[Any, Client] = {}
         self._worker = worker or Worker()
         self._seen: Variations | None = None
         self.engines = [client.engine.name] if client is not None else engine_names()
@@ -82,6 +86,8 @@ class PanelActions(SourceActions):
         """End the tasks; safe to call twice."""
         self._worker.close()
         self._loader.close()
+        while self._loading:
+            self._loading.popitem()[1].close()
         if self.state.busy:
             self.state.finish(Status.CANCELLED)
 
@@ -140,7 +146,7 @@ class PanelActions(SourceActions):
             )
         sample, source = state.sample, state.source
         with ExitStack() as stack:
-            client = self._client or stack.enter_context(self._new_client())
+            client = self._client or self._client_in(stack)
             (request,) = client.request(source, **state.arguments())
             if not state.begin():
                 return
@@ -161,9 +167,17 @@ class PanelActions(SourceActions):
         self.state.finish(Status.CANCELLED)
         self.state.notice = "cancelled; what the request may still bring will be in the history"
 
-    def _new_client(self) -> Client:
+    def _client_in(self, stack: ExitStack) -> Client:
+        """Return a client with the chosen engine, which ends with the run unless the engine loads weights."""
         key = engines.key_in(self._namespace, self.state.key_name)
-        return Client(self.state.engine, api_key=key, namespace=self._namespace)
+        setting = (self.state.engine, engines.usable_connection(self._namespace, self.state.key_name))
+        if setting in self._loading:
+            return self._loading[setting]
+        client = Client(self.state.engine, api_key=key, namespace=self._namespace)
+        if isinstance(client.engine, LoadsWeights):
+            self._loading[setting] = client
+            return client
+        return stack.enter_context(client)
 
     def _work(
         self,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 from traitlets import link
 
+from ipy_imgvar.panel.models import ModelList
 from ipy_imgvar.panel.options import OptionsBox
 from ipy_imgvar.panel.sources import UPLOAD_MAX_BYTES
 from ipy_imgvar.request import FITS, STRENGTHS
@@ -121,14 +122,24 @@ class SettingsBox(widgets.VBox):
         self.seed.observe(guard(lambda change: actions.type_seed(change["new"])), "value")
         self.key.observe(guard(self._named), "value")
         self._actions = actions
-        self.options = OptionsBox(state, guard)
+        self.models, self.options = ModelList(state, guard), OptionsBox(state, guard)
         state.observe(
             self._shown,
-            ["strength", "seed", "refused", "models", "default_model", "key_name", "key_origin"],
+            [
+                "strength",
+                "seed",
+                "refused",
+                "models",
+                "other_models",
+                "default_model",
+                "key_name",
+                "key_origin",
+            ],
         )
         super().__init__(
             [
                 row(self.engine, self.model, self.n, self.size, self.fit),
+                self.models,
                 row(self.strength, self.word),
                 row(self.seed, self.keep, self.key, self.origin),
                 self.prompt,
@@ -189,6 +200,8 @@ class SettingsBox(widgets.VBox):
         self.keep.disabled = "seed" in state.refused
         self.strength.disabled = self.word.disabled = "strength" in state.refused
         self.model.options = state.models
+        # The list has them all.
+        self.model.layout.display = None if state.other_models or len(state.models) < 2 else "none"  # noqa: PLR2004
         self.model.placeholder = state.default_model
         self.prompt.placeholder = state.refused.get("prompt", "what to make of it")
 

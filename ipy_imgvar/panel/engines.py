@@ -77,11 +77,17 @@ def known_engine(name: str, connection: Connection) -> Engine | None:
 
 
 def describe(engine: Engine | None, state: PanelState) -> None:
-    """Copy an engine's capabilities to the state, and drop the options that the engine lacks."""
+    """Copy an engine's capabilities to the state, and drop the options and the model that the engine lacks."""
     known = Capabilities() if engine is None else engine.capabilities()
+    earlier = state.models
     state.refused, state.default_model = refusals(engine), default_model(engine)
-    state.models, state.engine_options = known.models, known.options
-    if engine is not None:  # An engine that can't be made may have these options.
+    state.other_models = known.other_models or not known.models
+    state.model_notes, state.models = dict(known.model_notes), known.models
+    state.engine_options = known.options
+    if engine is not None:  # An engine that can't be made may have these options and this model.
+        # A name from the list of another engine means nothing here, also where any name is taken.
+        if not known.takes_model(state.model or None) or state.model in set(earlier) - set(known.models):
+            state.model = ""
         names = {option.name for option in known.options}
         state.options = {name: value for name, value in state.options.items() if name in names}
 

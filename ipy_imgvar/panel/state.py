@@ -74,6 +74,8 @@ class PanelState(HasTraits):
     options = Dict()
     refused = Dict(help="By field, why the engine does not take it.")
     models = Tuple(help="Names of models that the engine knows.")
+    model_notes = Dict(help="By model, one line on it.")
+    other_models = Bool(False, help="The engine takes other models than these.")  # noqa: FBT003
     engine_options = Tuple(help="The engine's own options, each an `EngineOption`.")
     default_model = Unicode("", help="What answers when no model is named.")
     key_name = Unicode("OPENAI_API_KEY", help="The name of the variable that holds a key; never a key.")

@@ -6,6 +6,8 @@ def test_a_kernel_completes_explains_and_runs_it(kernel, installed_engine):
     kernel.run(f"import sys; sys.path.insert(0, {str(installed_engine)!r})")
     line = "%imagevariation photo.png --engine "
     assert kernel.complete(f"{line}posterise-h")[0] == ["posterise-hosted"]
+    assert kernel.complete(f"{line}posterise-weights --model ")[0] == ["hard", "soft"]
+    assert kernel.complete("%imagevariation --unl")[0] == ["--unload"]
     line += "posterise "
     assert kernel.complete(f"{line}--model ")[0] == ["hard", "soft"]
     assert kernel.complete(f"{line}--option ")[0] == ["bits=", "mirror="]

@@ -32,8 +32,12 @@ CAPABILITIES: Final = Capabilities(
     model_notes={name: preset.summary for name, preset in PRESETS.items()},
     options=(
         EngineOption("steps", int, range=(1, 200), help="denoising steps; left out: what the model needs"),
-        EngineOption("guidance", float, range=(0, 50), help="weight of the prompt; left out: the model's own"),
-        EngineOption("negative_prompt", str, help="what the pictures should not show, where a model takes it"),
+        EngineOption(
+            "guidance", float, range=(0, 50), help="weight of the prompt; left out: the model's own"
+        ),
+        EngineOption(
+            "negative_prompt", str, help="what the pictures should not show, where a model takes it"
+        ),
         EngineOption("batch", int, default=1, range=(1, 10), help="pictures at once; more may change them"),
         EngineOption("side", int, range=(64, 2048), help="pixels a side of the model's own pictures"),
         EngineOption("adapter_scale", float, range=(0, 1), help="weight of the image adapter"),
@@ -41,7 +45,9 @@ CAPABILITIES: Final = Capabilities(
         EngineOption("base", str, trusted=True, help="the FLUX.1 pipeline that makes Redux's pictures"),
         EngineOption("device", str, trusted=True, help="cuda, cuda:1, mps or cpu; left out: the best"),
         EngineOption("dtype", choices=DTYPES, trusted=True, help="number format; left out: by the device"),
-        EngineOption("offload", default="auto", choices=OFFLOADS, trusted=True, help="weights in main memory"),
+        EngineOption(
+            "offload", default="auto", choices=OFFLOADS, trusted=True, help="weights in main memory"
+        ),
         EngineOption(
             "preview_decoder", str, trusted=True, help="a tiny autoencoder that shows unfinished pictures"
         ),

@@ -20,8 +20,7 @@ from ipy_imgvar.engines.diffusers.pipelines.holder import MODELS
 from ipy_imgvar.engines.diffusers.pipelines.loading import load
 from ipy_imgvar.engines.diffusers.pipelines.packages import import_packages
 from ipy_imgvar.engines.diffusers.preview import Previewer, load_decoder
-from ipy_imgvar.engines.diffusers.weights.cache import commit_of
-from ipy_imgvar.engines.diffusers.weights.download import fetch
+from ipy_imgvar.engines.diffusers.weights.download import fetch_part
 from ipy_imgvar.engines.diffusers.weights.inspection import inspect_folder
 from ipy_imgvar.engines.diffusers.weights.presets import default_preset
 from ipy_imgvar.engines.diffusers.weights.reference import Reference, reference
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.engines.diffusers.pipelines.calls import Call
     from ipy_imgvar.engines.diffusers.pipelines.frame import Frame
     from ipy_imgvar.engines.diffusers.pipelines.loading import Loaded
-    from ipy_imgvar.request import VariationRequest
+    from ipy_imgvar.request import Size, VariationRequest
     from ipy_imgvar.results.variations import Variation
 
 __all__ = ["DiffusersEngine"]
@@ -80,18 +79,15 @@ class DiffusersEngine:
             inspect_folder(model.folder, model.name)
         takes_prompt = "prompt" in self.capabilities(name).features
         if request.options.get("negative_prompt") and not takes_prompt:
-            raise InvalidRequestError(
-                f"{model.name} takes no negative prompt; leave it out", field="options"
-            )
+            raise InvalidRequestError(f"{model.name} takes no negative prompt; leave it out", field="options")
 
     def model(self, request: VariationRequest) -> str:
-        """Return the model's name, with its commit where that is known; see `engine.Engine`."""
+        """Return the model as the request names it, a preset by its hub id; see `engine.Engine`.
+
+        A run's result names the commit too, which a download may change: a bulk run that goes on compares this name.
+        """
         name = self._named(request.model)
-        if name is None:
-            return "the machine's default"
-        model = reference(name)
-        commit = commit_of(model)
-        return f"{model.repo}@{commit[:12]}" if model.repo and commit else model.name
+        return "the machine's default" if name is None else recipes.name_of(reference(name))
 
     def generate(self, request: VariationRequest, job: Job) -> Generator[Variation]:
         """Yield the pictures one by one; see `engine.Engine`."""
@@ -116,7 +112,7 @@ class DiffusersEngine:
                 request,
                 job,
                 check,
-                _parameters(loaded, request, options, call, frame, versions),
+                _parameters(loaded, request, options=options, call=call, made=frame.made, versions=versions),
                 batch=_batch(loaded, options, call, job),
                 preview=self._previewer(options, loaded, job, check),
             )
@@ -128,8 +124,9 @@ class DiffusersEngine:
         MODELS.hold(len(models))
         settled = CAPABILITIES.defaults() | dict(options or {})
         served = []
+        wanted: list[str | None] = [*models]
         with MODELS.turn(self, job.check, lambda: job.progress(0, "waiting for another run on this device")):
-            for name in models or [None]:
+            for name in wanted or [None]:
                 loaded, model, _ = self._load(name, settled, job, job.check)
                 served.append(name or (model.preset.name if model.preset else model.name))
                 job.announce(f"loaded {loaded.name} on {loaded.recipe.machine.name}")
@@ -163,12 +160,13 @@ class DiffusersEngine:
             job.warn(machine.note)
         model = reference(name or _default(machine, job))
 
-        def fresh() -> Loaded:
-            recipe = recipes.recipe_of(model, machine, options, job, check)
-            job.progress(0, f"loading {recipe.name} ({recipe.dtype}, {machine.name})")
-            return MODELS.background.run(lambda: load(recipe), check, waits)
-
-        return MODELS.get(recipes.key_of(model, machine, options), fresh), model, versions
+        key = recipes.key_of(model, machine, options)
+        if (held := MODELS.find(key)) is not None:
+            return held, model, versions
+        recipe = recipes.recipe_of(model, machine, options, job, check)
+        job.progress(0, f"loading {recipe.name} ({recipe.dtype}, {machine.name})")
+        loaded = MODELS.add(key, lambda: MODELS.background.run(lambda: load(recipe), check, waits))
+        return loaded, model, versions
 
     def _previewer(
         self, options: Mapping[str, Any], loaded: Loaded, job: Job, check: Callable[[], None]
@@ -177,10 +175,8 @@ class DiffusersEngine:
         name = options["preview_decoder"]
         if name is None or job.listener.on_preview is None:
             return None
-        model = reference(name)
-        local = fetch(
-            model, half=False, local_files_only=options["local_files_only"], job=job, check=check
-        )
+        model = reference(name, index="config.json")
+        local = fetch_part(model, local_files_only=options["local_files_only"], job=job, check=check)
         machine, dtype = loaded.recipe.machine, loaded.recipe.dtype
         return Previewer(load_decoder(local.folder, machine, dtype, model.name))
 
@@ -191,8 +187,8 @@ def _default(machine: Machine, job: Job) -> str:
     memory = f" with {machine.memory_bytes / 1e9:.0f} GB" if machine.memory_bytes else ""
     slow = "; a CPU takes minutes, --engine patch answers in a second" if machine.kind == "cpu" else ""
     job.announce(
-        f"no model was named: {preset.name} ({preset.repo}, {preset.disk_gb:g} GB on disk, licence {preset.licence}) for "
-        f"{machine.name}{memory}{slow}; --model names another"
+        f"no model was named: {preset.name} ({preset.repo}, {preset.disk_gb:g} GB on disk, licence {preset.licence}) "
+        f"for {machine.name}{memory}{slow}; --model names another"
     )
     return preset.name
 
@@ -205,7 +201,9 @@ def _batch(loaded: Loaded, options: Mapping[str, Any], call: Call, job: Job) -> 
     if not loaded.family.batches or not {"generator", "num_images_per_prompt"} <= call.takes:
         job.warn(f"batch is 1: {loaded.name} makes other pictures in a batch than alone, or takes none")
         return 1
-    job.warn("pictures of a batch may differ a little from those made alone; batch=1 repeats them byte for byte")
+    job.warn(
+        "pictures of a batch may differ a little from those made alone; batch=1 repeats them byte for byte"
+    )
     return batch
 
 
@@ -229,9 +227,10 @@ def _warn(request: VariationRequest, job: Job, loaded: Loaded, frame: Frame) -> 
 def _parameters(
     loaded: Loaded,
     request: VariationRequest,
+    *,
     options: Mapping[str, Any],
     call: Call,
-    frame: Frame,
+    made: Size,
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return all that makes a picture again on the same machine, without its index; no path, no token."""
@@ -245,7 +244,7 @@ def _parameters(
         **{name: settings[name] for name in ("size", "strength", "seed", "fit")},
         **({"prompt": request.prompt} if request.prompt else {}),
         "options": {name: value for name, value in options.items() if name in public and value is not None},
-        "made": f"{frame.made[0]}x{frame.made[1]}",
+        "made": f"{made[0]}x{made[1]}",
         "call": call.record,
         "device": f"{machine.kind}: {machine.name}",
         "dtype": loaded.recipe.dtype,

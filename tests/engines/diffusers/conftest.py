@@ -40,3 +40,36 @@ def tiny_pipeline(torch, tmp_path_factory):  # noqa: ARG001
         return made[name]
 
     return folder
+
+
+@pytest.fixture
+def client(torch):  # noqa: ARG001
+    """Give a client of the engine diffusers; the weights are freed after the test."""
+    from ipy_imgvar import Client
+
+    with Client("diffusers") as made:
+        yield made
+
+
+@pytest.fixture
+def source(photo):
+    """Return a photograph of the size that the tests ask for, so that no pixel of it is resampled."""
+    return photo.resize((96, 64))
+
+
+@pytest.fixture
+def request_for(tiny_pipeline):
+    """Return a function that gives the arguments of `Client.variations` for a tiny pipeline.
+
+    "adapter" is the pipeline "stable" with an image adapter. The working size is about the asked one, and four steps
+    are enough.
+    """
+
+    def arguments(name, **changed):
+        options = {"steps": 4, "side": 96, **changed.pop("options", {})}
+        if name == "adapter":
+            name = "stable"
+            options["adapter"] = str(tiny_pipeline("adapter") / "models" / "ip-adapter_tiny.safetensors")
+        return {"model": str(tiny_pipeline(name)), "size": "96x64", "seed": 7, "options": options, **changed}
+
+    return arguments

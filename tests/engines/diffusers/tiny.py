@@ -222,10 +222,12 @@ def announce_future():
 def _future(kind=FutureImagePipeline):
     announce_future()
     unet = diffusers.UNet2DModel(
-        block_out_channels=[16],
+        block_out_channels=[8],
         down_block_types=["DownBlock2D"],
         up_block_types=["UpBlock2D"],
+        layers_per_block=1,
         norm_num_groups=8,
+        add_attention=False,  # it works on pixels, of which there are too many for attention
     )
     return kind(unet=unet, scheduler=parts.scheduler())
 

@@ -53,7 +53,7 @@ class Weights(OneAtATime):
 
     def __init__(self, connection):
         super().__init__(connection)
-        self.loaded, self.prepared = [], ()
+        self.loaded, self.hurry = [], False
         self.lock = threading.Lock()
 
     def capabilities(self, model=None):
@@ -75,7 +75,6 @@ class Weights(OneAtATime):
         self.note("prepared", options)
         for model in models or ["soft"]:
             self.load(model, job)
-        self.prepared = tuple(models) or ("soft",)
 
     def load(self, model, job):
         if model.startswith("no-such"):
@@ -88,9 +87,11 @@ class Weights(OneAtATime):
             job.announce(f"{model}: 2 MB from nowhere, free for all")
             for part in range(1, 4):
                 job.progress(part / 4, f"loading {part} of 3 MB")
-            while model == "endless":
+            while model == "endless" or (model == "slow" and not self.hurry):
                 job.check()
                 time.sleep(0.01)
+            if model == "fading":
+                raise ConfigurationError("the weights of fading are gone")
             self.loaded.append(model)
             self.note("loaded", model)
 

@@ -1,1 +1,1 @@
-"""What a request becomes for a pipeline of diffusers: its class, its arguments, its steps, and the weights in memory."""
+"""The call of a pipeline for a request: its class, arguments and steps, and the loaded weights."""

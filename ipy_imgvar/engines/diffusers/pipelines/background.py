@@ -19,8 +19,8 @@ POLL_S: Final = 0.05
 class Background:
     """Runs one call at a time; a call that a caller has left ends before the next one starts.
 
-    Two loads at once corrupt each other for good ("Cannot copy out of meta tensor"): while a model is loaded, accelerate
-    makes every new parameter of the process one without memory.
+    Two loads at once corrupt each other for good ("Cannot copy out of meta tensor"): while a model is loaded,
+    accelerate makes every new parameter of the process one without memory.
     """
 
     def __init__(self) -> None:
@@ -38,10 +38,7 @@ class Background:
         on_wait
             Called once if an earlier call still runs.
         """
-        if not self._turn.acquire(blocking=False):
-            on_wait()
-            while not self._turn.acquire(timeout=POLL_S):
-                check()
+        self._wait_for_turn(check, on_wait)
         outcome: dict[str, Any] = {}
         left = threading.Event()
 
@@ -62,7 +59,6 @@ class Background:
             self._turn.release()
             raise
         try:
-            # A short first wait: most calls of a warm process return at once.
             while thread.is_alive():
                 thread.join(POLL_S)
                 check()
@@ -73,3 +69,9 @@ class Background:
             raise outcome["error"]
         result: T = outcome["result"]
         return result
+
+    def _wait_for_turn(self, check: Callable[[], None], on_wait: Callable[[], None]) -> None:
+        if not self._turn.acquire(blocking=False):
+            on_wait()
+            while not self._turn.acquire(timeout=POLL_S):
+                check()

@@ -12,7 +12,7 @@ from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.images import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from PIL.Image import Image
 
@@ -149,11 +149,7 @@ def call_of(
         **_controls(loaded, request, options, pipe, steps=steps, masked=masked),
         **_guidance(loaded, options, signature),
     }
-    record = {
-        name: value
-        for name, value in wanted.items()
-        if isinstance(value, (int, float, str)) and (name in signature or name in _SCALES)
-    }
+    record = _record(loaded, request, wanted, {*signature, *_SCALES})
     if loaded.prior is not None:
         wanted |= _redux(loaded, frame, wanted)
     if loaded.recipe.adapter is not None:
@@ -162,11 +158,23 @@ def call_of(
         pipe.set_ip_adapter_scale(scale)
         wanted["ip_adapter_image"] = frame.image
         record |= {"adapter": loaded.recipe.adapter.weight_name, "adapter_scale": scale}
-    if loaded.family.control == "wording" and request.prompt is None:
-        record["prompt_version"] = PROMPT_VERSION
     arguments = {name: value for name, value in wanted.items() if name in signature}
-    record = {"pipeline": type(pipe).__name__, **record}
-    return Call(pipe, arguments, record, frozenset(signature))
+    return Call(pipe, arguments, {"pipeline": type(pipe).__name__, **record}, frozenset(signature))
+
+
+def _record(
+    loaded: Loaded, request: VariationRequest, wanted: Mapping[str, Any], names: Collection[str]
+) -> dict[str, Any]:
+    """Return the arguments that are numbers or texts, and the version of an instruction of ours."""
+    worded = loaded.family.control == "wording" and request.prompt is None
+    return {
+        **{
+            name: wanted[name]
+            for name in wanted
+            if name in names and isinstance(wanted[name], (int, float, str))
+        },
+        **({"prompt_version": PROMPT_VERSION} if worded else {}),
+    }
 
 
 def _prompts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ipy_imgvar.request import Size, VariationRequest
 
 __all__ = ["Frame", "frame_of", "trained_side", "working_size"]
+
+
+#: Pixels of a side of a thin picture: FLUX.2 refuses less, and other models make nothing of it.
+_LEAST_SIDE_PX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,8 @@ def working_size(size: Size, side_px: int, least_px: int, grid_px: int) -> Size:
         The number that divides both sides of the result.
     """
     side = math.sqrt(size[0] * size[1])
-    scale = min(max(side, least_px), side_px) / side
-    width, height = (max(1, round(each * scale / grid_px)) * grid_px for each in size)
+    scale = max(min(max(side, least_px), side_px) / side, _LEAST_SIDE_PX / min(size))
+    width, height = (round(each * scale / grid_px) * grid_px for each in size)
     return width, height
 
 
@@ -118,4 +122,5 @@ def _enlarged(mask: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
     """Return a mask at another size: of each pixel's centre, the nearest pixel."""
     rows = (np.arange(size[1]) + 0.5) * mask.shape[0] / size[1]
     cols = (np.arange(size[0]) + 0.5) * mask.shape[1] / size[0]
-    return mask[rows.astype(int)[:, None], cols.astype(int)[None, :]]
+    enlarged: NDArray[np.bool_] = mask[rows.astype(int)[:, None], cols.astype(int)[None, :]]
+    return enlarged

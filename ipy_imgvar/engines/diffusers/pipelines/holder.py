@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import sys
 import threading
 import weakref
 from collections import OrderedDict
@@ -61,11 +60,14 @@ class Models:
         finally:
             self._turn.release()
 
-    def get(self, key: Hashable, load: Callable[[], Loaded]) -> Loaded:
-        """Return the model of this key, loaded if it is not held; then the least recently used one is freed first."""
+    def find(self, key: Hashable) -> Loaded | None:
+        """Return the model of this key, or None if it is not held."""
         if (held := self._held.get(key)) is not None:
             self._held.move_to_end(key)
-            return held
+        return held
+
+    def add(self, key: Hashable, load: Callable[[], Loaded]) -> Loaded:
+        """Load a model and hold it; before that, the least recently used one is freed where there is room for one."""
         while len(self._held) >= self._capacity:
             self._held.popitem(last=False)
             _collect()

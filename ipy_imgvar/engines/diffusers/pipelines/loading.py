@@ -143,8 +143,7 @@ def load(recipe: Recipe) -> Loaded:
     dtype = getattr(torch, recipe.dtype)
     prior = None
     with quiet():
-        # Before the weights, which may have many gigabytes.
-        family = family_for(_class_of(recipe), recipe.name)
+        family = family_named(recipe.class_name, recipe.name)
         pipe = _from_folder(diffusers.DiffusionPipeline, recipe.folder, dtype, recipe.variant, recipe.name)
         if recipe.class_name == "FluxPriorReduxPipeline":
             prior, pipe = pipe, _base_of_redux(recipe, dtype)
@@ -156,24 +155,6 @@ def load(recipe: Recipe) -> Loaded:
     watch = Watch()
     watch_blocks(pipe, watch)
     return Loaded(recipe.name, recipe, pipe, family, offload, watch, prior)
-
-
-def _class_of(recipe: Recipe) -> type:
-    import diffusers
-
-    cls = getattr(diffusers, recipe.class_name, None)
-    if backends := getattr(cls, "_backends", None):  # diffusers' stand-in for a class whose packages are missing
-        raise ConfigurationError(
-            f"{recipe.name} is a {recipe.class_name}, which needs the packages {', '.join(backends)}; install those that "
-            "are missing"
-        )
-    if not isinstance(cls, type) or not issubclass(cls, diffusers.DiffusionPipeline):
-        raise InvalidRequestError(
-            f"model {recipe.name} is a {shown(recipe.class_name)}, which diffusers {diffusers.__version__} lacks; update it: "
-            "pip install -U diffusers, or choose another model",
-            field="model",
-        )
-    return cls
 
 
 def _from_folder(
@@ -263,19 +244,38 @@ def derived(pipe: Any, class_name: str) -> Any:
         return cls(**given)
 
 
-def family_for(cls: type, name: str) -> Family:
-    """Return the family of a pipeline's class; for a class that the table lacks, one read from its signature.
+def family_named(class_name: str, name: str) -> Family:
+    """Return the family of a class by its name; for a class that the table lacks, one read from its signature.
 
     Raises
     ------
+    ConfigurationError
+        If the class needs packages that are missing.
     InvalidRequestError
-        If neither the class nor its siblings take an image.
+        If this diffusers lacks the class, or neither it nor its siblings take an image.
     """
-    family = family_of(cls.__name__)
-    if family is not None:
-        return family
+    import diffusers
+
+    with quiet():
+        cls: Any = getattr(diffusers, class_name, None)
+    if backends := getattr(
+        cls, "_backends", None
+    ):  # diffusers' stand-in for a class whose packages are missing
+        raise ConfigurationError(
+            f"{name} is a {class_name}, which needs the packages {', '.join(backends)}; install those that are missing"
+        )
+    if not isinstance(cls, type) or not issubclass(cls, diffusers.DiffusionPipeline):
+        raise InvalidRequestError(
+            f"model {name} is a {shown(class_name)}, which diffusers {diffusers.__version__} lacks; update it: "
+            "pip install -U diffusers, or choose another model",
+            field="model",
+        )
+    return family_of(class_name) or _family_by_signature(cls, name)
+
+
+def _family_by_signature(cls: Any, name: str) -> Family:
     image, inpaint = _siblings(cls)
-    parameters = inspect.signature(image.__call__).parameters if image is not None else {}
+    parameters = {} if image is None else inspect.signature(image.__call__).parameters
     if image is None or "image" not in parameters:
         raise InvalidRequestError(
             f"model {name} is a {cls.__name__}, which takes no image; allowed: a model for image to image, such as the "
@@ -288,14 +288,14 @@ def family_for(cls: type, name: str) -> Family:
     return Family(cls.__name__, (cls.__name__,), image.__name__, control, inpaint_name, prompt=prompt)
 
 
-def _siblings(cls: type) -> tuple[type | None, type | None]:
+def _siblings(cls: Any) -> tuple[Any, Any]:
     """Return the classes of diffusers' own tables that take an image, and a mask, with the components of `cls`."""
     from diffusers.pipelines import auto_pipeline as tables
 
-    texts: Mapping[str, type] = tables.AUTO_TEXT2IMAGE_PIPELINES_MAPPING
-    images: Mapping[str, type] = tables.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING
-    masks: Mapping[str, type] = tables.AUTO_INPAINT_PIPELINES_MAPPING
-    takes = inspect.signature(cls.__call__).parameters  # type: ignore[attr-defined]
+    texts: Mapping[str, Any] = tables.AUTO_TEXT2IMAGE_PIPELINES_MAPPING
+    images: Mapping[str, Any] = tables.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING
+    masks: Mapping[str, Any] = tables.AUTO_INPAINT_PIPELINES_MAPPING
+    takes = inspect.signature(cls.__call__).parameters
     own = cls if "image" in takes and "mask_image" not in takes else None
     for key, each in [*texts.items(), *images.items(), *masks.items()]:
         if each is cls:

@@ -61,7 +61,9 @@ def _problem(exc: Exception) -> str:
     ):
         package = (exc.name or "").partition(".")[0]
         return f"the engine diffusers needs the package {package}; install it: {INSTALL}"
-    versions = ", ".join(f"{name} {version}" for name in ("torch", "torchvision") if (version := _version(name)))
+    versions = ", ".join(
+        f"{name} {version}" for name in ("torch", "torchvision") if (version := _version(name))
+    )
     # A torchvision of another build breaks transformers with messages about unrelated models.
     if _version("torchvision"):
         return (
@@ -69,9 +71,8 @@ def _problem(exc: Exception) -> str:
             f"torchvision (it is not needed), or install the two of one release ({type(exc).__name__}: {exc})"
         )
     others = ", ".join(f"{name} {_version(name)}" for name in _RECORDED)
-    return (
-        f"the engine diffusers can't be loaded with {others} ({type(exc).__name__}: {exc}); install what fits: {INSTALL}"
-    )
+    problem = f"{type(exc).__name__}: {exc}"
+    return f"the engine diffusers can't be loaded with {others} ({problem}); install what fits: {INSTALL}"
 
 
 def _version(name: str) -> str | None:
@@ -88,7 +89,7 @@ def quiet() -> Iterator[None]:
 
     loggers = [logging.getLogger("transformers")]
     levels = [loggers[0].level]
-    of_transformers.set_verbosity_error()  # type: ignore[no-untyped-call]
+    of_transformers.set_verbosity_error()
     # This import reads classes of transformers, which has to be silent by then.
     from diffusers.utils import logging as of_diffusers
 

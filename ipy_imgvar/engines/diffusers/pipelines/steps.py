@@ -7,6 +7,7 @@ from it ends the call. Between steps, a hook before every block asks the run's c
 from __future__ import annotations
 
 import time
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Watch:
 
     def __init__(self) -> None:
         self._checked = 0.0
-        self.release()
+        self.check: Callable[[], None] = _nothing
+        self.on_step: Callable[[int, int], None] = _nothing
 
     def attend(self, check: Callable[[], None], on_step: Callable[[int, int], None]) -> None:
         """Pass what follows to a run."""
@@ -39,8 +41,7 @@ class Watch:
 
     def release(self) -> None:
         """Pass nothing on."""
-        self.check: Callable[[], None] = lambda: None
-        self.on_step: Callable[[int, int], None] = lambda _step, _steps: None
+        self.check = self.on_step = _nothing
 
     def block(self, *_: Any) -> None:
         """Ask the run's check, at most every 50 ms; a hook before a block's `forward`."""
@@ -54,13 +55,17 @@ class Watch:
         return _Bar(self, iterable, total)
 
 
+def _nothing(*_: object) -> None:
+    """Stand for the run's functions between two runs."""
+
+
 class _Bar:
     """What the pipelines use of a tqdm bar: iteration, `update`, a context; anything else does nothing."""
 
     def __init__(self, watch: Watch, iterable: Iterable[Any] | None, total: int | None) -> None:
         self._watch, self._iterable, self._step = watch, iterable, 0
         if total is None:
-            total = len(iterable) if hasattr(iterable, "__len__") else 0
+            total = len(iterable) if isinstance(iterable, Sized) else 0
         self._total = total
         watch.on_step(0, total)
 
@@ -95,7 +100,9 @@ def watch_blocks(pipe: Any, watch: Watch) -> None:
         if not isinstance(component, torch.nn.Module):
             continue
         lists = [each for each in component.modules() if isinstance(each, torch.nn.ModuleList)]
-        for block in {block for each in lists for block in each if block is not None}:  # klein has empty entries
-            if not getattr(block, "_imgvar_watched", False):
+        for block in {
+            block for each in lists for block in each if block is not None
+        }:  # klein has empty entries
+            if not getattr(block, "imgvar_watched", False):
                 block.register_forward_pre_hook(watch.block)
-                block._imgvar_watched = True  # noqa: SLF001
+                block.imgvar_watched = True

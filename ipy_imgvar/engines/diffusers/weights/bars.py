@@ -58,7 +58,7 @@ class Meter:
 class _Bar:
     """The part of tqdm's interface that huggingface_hub uses (1.3 to 2.4); any other method does nothing."""
 
-    _tqdm_lock = threading.RLock()
+    _lock = threading.RLock()
 
     def __init__(self, iterable: Iterable[Any] | None = None, **options: Any) -> None:
         self.iterable = iterable
@@ -92,11 +92,11 @@ class _Bar:
 
     @classmethod
     def get_lock(cls) -> Any:
-        return cls._tqdm_lock
+        return cls._lock
 
     @classmethod
     def set_lock(cls, lock: Any) -> None:
-        cls._tqdm_lock = lock
+        cls._lock = lock
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -27,16 +27,24 @@ __all__ = ["of", "offline"]
 
 #: The packages whose exceptions mean that a connection failed: huggingface_hub uses one of them, by its version.
 _HTTP: Final = frozenset(("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3"))
+#: A whole repository may have ten times the bytes: pickles, other formats, and everything again in one file at the top.
+_INCLUDES: Final = "".join(
+    f' --include "{pattern}"' for pattern in ("*.json", "*.txt", "*.jinja", "*.model", "*/*.safetensors")
+)
 _LOG_IN: Final = "log in with: hf auth login"
 
 
-def offline(name: str) -> InvalidRequestError:
-    """Return the error for a model that isn't on this disk, or not all of it, while no network is allowed."""
+def offline(name: str, files: tuple[str, ...] = ()) -> InvalidRequestError:
+    """Return the error for a model that isn't on this disk, or not all of it, while no network is allowed.
+
+    `files` are those that are needed, for a repository that holds no pipeline.
+    """
     repo, _, revision = name.partition("@")
-    command = f"hf download {repo}" + (f" --revision {revision}" if revision else "")
+    command = f"hf download {' '.join((repo, *files))}" + (f" --revision {revision}" if revision else "")
+    command += "" if files else _INCLUDES
     return InvalidRequestError(
         f"model {name} isn't complete on this disk, and no network is allowed (HF_HUB_OFFLINE or local_files_only); "
-        f"fetch it with: {command}",
+        f"allow it once, or fetch the model with: {command}",
         field="model",
     )
 
@@ -81,8 +89,11 @@ def _of_transfer(exc: Exception, names: set[str], name: str, host: str) -> Engin
         return ConnectionFailedError(
             f"a file of {name} came incomplete from {host}; finished files stay: run it again"
         )
-    reason = exc.strerror if isinstance(exc, OSError) else type(exc).__name__
-    return EngineError(f"{name} can't be fetched from {host}: {reason}")
+    if isinstance(exc, OSError):
+        return EngineError(
+            f"{name} can't be written to the hub's cache ({exc.strerror}); set HF_HOME to a folder that can be written"
+        )
+    return EngineError(f"{name} can't be fetched from {host} ({type(exc).__name__})")
 
 
 def _by_name(names: set[str], status: int, reference: Reference, host: str) -> ImageVariationError | None:

@@ -1,5 +1,7 @@
 """Where the weights go: by their size and the free memory."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from ipy_imgvar.engines.diffusers.device.machine import Machine
@@ -28,15 +30,13 @@ def test_only_a_gpu_with_its_own_memory_offloads():
 
 def test_the_bytes_of_weights_are_counted_by_component(torch):
     """Parameters and buffers count, each by the bytes of its number format."""
-
-    class Pipe:
-        components = {"unet": torch.nn.Linear(10, 10, dtype=torch.float16), "scheduler": object()}
-
-    assert module_bytes(Pipe()) == {"unet": 220}
+    unet = torch.nn.Linear(10, 10, dtype=torch.float16)
+    pipe = SimpleNamespace(components={"unet": unet, "scheduler": object()})
+    assert module_bytes(pipe) == {"unet": 220}
 
 
 def test_full_memory_is_told_from_other_failures(torch):
-    """torch has a class for CUDA; the CPU and Apple's GPU say it in words."""
+    """Torch has a class for CUDA; the CPU and Apple's GPU say it in words."""
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
     assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)"))

@@ -31,6 +31,7 @@ def test_a_working_size_is_on_the_grid_and_of_the_trained_area(width, height, gr
         ((1024, 1024), (512, 512)),
         ((256, 256), (512, 512)),
         ((1024, 512), (728, 360)),
+        ((4096, 64), (4096, 64)),
     ],
 )
 def test_a_model_of_512_px_makes_512_px(size, made):
@@ -41,12 +42,11 @@ def test_a_model_of_512_px_makes_512_px(size, made):
 def request_of(array, **arguments):
     mask = arguments.pop("mask", None)
     request = VariationRequest.from_arguments(seed=1, **arguments)
+
     def source(pixels, name):
         return Source(name, data=codec.encode_png(codec.from_array(pixels, name)))
 
-    return replace(
-        request, image=source(array, "image"), mask=None if mask is None else source(mask, "mask")
-    )
+    return replace(request, image=source(array, "image"), mask=None if mask is None else source(mask, "mask"))
 
 
 @pytest.fixture

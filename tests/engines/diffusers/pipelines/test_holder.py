@@ -31,17 +31,21 @@ def loader(name, loads):
     return load
 
 
+def get(models, name, loads):
+    return models.find(name) or models.add(name, loader(name, loads))
+
+
 def test_one_model_is_held_and_found_again():
     """The same key loads once; another key frees the first model, unless the holder may hold two."""
     models, loads = Models(), []
-    first = models.get("a", loader("a", loads))
-    assert models.get("a", loader("a", loads)) is first
-    models.get("b", loader("b", loads))
-    models.get("a", loader("a", loads))
+    first = get(models, "a", loads)
+    assert get(models, "a", loads) is first
+    get(models, "b", loads)
+    get(models, "a", loads)
     assert loads == ["a", "b", "a"]
     models.hold(2)
-    models.get("b", loader("b", loads))
-    models.get("a", loader("a", loads))
+    get(models, "b", loads)
+    get(models, "a", loads)
     assert loads == ["a", "b", "a", "b"]
 
 
@@ -50,10 +54,10 @@ def test_a_model_is_freed_when_the_last_engine_leaves():
     models, one, other = Models(), User(), User()
     for user in (one, other):
         with models.turn(user, nothing, nothing):
-            models.get("a", loader("a", []))
+            get(models, "a", [])
     models.leave(one)
     assert models.free() == ["a"]
-    models.get("a", loader("a", []))
+    get(models, "a", [])
     models.leave(other)
     assert models.free() == []
 
@@ -62,8 +66,8 @@ def test_a_failed_load_leaves_nothing_behind():
     """The next run tries again."""
     models = Models()
     with pytest.raises(ZeroDivisionError):
-        models.get("a", lambda: 1 / 0)
-    assert models.get("a", loader("a", [])).name == "a"
+        models.add("a", lambda: 1 / 0)
+    assert get(models, "a", []).name == "a"
 
 
 def test_a_run_waits_for_the_one_before_and_can_be_cancelled_meanwhile():

@@ -39,7 +39,9 @@ def test_a_missing_package_is_one_line_with_the_command_that_installs_it(name, t
     if name != "torch":
         pytest.importorskip("torch")
     text, errors = said(f"sys.modules[{name!r}] = None\nrun('klein')", HF_HUB_CACHE=str(tmp_path))
-    assert text.startswith(f"ConfigurationError the engine diffusers needs the package {name}; install it: pip")
+    assert text.startswith(
+        f"ConfigurationError the engine diffusers needs the package {name}; install it: pip"
+    )
     assert "ipy-imgvar[diffusers]" in text
     assert "\n" not in text
     assert "Traceback" not in errors
@@ -48,7 +50,7 @@ def test_a_missing_package_is_one_line_with_the_command_that_installs_it(name, t
 
 @pytest.mark.usefixtures("torch")
 def test_a_torchvision_of_another_build_is_named(tmp_path):
-    """transformers then fails with a message about an unrelated model; ours says what doesn't fit and what to do."""
+    """Transformers then fails with a message about an unrelated model; ours says what doesn't fit and what to do."""
     package = tmp_path / "torchvision"
     package.mkdir()
     (package / "__init__.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')

@@ -1,5 +1,7 @@
 """Progress and cancel inside a pipeline's call."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from ipy_imgvar.engines.diffusers.pipelines.steps import Watch, watch_blocks
@@ -27,13 +29,8 @@ def test_a_cancel_ends_a_call_between_two_steps_and_between_two_blocks(torch):
     """The run's check is asked in each step, and by a hook before each block of a model."""
     watch = Watch()
 
-    class Pipe:
-        components = {
-            "model": torch.nn.Sequential(torch.nn.ModuleList([torch.nn.Identity(), None])),  # noqa: RUF012
-            "other": None,
-        }
-
-    pipe = Pipe()
+    model = torch.nn.Sequential(torch.nn.ModuleList([torch.nn.Identity(), None]))
+    pipe = SimpleNamespace(components={"model": model, "other": None})
     watch_blocks(pipe, watch)
     watch_blocks(pipe, watch)
     block = pipe.components["model"][0][0]

@@ -3,6 +3,7 @@
 import logging
 import random
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from hubserver import COMMIT, Repo, pipeline
 
 from ipy_imgvar import settings
 from ipy_imgvar.engine import Job, Listener
-from ipy_imgvar.engines.diffusers.weights.download import fetch, fetch_adapter
+from ipy_imgvar.engines.diffusers.weights.download import fetch, fetch_adapter, fetch_part
 from ipy_imgvar.engines.diffusers.weights.presets import Adapter
 from ipy_imgvar.engines.diffusers.weights.reference import reference
 from ipy_imgvar.errors import (
@@ -105,6 +106,17 @@ def test_said_before_it_begins(hub, repo):
     assert ear.progress[0] == "fetching some/model: 0.0 of 5.0 MB"
 
 
+def test_a_part_is_said_as_a_part(repo):
+    """If some files are on this disk already, the rest is announced as a part of the whole."""
+    repo.files["tokenizer/merges.txt"] = b"m" * 1_200_000
+    repo.files["unet/diffusion_pytorch_model.safetensors"] = b"u" * 2_400_000
+    fetched()
+    repo.commit, repo.files["tokenizer/merges.txt"] = OTHER_COMMIT, b"n" * 1_200_000
+    ear = Ear()
+    fetched(ear=ear)
+    assert ear.notices[0].startswith("fetching some/model, 1.2 of 3.6 MB, from ")
+
+
 @pytest.mark.usefixtures("hub")
 def test_gated_and_licence_by_name(repo):
     """A gated repository is announced as such, and a licence of its own by its name."""
@@ -184,7 +196,7 @@ def test_cancel_at_any_instant(hub):
     """A cancel ends the call within 0.3 s, leaves no thread for long, and the next call brings the same files."""
     hub.repos["some/model"] = repo = Repo(pipeline(12_000_000), rate=24e6)
     rng = random.Random(0)  # noqa: S311 - a repeatable choice
-    for _ in range(6):
+    for _ in range(10):
         ear = Ear()
         delay_s = rng.uniform(0, 0.6)
         timer = threading.Timer(delay_s, ear.cancel.set)
@@ -326,8 +338,44 @@ def test_a_hub_out_of_reach(hub, monkeypatch):
     ear = Ear()
     assert fetched(ear=ear).commit == COMMIT
     assert ear.job.warnings == [
-        "127.0.0.1:9 can't be reached; some/model comes from this disk, as at its last download"
+        "some/model comes from this disk, as at its last download, since 127.0.0.1:9 can't be asked for a newer one"
     ]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_hub_that_is_down(repo, status):
+    """While the hub is busy or down, a complete copy is used, with a warning."""
+    local = fetched()
+    repo.status = status
+    ear = Ear()
+    assert fetched(ear=ear) == local
+    assert len(ear.job.warnings) == 1
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_other_precision_serves(hub, half):
+    """Weights that are complete in the other precision are used as they are, and nothing is fetched."""
+    files = {"unet/diffusion_pytorch_model.fp16.safetensors": b"h" * 2000}
+    hub.repos["some/model"] = Repo(pipeline(**files))
+    local = fetched(half=not half)
+    hub.requests.clear()
+    assert fetched(half=half) == local
+    assert hub.paths() == []
+
+
+def test_two_at_once(hub, repo):
+    """Two threads that want the same model get the same files."""
+    repo.rate = 20_000
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(fetched())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(results)) == 1
+    assert len(results) == 2
+    assert files_of(results[0].folder) == NEEDED
+    assert hub.paths().count("unet/diffusion_pytorch_model.safetensors") == 1
 
 
 @pytest.mark.parametrize("way", ["option", "variable"])
@@ -339,7 +387,7 @@ def test_offline(hub, monkeypatch, way):
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InvalidRequestError) as caught:
         fetched("some/model@main", local=local)
-    assert str(caught.value).endswith("fetch it with: hf download some/model --revision main")
+    assert "hf download some/model --revision main --include" in str(caught.value)
     assert hub.requests == []
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     fetched()
@@ -348,6 +396,19 @@ def test_offline(hub, monkeypatch, way):
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert fetched(local=local).commit == COMMIT
     assert hub.requests == []
+
+
+@pytest.mark.usefixtures("repo")
+def test_the_command_in_the_message(hub):
+    """The command that the message names, run as it stands, brings what an offline call needs, and no pickle."""
+    with pytest.raises(InvalidRequestError) as caught:
+        fetched(local=True)
+    program, *arguments = shlex.split(str(caught.value).partition("with: ")[2])
+    assert program == "hf"
+    code = "from huggingface_hub.cli.hf import main; main()"
+    subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=True)
+    assert sorted(hub.paths()) == NEEDED
+    assert files_of(fetched(local=True).folder) == NEEDED
 
 
 @pytest.mark.parametrize("lost", ["unet/diffusion_pytorch_model.safetensors", "tokenizer"])
@@ -462,7 +523,7 @@ def test_an_adapter(hub):
         "models/image_encoder/model.safetensors",
         "models/ip-adapter.safetensors",
     ]
-    assert ear.notices == [f"fetching some/adapter, 0.0 MB, from {hub.host}; licence: apache-2.0"]
+    assert ear.notices == [f"fetching some/adapter, less than 1 MB, from {hub.host}; licence: apache-2.0"]
     assert adapter(local=True) == local
 
 
@@ -472,3 +533,60 @@ def test_an_adapter_as_pickle(hub):
     with pytest.raises(InvalidRequestError, match=r"has no models/ip-adapter\.safetensors"):
         adapter()
     assert hub.paths() == []
+
+
+def test_an_adapter_offline(hub):
+    """Offline the message about an adapter has the command that fetches just its files."""
+    hub.repos["some/adapter"] = adapter_repo()
+    with pytest.raises(InvalidRequestError) as caught:
+        adapter(local=True)
+    assert str(caught.value).endswith(
+        "hf download some/adapter models/ip-adapter.safetensors models/image_encoder/config.json "
+        "models/image_encoder/model.safetensors"
+    )
+    assert hub.requests == []
+
+
+def part(model="some/decoder", ear=None, *, local=False):
+    ear = ear or Ear()
+    found = reference(model, index="config.json")
+    return fetch_part(found, local_files_only=local, job=ear.job, check=ear.job.check)
+
+
+def part_repo(**files):
+    made = {
+        "config.json": b'{"_class_name": "AutoencoderTiny"}',
+        "diffusion_pytorch_model.safetensors": b"d" * 2000,
+        "diffusion_pytorch_model.bin": b"p" * 2000,
+        "decoder.safetensors": b"o" * 2000,
+        "README.md": b"# A decoder",
+        **files,
+    }
+    return Repo({path: data for path, data in made.items() if data is not None})
+
+
+def test_a_part(hub):
+    """A model that isn't in a pipeline is its settings and weights at the top, found again without a network."""
+    hub.repos["some/decoder"] = part_repo()
+    local = part()
+    assert files_of(local.folder) == ["config.json", "diffusion_pytorch_model.safetensors"]
+    hub.requests.clear()
+    assert part(local=True) == part() == local
+    assert hub.requests == []
+
+
+def test_a_part_as_pickle(hub):
+    """A part whose weights are a pickle is refused before anything is fetched."""
+    hub.repos["some/decoder"] = part_repo(**{"diffusion_pytorch_model.safetensors": None})
+    with pytest.raises(InvalidRequestError, match=r"has no diffusion_pytorch_model\.safetensors"):
+        part()
+    assert hub.paths() == []
+
+
+def test_a_part_in_a_folder(folder):
+    """A folder with a part is itself, after the inspection."""
+    root = folder(part_repo().files)
+    assert part(str(root)).folder == root
+    (root / "config.json").write_text('{"auto_map": {"AutoModel": "evil.Evil"}}')
+    with pytest.raises(InvalidRequestError, match="auto_map"):
+        part(str(root))

@@ -1,0 +1,143 @@
+"""Cancel, timeout and full memory: a run of the engine diffusers ends at once, in one line, and harms no later run."""
+
+import random
+import threading
+import time
+
+import pytest
+
+from ipy_imgvar.engines import unload
+from ipy_imgvar.errors import CancelledError, EngineError, RequestTimeoutError
+
+#: Seconds in which a cancelled run of a tiny model has to be over.
+_OVER_S = 0.3
+_SEED = 20261128
+
+
+def _took(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _cancelled_after(delay_s, client, source, request):
+    """Run, cancel after `delay_s`, and return the seconds until the run was over, and what it handed over later."""
+    cancel, set_at, pictures = threading.Event(), [], []
+
+    def stop():
+        set_at.append(time.perf_counter())
+        cancel.set()
+
+    timer = threading.Timer(delay_s, stop)
+    timer.start()
+    try:
+        client.run(client.request(source, **request), cancel=cancel, on_picture=pictures.append)
+    except CancelledError:
+        over = time.perf_counter()
+    else:
+        over = None
+    timer.join()
+    return (None if over is None else over - set_at[0]), pictures
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["stable", "klein", "z-image"])
+def test_cancel_ends_load_and_run_at_any_instant(name, client, source, request_for):
+    """At ten random instants of load and run, cancel ends it within 0.3 s, and the next run makes the same bytes."""
+    request = request_for(name, n=3, options={"steps": 12})
+    expected = [each.bytes for each in client.variations(source, **request)]
+    unload()
+    whole_s = _took(lambda: client.variations(source, **request))
+    numbers = random.Random(_SEED)  # noqa: S311 - instants, no secret
+    instants = [numbers.uniform(0.02, 0.9) * whole_s for _ in range(10)]
+    seconds = []
+    for instant in instants:
+        unload()
+        over_s, pictures = _cancelled_after(instant, client, source, request)
+        if over_s is not None:
+            seconds.append(over_s)
+            handed_over = len(pictures)
+            time.sleep(0.05)
+            assert len(pictures) == handed_over
+            assert handed_over < 3
+    assert len(seconds) >= 5  # the others had ended before: the machine was quicker than at first
+    assert max(seconds) < _OVER_S
+    assert [each.bytes for each in client.variations(source, **request)] == expected
+
+
+def test_a_cancelled_run_keeps_what_it_had_finished(client, source, request_for):
+    """A cancel after the first picture leaves that picture, the model in memory, and the bytes of the next run."""
+    request = request_for("stable", n=3)
+    expected = [each.bytes for each in client.variations(source, **request)]
+    cancel, stopped_at = threading.Event(), []
+
+    def stop(_picture):
+        stopped_at.append(time.perf_counter())
+        cancel.set()
+
+    with pytest.raises(CancelledError) as caught:
+        client.run(client.request(source, **request), cancel=cancel, on_picture=stop)
+    assert time.perf_counter() - stopped_at[0] < _OVER_S
+    assert [each.bytes for each in caught.value.partial] == expected[:1]
+    assert [each.bytes for each in client.variations(source, **request)] == expected
+
+
+def test_a_timeout_ends_the_run_in_one_line(client, source, request_for):
+    """A run that takes longer than its timeout ends about then, says so, and the next run makes the same bytes."""
+    request = request_for("stable", n=3, options={"steps": 40})
+    expected = [each.bytes for each in client.variations(source, **request)]
+    start = time.perf_counter()
+    with pytest.raises(RequestTimeoutError, match=r"timeout of 0\.1 s") as caught:
+        client.variations(source, timeout=0.1, **request)
+    assert time.perf_counter() - start < 0.1 + _OVER_S
+    assert "\n" not in str(caught.value)
+    assert [each.bytes for each in client.variations(source, **request)] == expected
+
+
+@pytest.fixture
+def memory_for(torch, monkeypatch):
+    """Return a function that lets the UNet of diffusers run out of memory above a number of pictures at once."""
+    from diffusers import UNet2DConditionModel
+
+    forward = UNet2DConditionModel.forward
+
+    def limit(pictures):
+        calls = []
+
+        def within(self, sample, *arguments, **named):
+            # Guidance puts each picture into the batch twice.
+            calls.append(len(sample) // 2)
+            if calls[-1] > pictures:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return forward(self, sample, *arguments, **named)
+
+        monkeypatch.setattr(UNet2DConditionModel, "forward", within)
+        return calls
+
+    return limit
+
+
+@pytest.mark.parametrize("batches", [{4}, {4, 2}, {4, 2, 1}])
+def test_a_batch_that_does_not_fit_is_halved(batches, client, source, request_for, memory_for):
+    """Where memory has room for fewer pictures than asked at once, the batch is halved, and all pictures come."""
+    request = request_for("stable", n=4, options={"batch": 4})
+    calls = memory_for(min(batches))
+    made = client.variations(source, **request)
+    assert len({each.bytes for each in made}) == 4
+    assert set(calls) == batches
+    halved = [line for line in made.warnings if "at a time" in line]
+    assert len(halved) == len(batches) - 1
+
+
+def test_memory_too_small_for_one_picture_is_one_line(client, source, request_for, memory_for):
+    """Where not even one picture fits, the error names device, size and next step, and the engine can go on."""
+    request = request_for("stable", n=2)
+    expected = [each.bytes for each in client.variations(source, **request)]
+    memory_for(0)
+    with pytest.raises(
+        EngineError, match=r"memory of .* is too small for one picture of \d+x\d+; try"
+    ) as caught:
+        client.variations(source, **request)
+    assert "\n" not in str(caught.value)
+    memory_for(9)
+    assert [each.bytes for each in client.variations(source, **request)] == expected

@@ -47,7 +47,8 @@ class ModelList(widgets.Dropdown):
 
     def _rebuild(self, _: Any = None) -> None:
         default = self._state.default_model
-        first = f"the engine's default: {plain(default)}" if default else "the engine's default"
+        # An engine that chooses by the machine names no model here.
+        first = f"the engine's default{f': {plain(default)}' if default in self._state.models else ''}"
         lines = [(self._line(name), name) for name in dict.fromkeys(self._state.models)]
         self.value = None  # With a value, new options would choose their first.
         self.options, self._names = [(first, ""), *lines], {"", *self._state.models}

@@ -250,7 +250,7 @@ def _make_and_write(
     service: Service, image_request: ImageRequest, base: str, cancel: Any
 ) -> tuple[bytes, Encoded]:
     """Make the pictures and the answer's body; the run's thread calls it, since it encodes megabytes."""
-    encoded = make(service.offer.client, image_request, service.limits, cancel)
+    encoded = make(service.offer, image_request, service.limits, cancel)
     if image_request.as_url:
         items = [
             answers.Item(url=f"{base}/images/{service.links.add(each, encoded.mime_type)}.png")
@@ -310,7 +310,7 @@ async def _stream(
     service: Service, image_request: ImageRequest, request: Request, holding: contextlib.ExitStack
 ) -> Response:
     """Answer with events once the run has begun; an error before that has an ordinary answer."""
-    events = EventSource(service.offer.client, image_request, service.limits)
+    events = EventSource(service.offer, image_request, service.limits)
     run: asyncio.Task[None] = asyncio.create_task(
         service.queue.run(events.run, _wait_for_disconnect(request))
     )

@@ -71,8 +71,11 @@ class Offer:
         if self._named:
             return list(self._named)
         own = self.engine.model(VariationRequest())
-        others = () if self._is_closed else self.engine.capabilities().models
-        return list(dict.fromkeys([own, *others]))
+        known = self.engine.capabilities().models
+        if not self._is_closed:
+            return list(dict.fromkeys([own, *known]))
+        # The short name of the engine's choice, which a person would write, where it has one.
+        return [name for name in known if self.engine.model(VariationRequest(model=name)) == own] or [own]
 
     @property
     def _is_closed(self) -> bool:
@@ -115,6 +118,23 @@ class Offer:
                 param="model",
             )
         return None
+
+    def unusable(self, model: str | None, exc: InvalidRequestError) -> Refusal:
+        """Return the answer to a request whose model the engine refuses, although this server has it.
+
+        Parameters
+        ----------
+        model
+            The engine's name of the model, or None.
+        exc
+            The engine's refusal. It may name a folder of this machine, so a client sees it only if it named the model.
+        """
+        if not self._is_closed:
+            return Refusal(404, str(exc), code="model_not_found", param="model")
+        _log.error("%s", exc)
+        public = next((name for name, each in self._named.items() if each == model), self.models[0])
+        text = f"the model {public} can't be used now; the server's log says why"
+        return Refusal(404, text, code="model_not_found", param="model")
 
     def _takes(self, name: str) -> bool:
         try:

@@ -197,6 +197,8 @@ def _request(form: Form, arguments: dict[str, Any], offer: Offer, warnings: list
     try:
         (request,) = offer.client.request(image, **{**arguments, "options": own | taken})
     except InvalidRequestError as exc:
+        if exc.field == "model" and _model(arguments) == arguments.get("model"):
+            raise offer.unusable(_model(arguments) or offer.default, exc) from exc
         if exc.field != "options" or not taken:
             raise
         taken = {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.api import answers
-from ipy_imgvar.errors import CancelledError, EngineError, InvalidImageError
+from ipy_imgvar.errors import CancelledError, EngineError, InvalidImageError, InvalidRequestError
 from ipy_imgvar.images import codec
 from ipy_imgvar.images.decoding import decoding_bytes
 from ipy_imgvar.images.formats import FORMATS, WRITTEN, format_of
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
-    from ipy_imgvar.client import Client
     from ipy_imgvar.images.source import Source
     from ipy_imgvar.results.variations import Variation, Variations
     from ipy_imgvar.server.limits import Limits
+    from ipy_imgvar.server.offer import Offer
     from ipy_imgvar.server.request import ImageRequest
 
 __all__ = ["Encoded", "encode", "make", "usage_fields"]
@@ -41,7 +41,7 @@ class Encoded:
 
 
 def make(
-    client: Client,
+    offer: Offer,
     image_request: ImageRequest,
     limits: Limits,
     cancel: threading.Event,
@@ -54,8 +54,8 @@ def make(
 
     Parameters
     ----------
-    client
-        Its engine makes the pictures.
+    offer
+        Its client makes the pictures.
     image_request
         The request and the form of its answer.
     limits
@@ -69,6 +69,8 @@ def make(
 
     Raises
     ------
+    Refusal
+        If the engine refuses the model.
     ImageVariationError
         See `Client.variations`. If the engine fails after some pictures, they are returned with a warning.
     """
@@ -85,7 +87,11 @@ def make(
     if on_start is not None:
         on_start()
     try:
-        result = client.run([request], cancel=cancel, on_picture=on_picture, on_preview=on_preview)
+        result = offer.client.run([request], cancel=cancel, on_picture=on_picture, on_preview=on_preview)
+    except InvalidRequestError as exc:
+        if exc.field != "model":
+            raise
+        raise offer.unusable(request.model, exc) from exc
     except EngineError as exc:
         if not exc.partial:
             raise

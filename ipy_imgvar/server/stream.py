@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import AsyncIterator
 
-    from ipy_imgvar.client import Client
     from ipy_imgvar.results.variations import Variation
     from ipy_imgvar.server.limits import Limits
+    from ipy_imgvar.server.offer import Offer
     from ipy_imgvar.server.request import ImageRequest
 
 __all__ = ["EventSource"]
@@ -39,12 +39,12 @@ class EventSource:
 
     Parameters
     ----------
-    client, image_request, limits
+    offer, image_request, limits
         See `run.make`.
     """
 
-    def __init__(self, client: Client, image_request: ImageRequest, limits: Limits) -> None:
-        self._client = client
+    def __init__(self, offer: Offer, image_request: ImageRequest, limits: Limits) -> None:
+        self._offer = offer
         self._image_request = image_request
         self._limits = limits
         self._loop = asyncio.get_running_loop()
@@ -57,7 +57,7 @@ class EventSource:
     def run(self, cancel: threading.Event) -> None:
         """Make the pictures and queue an event for each; call it on a thread of its own."""
         encoded = make(
-            self._client,
+            self._offer,
             self._image_request,
             self._limits,
             cancel,

@@ -107,7 +107,7 @@ BAD = {
     "unknown form": ("photo.png -f gif", "response_format is 'gif'; allowed: url, base64"),
     "unknown engine": (
         "photo.png --engine pach",
-        "engine is 'pach'; allowed: patch, openai; did you mean patch?",
+        "engine is 'pach'; allowed: patch, openai, diffusers; did you mean patch?",
     ),
     "option without value": ("photo.png -n", "-n needs a value"),
     "option twice": ("photo.png -n 2 -n 3", "-n is given twice"),
@@ -340,7 +340,7 @@ def test_an_installed_engine_wins_over_a_variable(desk, tmp_path, monkeypatch):
         result = desk.run(f"kept = %imagevariation photo.png -s 64 --engine {name}")
         assert result.error is None
     result = desk.run("kept = %imagevariation photo.png -s 64 --engine other")
-    assert "engine is 5; allowed: patch, openai, sd, or an object" in result.err
+    assert "engine is 5; allowed: patch, openai, diffusers, sd, or an object" in result.err
 
 
 @pytest.mark.parametrize(

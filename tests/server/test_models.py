@@ -254,3 +254,30 @@ def test_a_name_that_an_engine_chokes_on_is_a_404(fake_engine, start, png):
     server = start(Client(Choking(["red"])))
     for name in ("odd", "unset"):
         assert post(server.base, png, model=name).status_code == 404
+
+
+@pytest.mark.parametrize("place", ["check", "generate"])
+@pytest.mark.parametrize("models", [["/home/me/weights/mine"], []])
+def test_a_model_that_is_gone_is_a_404_without_its_path(fake_engine, start, png, models, place):
+    """A model of the start that the engine refuses later is a 404, and its folder stays in the server's log."""
+    gone = InvalidRequestError("model is '/home/me/weights/mine': there is no such folder", field="model")
+
+    class Gone(fake_engine):
+        def prepare(self, models, job, options=None):
+            """Load nothing."""
+
+        def unload(self):
+            return []
+
+        def check(self, request):  # noqa: ARG002
+            if place == "check":
+                raise gone
+
+    server = start(Client(Gone([gone]), model=next(iter(models), None)), models=models)
+    answer = post(server.base, png)
+    name = "mine" if models else "fake-1"
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    assert (
+        answer.json()["error"]["message"] == f"the model {name} can't be used now; the server's log says why"
+    )
+    assert "/home" not in answer.text

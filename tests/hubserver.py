@@ -4,6 +4,7 @@ It answers the information on a model, the list of its files, and the files them
 huggingface.co does without its storage Xet. `Hub.repos` holds the repositories, `Hub.requests` what was asked.
 """
 
+import functools
 import hashlib
 import http.server
 import json
@@ -42,6 +43,7 @@ class Repo:
     sizes: dict = field(default_factory=dict)
 
 
+@functools.lru_cache(32)
 def digest(data):
     """Return the name of a file's blob: git's hash of a small file, the SHA-256 of a large one."""
     if len(data) < LARGE:

@@ -20,8 +20,7 @@ from ipy_imgvar.engines.diffusers.pipelines.holder import MODELS
 from ipy_imgvar.engines.diffusers.pipelines.loading import load
 from ipy_imgvar.engines.diffusers.pipelines.packages import import_packages
 from ipy_imgvar.engines.diffusers.preview import Previewer, load_decoder
-from ipy_imgvar.engines.diffusers.weights.cache import commit_of
-from ipy_imgvar.engines.diffusers.weights.download import fetch
+from ipy_imgvar.engines.diffusers.weights.download import fetch_part
 from ipy_imgvar.engines.diffusers.weights.inspection import inspect_folder
 from ipy_imgvar.engines.diffusers.weights.presets import default_preset
 from ipy_imgvar.engines.diffusers.weights.reference import Reference, reference
@@ -83,13 +82,12 @@ class DiffusersEngine:
             raise InvalidRequestError(f"{model.name} takes no negative prompt; leave it out", field="options")
 
     def model(self, request: VariationRequest) -> str:
-        """Return the model's name, with its commit where that is known; see `engine.Engine`."""
+        """Return the model as the request names it, a preset by its hub id; see `engine.Engine`.
+
+        A run's result names the commit too, which a download may change: a bulk run that goes on compares this name.
+        """
         name = self._named(request.model)
-        if name is None:
-            return "the machine's default"
-        model = reference(name)
-        commit = commit_of(model)
-        return f"{model.repo}@{commit[:12]}" if model.repo and commit else model.name
+        return "the machine's default" if name is None else recipes.name_of(reference(name))
 
     def generate(self, request: VariationRequest, job: Job) -> Generator[Variation]:
         """Yield the pictures one by one; see `engine.Engine`."""
@@ -177,8 +175,8 @@ class DiffusersEngine:
         name = options["preview_decoder"]
         if name is None or job.listener.on_preview is None:
             return None
-        model = reference(name)
-        local = fetch(model, half=False, local_files_only=options["local_files_only"], job=job, check=check)
+        model = reference(name, index="config.json")
+        local = fetch_part(model, local_files_only=options["local_files_only"], job=job, check=check)
         machine, dtype = loaded.recipe.machine, loaded.recipe.dtype
         return Previewer(load_decoder(local.folder, machine, dtype, model.name))
 

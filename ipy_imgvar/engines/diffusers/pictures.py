@@ -26,7 +26,7 @@ __all__ = ["Run"]
 
 #: The number of seeds: the largest seed of a request is 2**63 - 1, and the next picture's starts again at 0.
 _SEEDS: Final = 2**63
-#: Seconds a picture on a CPU from which the user is told, since another engine answers in one.
+#: Seconds of a picture on a CPU, and of the rest of a run, from which the user is told.
 _SLOW_S: Final = 5.0
 
 
@@ -146,9 +146,10 @@ class Run:
         share = (self._finished + len(numbers) * step / max(1, steps)) / count
         which = f"picture {numbers[0]}" if len(numbers) == 1 else f"pictures {numbers[0]} to {numbers[-1]}"
         of_all = f" of {count}" if self.request.index is None else ""
-        self._text = f"{which}{of_all}: step {step} of {steps}"
         if step == 1 and self.loaded.recipe.machine.kind == "cpu":
             self._tell_slowness(took * steps)
+        left = took * steps * (1 - share) * count / len(numbers) if step else 0.0
+        self._text = f"{which}{of_all}: step {step} of {steps}{_left(left)}"
         self.job.progress(share, self._text)
 
     def _tell_slowness(self, seconds: float) -> None:
@@ -177,6 +178,10 @@ class Run:
             seed=self._seed(number),
             parameters=parameters,
         )
+
+
+def _left(seconds: float) -> str:
+    return f", about {_duration(seconds)} left" if seconds > _SLOW_S else ""
 
 
 def _duration(seconds: float) -> str:

@@ -19,17 +19,26 @@ if TYPE_CHECKING:
     from ipy_imgvar.engines.diffusers.device.machine import Machine
     from ipy_imgvar.engines.diffusers.weights.reference import Reference
 
-__all__ = ["key_of", "recipe_of"]
+__all__ = ["key_of", "name_of", "recipe_of"]
 
 #: The options that decide on the weights in memory.
 _DECIDING = ("adapter", "base", "dtype", "offload")
-#: Characters of a commit in a record, as the hub's pages show it.
-_COMMIT_CHARS = 12
+#: Characters of a commit, and of its beginning that a record has.
+_FULL_COMMIT_CHARS, _COMMIT_CHARS = 40, 12
 
 
 def key_of(model: Reference, machine: Machine, options: Mapping[str, Any]) -> Hashable:
     """Return what a loaded model is found by: the next run with the same key uses its weights."""
     return (model.repo, model.revision, model.folder, machine.device, *(options[name] for name in _DECIDING))
+
+
+def name_of(model: Reference, commit: str | None = None) -> str:
+    """Return a model's name for records: `owner/name@commit` with the commit's first digits, or a folder's name."""
+    revision = commit or model.revision
+    if model.repo is None or revision is None:
+        return model.name
+    is_commit = len(revision) == _FULL_COMMIT_CHARS
+    return f"{model.repo}@{revision[:_COMMIT_CHARS] if is_commit else revision}"
 
 
 def recipe_of(
@@ -57,7 +66,7 @@ def recipe_of(
     if base is not None and base_local is not None:
         inspect_folder(base_local.folder, base.name)
     return Recipe(
-        name=f"{model.repo}@{local.commit[:_COMMIT_CHARS]}" if model.repo and local.commit else model.name,
+        name=name_of(model, local.commit),
         folder=local.folder,
         class_name=class_name,
         machine=machine,

@@ -81,9 +81,8 @@ def working_size(size: Size, side_px: int, least_px: int, grid_px: int) -> Size:
         The number that divides both sides of the result.
     """
     side = math.sqrt(size[0] * size[1])
-    scale = min(max(side, least_px), side_px) / side
-    least = math.ceil(_LEAST_SIDE_PX / grid_px)
-    width, height = (max(least, round(each * scale / grid_px)) * grid_px for each in size)
+    scale = max(min(max(side, least_px), side_px) / side, _LEAST_SIDE_PX / min(size))
+    width, height = (round(each * scale / grid_px) * grid_px for each in size)
     return width, height
 
 

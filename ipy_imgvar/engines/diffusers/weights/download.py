@@ -6,31 +6,33 @@ thread that this module leaves behind on a cancel; finished files stay, and the 
 
 from __future__ import annotations
 
-import glob
 import shutil
-import sys
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar import settings
 from ipy_imgvar.engines.diffusers.weights import cache, refusals
 from ipy_imgvar.engines.diffusers.weights.bars import Meter, quiet
-from ipy_imgvar.engines.diffusers.weights.inspection import inspect_adapter, inspect_folder, read_index
+from ipy_imgvar.engines.diffusers.weights.hub import Listing, host, list_files, transfer
+from ipy_imgvar.engines.diffusers.weights.inspection import (
+    inspect_adapter,
+    inspect_component,
+    inspect_folder,
+    inspect_part,
+    read_index,
+)
 from ipy_imgvar.engines.diffusers.weights.reference import Reference
 from ipy_imgvar.engines.diffusers.weights.selection import (
     Choice,
     RepoFile,
     choose,
     choose_adapter,
+    choose_part,
     is_complete,
     listing_of,
 )
 from ipy_imgvar.errors import (
-    ConfigurationError,
     ConnectionFailedError,
     EngineError,
     InvalidRequestError,
@@ -39,25 +41,17 @@ from ipy_imgvar.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ipy_imgvar.engine import Job
     from ipy_imgvar.engines.diffusers.weights.presets import Adapter
 
-__all__ = ["Local", "fetch", "fetch_adapter"]
+__all__ = ["Local", "fetch", "fetch_adapter", "fetch_part"]
 
-T = TypeVar("T")
-
-#: Seconds between two looks at a cancel, a time limit and the progress while the library works.
-_POLL_S: Final = 0.05
-#: Seconds to wait for the hub's first answer, as huggingface_hub does for each file.
-_ANSWER_S: Final = 10.0
 #: Bytes of the units that people and file lists use; the libraries' GiB are 7 % larger.
 _MB: Final = 1_000_000
 _GB: Final = 1_000_000_000
-#: Files that are fetched at a time; the large ones fill the line alone.
-_WORKERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,32 +71,6 @@ class Local:
     folder: Path
     commit: str | None
     variant: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Repo:
-    """A repository at one commit, as the hub lists it."""
-
-    repo: str
-    name: str
-    revision: str | None
-    commit: str
-    files: tuple[RepoFile, ...]
-    licence: str | None
-    gated: bool
-
-    @property
-    def snapshot(self) -> Path:
-        return cache.repo_folder(self.repo) / "snapshots" / self.commit
-
-    def missing(self, choice: Choice) -> list[RepoFile]:
-        """Return the files that the cache lacks."""
-        blobs = cache.repo_folder(self.repo) / "blobs"
-        return [
-            file
-            for file in choice.files
-            if not (self.snapshot / file.path).is_file() and not (file.blob and (blobs / file.blob).is_file())
-        ]
 
 
 def fetch(
@@ -152,32 +120,60 @@ def fetch(
 def fetch_adapter(adapter: Adapter, *, local_files_only: bool, job: Job, check: Callable[[], None]) -> Local:
     """Return an IP-Adapter's files on this disk: `folder` is the one that has `adapter.subfolder` in it.
 
-    See `fetch`.
+    A copy on this disk is used without asking the hub for a newer one. See `fetch` for parameters and errors.
     """
     weights = f"{adapter.subfolder}/{adapter.weight_name}" if adapter.subfolder else adapter.weight_name
-    reference = Reference(adapter.repo, adapter.revision)
+    encoder, name = adapter.image_encoder, adapter.repo
+    needed = (weights, f"{encoder}/config.json", f"{encoder}/model.safetensors")
+    offline = local_files_only or settings.hub_offline()
+    folder = _few(
+        Reference(adapter.repo, adapter.revision),
+        lambda files: choose_adapter(weights, encoder, files, name),
+        needed if offline else None,
+        job,
+        check,
+    )
+    inspect_adapter(folder / weights)
+    inspect_component(folder / encoder, folder, name)
+    return Local(folder, folder.name)
+
+
+def fetch_part(reference: Reference, *, local_files_only: bool, job: Job, check: Callable[[], None]) -> Local:
+    """Return the files of one model of diffusers that isn't in a pipeline, such as a tiny autoencoder for previews.
+
+    The folder or repository has `config.json` and the weights at its top; see `reference(model, index="config.json")`.
+    A copy on this disk is used without asking the hub for a newer one. See `fetch` for parameters and errors.
+    """
+    name = reference.name
+    if reference.folder is not None:
+        inspect_part(reference.folder, name)
+        return Local(reference.folder, None)
+    needed = ("config.json", "diffusion_pytorch_model.safetensors")
+    offline = local_files_only or settings.hub_offline()
+    folder = _few(reference, lambda files: choose_part(files, name), needed if offline else None, job, check)
+    inspect_part(folder, name)
+    return Local(folder, folder.name)
+
+
+def _few(
+    reference: Reference,
+    choose_files: Callable[[Sequence[RepoFile]], Choice],
+    offline: tuple[str, ...] | None,
+    job: Job,
+    check: Callable[[], None],
+) -> Path:
+    """Return the snapshot with the chosen files; without a network `offline` has their names for a message."""
     snapshot = cache.snapshot_of(reference)
     if snapshot is not None:
-        needed = (
-            weights,
-            f"{adapter.image_encoder}/config.json",
-            f"{adapter.image_encoder}/model.safetensors",
-        )
-        if all((snapshot / path).is_file() for path in needed):
-            inspect_adapter(snapshot / weights)
-            return Local(snapshot, snapshot.name)
-    if local_files_only or settings.hub_offline():
-        raise refusals.offline(reference.name)
+        with suppress(InvalidRequestError):
+            choose_files(listing_of(snapshot))
+            return snapshot
+    if offline is not None:
+        raise refusals.offline(reference.name, offline)
     with quiet("huggingface_hub"):
-        repo = _listed(reference, check)
-        _transfer(repo, choose_adapter(weights, adapter.image_encoder, repo.files, repo.name), job, check)
-    inspect_adapter(repo.snapshot / weights)
-    return Local(repo.snapshot, repo.commit)
-
-
-def host() -> str:
-    """Return the name and port of the hub's server, without a password."""
-    return urlsplit(settings.hub_endpoint()).netloc.rpartition("@")[2]
+        repo = list_files(reference, check)
+        _transfer(repo, choose_files(repo.files), job, check)
+    return repo.snapshot
 
 
 def _cached(reference: Reference, *, half: bool) -> Local | None:
@@ -208,7 +204,7 @@ def _from_hub(reference: Reference, job: Job, check: Callable[[], None], *, half
 
 def _fetched(reference: Reference, job: Job, check: Callable[[], None], *, half: bool) -> Local:
     with quiet("huggingface_hub"):
-        repo = _listed(reference, check)
+        repo = list_files(reference, check)
         own = [file for file in repo.files if file.path == "model_index.json"]
         if not own:
             raise InvalidRequestError(
@@ -217,7 +213,7 @@ def _fetched(reference: Reference, job: Job, check: Callable[[], None], *, half:
             )
         # First the index alone, a kB: it says which of the other files are needed, and whether any may be loaded.
         if not (repo.snapshot / "model_index.json").is_file():
-            _snapshot(repo, own, Meter(), check, lambda: None)
+            transfer(repo, own, Meter(), check, lambda: None)
         index = read_index(repo.snapshot, repo.name)
         choice = choose(index, repo.files, repo.name, half=half)
         other = choose(index, repo.files, repo.name, half=not half)
@@ -229,34 +225,8 @@ def _fetched(reference: Reference, job: Job, check: Callable[[], None], *, half:
     return Local(repo.snapshot, repo.commit, choice.variant)
 
 
-def _listed(reference: Reference, check: Callable[[], None]) -> _Repo:
-    """Ask the hub for a repository's commit, files, licence and gate."""
-    hub = _library()
-    repo, name = str(reference.repo), reference.name
-    api = hub.HfApi(endpoint=settings.hub_endpoint(), library_name="ipy-imgvar")
-    info = _waited(
-        lambda: api.model_info(repo, revision=reference.revision, files_metadata=True, timeout=_ANSWER_S),
-        reference,
-        check,
-    )
-    files = tuple(_repo_file(sibling) for sibling in info.siblings or ())
-    return _Repo(repo, name, reference.revision, str(info.sha), files, _licence(info), bool(info.gated))
-
-
-def _repo_file(sibling: Any) -> RepoFile:
-    lfs = sibling.lfs
-    digest = lfs and (lfs.get("sha256") if isinstance(lfs, dict) else lfs.sha256)
-    return RepoFile(sibling.rfilename, sibling.size or 0, digest or sibling.blob_id)
-
-
-def _licence(info: Any) -> str | None:
-    card = getattr(info, "card_data", None)
-    value = card and (card.get("license_name") or card.get("license"))
-    return value if isinstance(value, str) else None
-
-
 def _transfer(
-    repo: _Repo,
+    repo: Listing,
     choice: Choice,
     job: Job,
     check: Callable[[], None],
@@ -279,11 +249,11 @@ def _transfer(
 
     unlinked = [file for file in choice.files if not (repo.snapshot / file.path).is_file()]
     if unlinked:
-        _snapshot(repo, unlinked, meter, check, report if missing else lambda: None)
+        transfer(repo, unlinked, meter, check, report if missing else lambda: None)
     cache.write_ref(repo.repo, repo.revision, repo.commit)
 
 
-def _announcement(repo: _Repo, choice: Choice, needed: int, reference: Reference | None) -> str:
+def _announcement(repo: Listing, choice: Choice, needed: int, reference: Reference | None) -> str:
     preset = reference.preset if reference else None
     licence = preset.licence if preset else repo.licence
     whole = size_text(choice.size)
@@ -320,77 +290,3 @@ def _check_room(needed: int, name: str) -> None:
             f"{name} needs {size_text(needed)} on the disk of the hub's cache, which has {size_text(free)} free; "
             "make room there, or set HF_HOME to a folder on another disk"
         )
-
-
-def _snapshot(
-    repo: _Repo,
-    files: list[RepoFile],
-    meter: Meter,
-    check: Callable[[], None],
-    report: Callable[[], None],
-) -> None:
-    hub = _library()
-    reference = Reference(repo.repo, repo.revision)
-
-    def work() -> None:
-        hub.snapshot_download(
-            repo.repo,
-            revision=repo.commit,
-            cache_dir=str(settings.hub_cache()),
-            endpoint=settings.hub_endpoint(),
-            allow_patterns=[glob.escape(file.path) for file in files],
-            tqdm_class=meter.bar_class,
-            etag_timeout=_ANSWER_S,
-            max_workers=_WORKERS,
-            library_name="ipy-imgvar",
-        )
-
-    def watch() -> None:
-        check()
-        report()
-
-    try:
-        _waited(work, reference, watch)
-    except BaseException:
-        # The library's threads end at their next piece of 10 MB, or at their time limit for a silent server.
-        meter.stopped.set()
-        _abort_xet()
-        raise
-
-
-def _abort_xet() -> None:
-    """End the transfers of hf_xet, which doesn't pass on what a progress bar raises; the next one begins anew."""
-    if "hf_xet" in sys.modules:
-        # The library has no public name for what it does itself on an interrupt.
-        with suppress(ImportError, AttributeError):
-            import_module("huggingface_hub.utils._xet").abort_xet_session()
-
-
-def _waited(work: Callable[[], T], reference: Reference, check: Callable[[], None]) -> T:
-    """Run `work` in a thread, call `check` meanwhile, and return the result or raise our error for the library's."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as exc:  # noqa: BLE001 - raised by the caller's thread
-            errors.append(exc)
-
-    thread = threading.Thread(target=run, name="ipy_imgvar-download", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        check()
-        thread.join(_POLL_S)
-    if errors:
-        raise refusals.of(errors[0], reference, host()) from errors[0]
-    return results[0]
-
-
-def _library() -> Any:
-    try:
-        return import_module("huggingface_hub")
-    except ImportError as exc:
-        raise ConfigurationError(
-            "the engine diffusers needs huggingface_hub; install it with: pip install 'ipy-imgvar[diffusers]'"
-        ) from exc

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["components_of", "inspect_adapter", "inspect_folder", "inspect_index", "read_index"]
+__all__ = [
+    "components_of",
+    "inspect_adapter",
+    "inspect_component",
+    "inspect_folder",
+    "inspect_index",
+    "inspect_part",
+    "read_index",
+]
 
 #: Files of weights in other formats than safetensors. The first six are, or may be, pickles.
 _OTHER_WEIGHTS: Final = frozenset(
@@ -91,12 +99,9 @@ def inspect_folder(folder: Path, name: str) -> Mapping[str, Any]:
     if "Combined" in index["_class_name"] and (folder / "README.md").exists():
         # diffusers reads there which second repository to load, and nothing inspects that one.
         raise _refused(name, "README.md", "the card of a combined pipeline, which loads a second repository")
-    try:
-        for component in components_of(index):
-            if (folder / component).exists() or (folder / component).is_symlink():
-                _inspect_component(folder / component, folder, name)
-    except OSError as exc:
-        raise _refused(name, "a file of it", f"unreadable ({exc.strerror})", verb="is") from exc
+    for component in components_of(index):
+        if (folder / component).exists() or (folder / component).is_symlink():
+            inspect_component(folder / component, folder, name)
     return index
 
 
@@ -130,13 +135,18 @@ def components_of(index: Mapping[str, Any]) -> list[str]:
 
 
 def inspect_adapter(path: Path) -> None:
-    """Refuse an adapter that is no `.safetensors` file; raises `InvalidRequestError` with the field "model"."""
+    """Refuse an adapter that is no `.safetensors` file, or whose folder `image_encoder` a pipeline couldn't have.
+
+    Raises `InvalidRequestError` with the field "model".
+    """
     if path.suffix != ".safetensors":
         raise InvalidRequestError(
             f"the adapter is {shown(path.name)}; allowed: a .safetensors file, since other formats may run code when "
             "they are read",
             field="model",
         )
+    if (encoder := path.parent / "image_encoder").is_dir():
+        inspect_component(encoder, path.parent, path.name)
 
 
 def _is_component(value: object) -> bool:
@@ -151,6 +161,22 @@ def _is_own_class(value: list[object]) -> bool:
         case [str(library), str(class_name)]:
             return library in _LIBRARIES and bool(_CLASS.fullmatch(class_name))
     return False
+
+
+def inspect_part(folder: Path, name: str) -> None:
+    """Inspect the folder of one model that isn't in a pipeline, as `inspect_folder` inspects a component."""
+    _json(folder / "config.json", folder, name)
+    inspect_component(folder, folder, name)
+
+
+def inspect_component(component: Path, folder: Path, name: str) -> None:
+    """Inspect a component of the pipeline in `folder`: its files, settings and links; see `inspect_folder`."""
+    try:
+        _inspect_component(component, folder, name)
+    except OSError as exc:
+        raise _refused(name, "a file of it", f"unreadable ({exc.strerror})", verb="is") from exc
+    except RecursionError as exc:
+        raise _refused(name, component.name, "settings or folders that are nested too deeply") from exc
 
 
 def _inspect_component(component: Path, folder: Path, name: str) -> None:
@@ -192,9 +218,11 @@ def _stays_inside(path: Path, folder: Path, name: str) -> None:
     if not path.is_symlink():
         return
     homes = [folder.resolve()]
-    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
-        # The hub's cache keeps the files here, under their hashes.
-        homes.append((folder.parent.parent / "blobs").resolve())
+    for snapshot in (folder, *folder.parents):
+        repo = snapshot.parent.parent
+        if snapshot.parent.name == "snapshots" and repo.name.startswith("models--"):
+            # The hub's cache keeps the files here, under their hashes.
+            homes.append((repo / "blobs").resolve())
     try:
         inside = any(path.resolve(strict=True).is_relative_to(home) for home in homes)
     except (OSError, RuntimeError):
@@ -242,7 +270,7 @@ def _inspect_settings(value: Any, relative: str, name: str) -> None:
 def _json(path: Path, folder: Path, name: str) -> Any:
     relative = path.relative_to(folder).as_posix()
     if not path.is_file():
-        raise _refused(name, relative, "missing, so this is no pipeline of diffusers", verb="is")
+        raise _refused(name, relative, "missing, so this is not in the layout of diffusers", verb="is")
     _stays_inside(path, folder, name)
     try:
         size = path.stat().st_size

@@ -1,8 +1,8 @@
 """What a model's name means: a preset, a repository on the hub, or a folder on this disk.
 
-A text is a folder if it is written as a path: it begins with ".", "/" or "~", has a backslash or a drive, or is no
-valid hub id and a folder of that name exists. `owner/name` without such a sign is always the hub's, even beside a
-folder `owner/name`: the same line then means the same model in every directory. Nothing here uses the network.
+A text is a folder if it is written as a path (it begins with ".", "/" or "~", has a backslash or a drive), or if a
+folder of that name holds a pipeline, as in diffusers' own `from_pretrained`; a preset's name is always the preset.
+Nothing here uses the network.
 """
 
 from __future__ import annotations
@@ -60,13 +60,15 @@ class Reference:
         return f"{self.repo}@{self.revision}" if self.revision else str(self.repo)
 
 
-def reference(model: str) -> Reference:
+def reference(model: str, *, index: str = "model_index.json") -> Reference:
     r"""Return what a model's name means.
 
     Parameters
     ----------
     model
         A preset's name, `owner/name`, `owner/name@revision`, or the path of a folder in diffusers' layout.
+    index
+        The file that a folder has at its top: "config.json" for a model that isn't in a pipeline.
 
     Raises
     ------
@@ -84,13 +86,13 @@ def reference(model: str) -> Reference:
     if text in PRESETS:
         preset = PRESETS[text]
         return Reference(preset.repo, preset.revision, None, preset)
-    if _is_path(text):
-        return Reference(folder=_folder(text))
+    if _is_path(text) or _holds(text, index):
+        return Reference(folder=_folder(text, index))
     repo, at, revision = text.partition("@")
     if is_repo(repo) and (not at or is_revision(revision)):
         return _on_hub(repo, revision or None)
     if not _PAGE.match(text) and _exists(text):
-        return Reference(folder=_folder(text))
+        return Reference(folder=_folder(text, index))
     raise InvalidRequestError(f"model is {_received(text)}; {_ALLOWED}{_hint(text)}", field="model")
 
 
@@ -115,6 +117,10 @@ def _is_path(text: str) -> bool:
     return text.startswith((".", "/", "~")) or "\\" in text or bool(PureWindowsPath(text).drive)
 
 
+def _holds(text: str, index: str) -> bool:
+    return _exists(text) and Path(text, index).is_file()
+
+
 def _exists(text: str) -> bool:
     try:
         return bool(text) and Path(text).is_dir()
@@ -123,7 +129,7 @@ def _exists(text: str) -> bool:
         return False
 
 
-def _folder(text: str) -> Path:
+def _folder(text: str, index: str) -> Path:
     try:
         folder = Path(text).expanduser().absolute()
         found = folder.is_dir()
@@ -133,16 +139,16 @@ def _folder(text: str) -> Path:
         found = is_file = False
     if is_file:
         raise InvalidRequestError(
-            f"model is {shown(text)}, a file; allowed: a folder in diffusers' layout, with model_index.json",
+            f"model is {shown(text)}, a file; allowed: a folder in diffusers' layout, with {index}",
             field="model",
         )
     if not found:
         raise InvalidRequestError(
             f"model is {shown(text)}: there is no such folder; {_ALLOWED}", field="model"
         )
-    if not (folder / "model_index.json").is_file():
+    if not (folder / index).is_file():
         raise InvalidRequestError(
-            f"model is {shown(text)}: the folder has no model_index.json, so it holds no pipeline of diffusers; "
+            f"model is {shown(text)}: the folder has no {index}, so it is not in the layout of diffusers; "
             "give the folder that save_pretrained wrote",
             field="model",
         )

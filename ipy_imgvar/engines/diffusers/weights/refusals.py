@@ -34,10 +34,14 @@ _INCLUDES: Final = "".join(
 _LOG_IN: Final = "log in with: hf auth login"
 
 
-def offline(name: str) -> InvalidRequestError:
-    """Return the error for a model that isn't on this disk, or not all of it, while no network is allowed."""
+def offline(name: str, files: tuple[str, ...] = ()) -> InvalidRequestError:
+    """Return the error for a model that isn't on this disk, or not all of it, while no network is allowed.
+
+    `files` are those that are needed, for a repository that holds no pipeline.
+    """
     repo, _, revision = name.partition("@")
-    command = f"hf download {repo}" + (f" --revision {revision}" if revision else "") + _INCLUDES
+    command = f"hf download {' '.join((repo, *files))}" + (f" --revision {revision}" if revision else "")
+    command += "" if files else _INCLUDES
     return InvalidRequestError(
         f"model {name} isn't complete on this disk, and no network is allowed (HF_HUB_OFFLINE or local_files_only); "
         f"allow it once, or fetch the model with: {command}",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Choice", "RepoFile", "choose", "choose_adapter", "is_complete", "listing_of"]
+__all__ = ["Choice", "RepoFile", "choose", "choose_adapter", "choose_part", "is_complete", "listing_of"]
 
 #: The variant in 16 bits, as diffusers' `save_pretrained(variant="fp16")` names it.
 HALF: Final = "fp16"
@@ -106,11 +106,35 @@ def choose_adapter(weights: str, encoder: str, files: Sequence[RepoFile], name: 
     """
     own = [file for file in files if file.path.startswith(f"{encoder}/")]
     encoder_weights, _ = _weights(own, encoder, half=False)
-    adapter = [file for file in files if file.path == weights]
-    for found, path in ((adapter, weights), (encoder_weights, f"{encoder}/model.safetensors")):
+    needed = {weights: [], f"{encoder}/config.json": [], f"{encoder}/model.safetensors": encoder_weights}
+    return _few(needed, files, f"adapter {name}", [file for file in own if _is_setting(file)])
+
+
+def choose_part(files: Sequence[RepoFile], name: str) -> Choice:
+    """Return the files of one model at the top of a repository: its settings and its weights.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the repository lacks one of them.
+    """
+    weights, _ = _weights(files, "", half=False)
+    return _few(
+        {"config.json": [], "diffusion_pytorch_model.safetensors": weights}, files, f"model {name}", []
+    )
+
+
+def _few(
+    needed: Mapping[str, list[RepoFile]], files: Sequence[RepoFile], what: str, more: list[RepoFile]
+) -> Choice:
+    """Return the needed files and more; a needed path has its files, or an empty list for the one of that name."""
+    chosen: dict[str, RepoFile] = {}
+    for path, own in needed.items():
+        found = own or [file for file in files if file.path == path]
         if not found:
-            raise InvalidRequestError(f"adapter {name} has no {path}", field="model")
-    return Choice((*adapter, *(file for file in own if _is_setting(file)), *encoder_weights))
+            raise InvalidRequestError(f"{what} has no {path}; choose one that has", field="model")
+        chosen |= {file.path: file for file in (*found, *more)}
+    return Choice(tuple(chosen.values()))
 
 
 def is_complete(index: Mapping[str, Any], choice: Choice) -> bool:
@@ -133,7 +157,7 @@ def is_complete(index: Mapping[str, Any], choice: Choice) -> bool:
 
 def listing_of(folder: Path) -> list[RepoFile]:
     """Return the files of a folder on this disk as a repository's list; links count as the files they lead to."""
-    paths = (path for pattern in ("*", "*/*") for path in sorted(folder.glob(pattern)))
+    paths = (path for pattern in ("*", "*/*", "*/*/*") for path in sorted(folder.glob(pattern)))
     return [
         RepoFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths if path.is_file()
     ]

@@ -31,6 +31,7 @@ def test_a_working_size_is_on_the_grid_and_of_the_trained_area(width, height, gr
         ((1024, 1024), (512, 512)),
         ((256, 256), (512, 512)),
         ((1024, 512), (728, 360)),
+        ((4096, 64), (4096, 64)),
     ],
 )
 def test_a_model_of_512_px_makes_512_px(size, made):

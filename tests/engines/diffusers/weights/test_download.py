@@ -15,7 +15,7 @@ from hubserver import COMMIT, Repo, pipeline
 
 from ipy_imgvar import settings
 from ipy_imgvar.engine import Job, Listener
-from ipy_imgvar.engines.diffusers.weights.download import fetch, fetch_adapter
+from ipy_imgvar.engines.diffusers.weights.download import fetch, fetch_adapter, fetch_part
 from ipy_imgvar.engines.diffusers.weights.presets import Adapter
 from ipy_imgvar.engines.diffusers.weights.reference import reference
 from ipy_imgvar.errors import (
@@ -196,7 +196,7 @@ def test_cancel_at_any_instant(hub):
     """A cancel ends the call within 0.3 s, leaves no thread for long, and the next call brings the same files."""
     hub.repos["some/model"] = repo = Repo(pipeline(12_000_000), rate=24e6)
     rng = random.Random(0)  # noqa: S311 - a repeatable choice
-    for _ in range(6):
+    for _ in range(10):
         ear = Ear()
         delay_s = rng.uniform(0, 0.6)
         timer = threading.Timer(delay_s, ear.cancel.set)
@@ -533,3 +533,60 @@ def test_an_adapter_as_pickle(hub):
     with pytest.raises(InvalidRequestError, match=r"has no models/ip-adapter\.safetensors"):
         adapter()
     assert hub.paths() == []
+
+
+def test_an_adapter_offline(hub):
+    """Offline the message about an adapter has the command that fetches just its files."""
+    hub.repos["some/adapter"] = adapter_repo()
+    with pytest.raises(InvalidRequestError) as caught:
+        adapter(local=True)
+    assert str(caught.value).endswith(
+        "hf download some/adapter models/ip-adapter.safetensors models/image_encoder/config.json "
+        "models/image_encoder/model.safetensors"
+    )
+    assert hub.requests == []
+
+
+def part(model="some/decoder", ear=None, *, local=False):
+    ear = ear or Ear()
+    found = reference(model, index="config.json")
+    return fetch_part(found, local_files_only=local, job=ear.job, check=ear.job.check)
+
+
+def part_repo(**files):
+    made = {
+        "config.json": b'{"_class_name": "AutoencoderTiny"}',
+        "diffusion_pytorch_model.safetensors": b"d" * 2000,
+        "diffusion_pytorch_model.bin": b"p" * 2000,
+        "decoder.safetensors": b"o" * 2000,
+        "README.md": b"# A decoder",
+        **files,
+    }
+    return Repo({path: data for path, data in made.items() if data is not None})
+
+
+def test_a_part(hub):
+    """A model that isn't in a pipeline is its settings and weights at the top, found again without a network."""
+    hub.repos["some/decoder"] = part_repo()
+    local = part()
+    assert files_of(local.folder) == ["config.json", "diffusion_pytorch_model.safetensors"]
+    hub.requests.clear()
+    assert part(local=True) == part() == local
+    assert hub.requests == []
+
+
+def test_a_part_as_pickle(hub):
+    """A part whose weights are a pickle is refused before anything is fetched."""
+    hub.repos["some/decoder"] = part_repo(**{"diffusion_pytorch_model.safetensors": None})
+    with pytest.raises(InvalidRequestError, match=r"has no diffusion_pytorch_model\.safetensors"):
+        part()
+    assert hub.paths() == []
+
+
+def test_a_part_in_a_folder(folder):
+    """A folder with a part is itself, after the inspection."""
+    root = folder(part_repo().files)
+    assert part(str(root)).folder == root
+    (root / "config.json").write_text('{"auto_map": {"AutoModel": "evil.Evil"}}')
+    with pytest.raises(InvalidRequestError, match="auto_map"):
+        part(str(root))

@@ -6,14 +6,22 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hubserver import INDEX, pipeline
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ipy_imgvar.engines.diffusers.weights import inspection
 from ipy_imgvar.engines.diffusers.weights.cache import repo_folder
-from ipy_imgvar.engines.diffusers.weights.inspection import inspect_adapter, inspect_folder
+from ipy_imgvar.engines.diffusers.weights.inspection import (
+    inspect_adapter,
+    inspect_folder,
+    inspect_index,
+    inspect_part,
+)
 from ipy_imgvar.errors import InvalidRequestError
 
 #: Python code that leaves a trace when it runs; `TRACE` stands for the file.
@@ -172,6 +180,36 @@ def test_accepted(folder):
     assert inspect_folder(root, "a-name")["_class_name"] == "StableDiffusionPipeline"
 
 
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=8)
+    | st.sampled_from(["diffusers", "flux", "evil"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["_class_name", "unet", "vae", "flag"]), JSON) | JSON)
+def test_any_index(value):
+    """Any JSON is refused, or lists components of the known libraries only."""
+    try:
+        components = inspect_index(value, "a-name")
+    except InvalidRequestError:
+        return
+    assert value["_class_name"].isidentifier()
+    assert all(value[component][0] in {"diffusers", "flux"} for component in components)
+
+
+@given(JSON)
+def test_any_settings(tmp_path_factory, value):
+    """Any JSON as a component's settings passes or is refused; no other error ends the inspection."""
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "config.json").write_text(json.dumps(value))
+    with suppress(InvalidRequestError):
+        inspect_part(folder, "a-name")
+
+
 @pytest.mark.parametrize("target", ["file", "folder", "part", "index", "nothing", "circle"])
 def test_links_that_leave(folder, tmp_path, target):
     """A link to a file or folder outside, to nothing or in a circle is refused."""
@@ -193,6 +231,13 @@ def test_links_that_leave(folder, tmp_path, target):
     link.unlink(missing_ok=True)
     link.symlink_to(to)
     with pytest.raises(InvalidRequestError, match=f"{link.relative_to(root)} (has|is) a link"):
+        inspect_folder(root, "a-name")
+
+
+def test_deep_settings(folder):
+    """Settings that are nested too deeply for the parser, or for the inspection, are refused."""
+    root = folder(**{"unet/config.json": b"[" * 5000 + b"]" * 5000})
+    with pytest.raises(InvalidRequestError, match=r"no JSON|nested too deeply"):
         inspect_folder(root, "a-name")
 
 
@@ -236,6 +281,18 @@ def test_adapters(name, tmp_path):
     inspect_adapter(tmp_path / "a.safetensors")
     with pytest.raises(InvalidRequestError, match=r"allowed: a \.safetensors file"):
         inspect_adapter(tmp_path / name)
+
+
+def test_the_encoder_beside_an_adapter(tmp_path):
+    """An image encoder beside an adapter is inspected with it."""
+    encoder = tmp_path / "image_encoder"
+    encoder.mkdir()
+    (encoder / "config.json").write_text("{}")
+    (encoder / "model.safetensors").write_bytes(b"")
+    inspect_adapter(tmp_path / "a.safetensors")
+    (encoder / "model.safetensors").rename(encoder / "pytorch_model.bin")
+    with pytest.raises(InvalidRequestError, match=r"image_encoder/pytorch_model\.bin has weights"):
+        inspect_adapter(tmp_path / "a.safetensors")
 
 
 def test_modules_of_diffusers():

@@ -147,11 +147,13 @@ def test_folders(form, folder, tmp_path, monkeypatch):
 
 
 def test_an_id_beside_a_folder(folder, tmp_path, monkeypatch):
-    """`owner/name` is the hub's even where such a folder exists; `./owner/name` is the folder."""
+    """A folder with a pipeline wins over the hub's id of the same name, as in diffusers; any other folder does not."""
     root = folder(name="some/model")
+    (tmp_path / "other" / "model").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert reference("some/model").repo == "some/model"
+    assert reference("some/model").folder == root
     assert reference("./some/model").folder == root
+    assert reference("other/model").repo == "other/model"
 
 
 def test_a_preset_beside_a_folder(folder, tmp_path, monkeypatch):

@@ -311,5 +311,5 @@ def test_adapters_in_a_large_repository():
         "models/image_encoder/config.json",
         "models/image_encoder/model.safetensors",
     ]
-    with pytest.raises(InvalidRequestError, match=r"has no other/model\.safetensors"):
+    with pytest.raises(InvalidRequestError, match=r"has no other/config\.json"):
         choose_adapter("models/ip-adapter_sd15.safetensors", "other", files, "h94/IP-Adapter")

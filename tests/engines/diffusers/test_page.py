@@ -1,0 +1,56 @@
+"""docs/own-gpu.md says what the engine's tables say. It needs none of the extra's packages."""
+
+from pathlib import Path
+
+import pytest
+
+from ipy_imgvar.engines.diffusers.capabilities import CAPABILITIES
+from ipy_imgvar.engines.diffusers.pipelines.families import FAMILIES
+from ipy_imgvar.engines.diffusers.weights.presets import PRESETS
+
+PAGE = (Path(__file__).parents[3] / "docs/own-gpu.md").read_text("utf-8")
+#: The page's words for each way in which a strength acts.
+WORDS = {
+    "strength": "noise",
+    "noise_level": "noise on the embedding",
+    "guidance": "guidance",
+    "scale": "weight of the embedding",
+    "wording": "instruction",
+}
+
+
+def rows(head):
+    """Return the cells of each row of the table whose first line begins with `head`."""
+    table = PAGE[PAGE.index(head) :].partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+def test_the_page_has_the_table_of_presets():
+    """Each preset has a row with its repository, licence, bytes and steps."""
+    shown = [row[:5] for row in rows("| name | from |")]
+    assert shown == [
+        [f"`{each.name}`", f"`{each.repo}`", each.licence, f"{each.disk_gb:g} GB", str(each.steps)]
+        for each in PRESETS.values()
+    ]
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_the_page_has_a_row_for_each_family(family):
+    """A family's row says how strength acts, whether it takes a prompt and a mask, its side and its grid."""
+    (row,) = [row for row in rows("| family |") if row[0] == family.name]
+    assert row[1:6] == [
+        WORDS[family.control],
+        "yes" if family.prompt else "no",
+        "yes" if family.inpaint else "no",
+        f"{family.side_px} px",
+        str(family.grid_px),
+    ]
+
+
+def test_the_page_has_the_options_and_says_which_are_the_owners():
+    """The options are those that the engine declares, the owner's last."""
+    names = [row[0].strip("`") for row in rows("| option | meaning |")]
+    assert names == [option.name for option in CAPABILITIES.options]
+    first = next(option.name for option in CAPABILITIES.options if option.trusted)
+    assert f"Those from `{first}` on are for the owner" in PAGE
+    assert all(option.trusted for option in CAPABILITIES.options[names.index(first) :])

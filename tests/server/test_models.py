@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from ipy_imgvar import Client
 from ipy_imgvar.engine import Capabilities
 from ipy_imgvar.errors import ConfigurationError, InvalidRequestError
-from ipy_imgvar.server import serve
+from ipy_imgvar.server import preparation, serve
 from ipy_imgvar.server.offer import Offer
 from ipy_imgvar.server.refusals import Refusal
 
@@ -217,6 +218,29 @@ def test_a_start_is_interruptible(launch, notes, number, code, wait_until):
     assert "stopped before it was ready" in process.log.read_text()
     assert "http://" not in process.log.read_text()
     assert notes("closed")
+
+
+def test_a_second_signal_ends_an_engine_that_does_not_look(launch, wait_until, notes):
+    """An engine that never asks its job whether to stop is interrupted by the second signal."""
+    process = launch(*WEIGHTS, "--model", "deaf", ready=False)
+    wait_until(lambda: "loading" in process.log.read_text())
+    process.process.send_signal(signal.SIGINT)
+    time.sleep(0.5)  # two at once would be one
+    assert process.process.poll() is None
+    assert process.stop(signal.SIGINT) == 130
+    assert "Traceback" not in process.log.read_text()
+    assert notes("closed")
+
+
+def test_progress_is_in_plain_lines(capsys, monkeypatch):
+    """A step has one line, and another after ten seconds of it; --quiet leaves the announcements alone."""
+    engine, said = Client("posterise-weights").engine, "imgvar serve: soft: 2 MB from nowhere, free for all"
+    lines = [f"imgvar serve: loading {part} of 3 MB" for part in (1, 2, 3)]
+    for repeat_s, quiet, expected in ((10, False, lines[:1]), (0, False, lines), (0, True, [])):
+        monkeypatch.setattr(preparation, "_REPEAT_S", repeat_s)
+        engine.unload()
+        preparation.prepare(engine, ["soft"], {}, quiet=quiet)
+        assert capsys.readouterr().err.splitlines() == [said, *expected]
 
 
 def test_a_taken_port_is_told_before_anything_is_loaded(capsys, notes):

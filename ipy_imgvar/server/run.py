@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ipy_imgvar.images.source import Source
+    from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.results.variations import Variation, Variations
     from ipy_imgvar.server.limits import Limits
     from ipy_imgvar.server.offer import Offer
@@ -77,13 +78,7 @@ def make(
     if cancel.is_set():  # The client left while its request waited.
         raise CancelledError("nobody waits for this any more")
     request = replace(image_request.request, timeout=limits.run_timeout_s or image_request.request.timeout)
-    for source in filter(None, (request.image, request.mask)):
-        _check_upload(source, limits)
-    if request.mask is not None and request.mask.open().mode != "RGBA":
-        raise InvalidImageError(
-            "the mask has no transparency; allowed: a PNG that is transparent where the picture may change",
-            field="mask",
-        )
+    _check_uploads(request, limits)
     if on_start is not None:
         on_start()
     try:
@@ -121,6 +116,17 @@ def usage_fields(usage: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return an engine's usage as JSON values if it has the API's fields, else the API's fields with zeros."""
     counted = json_safe(usage or {})
     return counted if all(name in counted for name in answers.NO_USAGE) else answers.NO_USAGE
+
+
+def _check_uploads(request: VariationRequest, limits: Limits) -> None:
+    """Check the image and the mask; a mask needs transparency."""
+    for source in filter(None, (request.image, request.mask)):
+        _check_upload(source, limits)
+    if request.mask is not None and request.mask.open().mode != "RGBA":
+        raise InvalidImageError(
+            "the mask has no transparency; allowed: a PNG that is transparent where the picture may change",
+            field="mask",
+        )
 
 
 def _check_upload(source: Source, limits: Limits) -> None:

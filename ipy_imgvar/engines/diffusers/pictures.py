@@ -168,14 +168,14 @@ class Run:
     def _variation(self, number: int, made: Made) -> Variation:
         request = self.request
         assert request.image is not None  # noqa: S101 - the engine has refused it
-        parameters = self.parameters | {"index": number}
+        parameters = self.parameters | {"index": number, "picture_seed": self._seed(number)}
         return Variation(
             codec.encode_png(self.frame.finished(made.image), parameters),
             source=request.image,
             mime_type="image/png",
             size=request.size,
             index=number,
-            seed=self._seed(number),
+            seed=request.seed,
             parameters=parameters,
         )
 

@@ -28,7 +28,8 @@ def test_each_picture_of_a_run_has_a_seed_of_its_own_which_makes_it_again(name, 
     assert len({each.bytes for each in three}) == 3
     assert [each.bytes for each in again] == [each.bytes for each in three]
     assert second[0].bytes == three[1].bytes
-    assert [each.seed for each in three] == [7, 8, 9]
+    assert [each.seed for each in three] == [7, 7, 7]
+    assert [each.parameters["picture_seed"] for each in three] == [7, 8, 9]
 
 
 @pytest.mark.parametrize("name", ALL)

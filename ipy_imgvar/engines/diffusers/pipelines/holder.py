@@ -34,7 +34,8 @@ class Models:
         self.background = Background()
         self._turn = threading.Lock()
         self._held: OrderedDict[Hashable, Loaded] = OrderedDict()
-        self._users: weakref.WeakSet[Any] = weakref.WeakSet()
+        #: By id, what frees the models if a user is dropped without having left.
+        self._users: dict[int, weakref.finalize[Any, Any]] = {}
         self._capacity = 1
 
     @contextmanager
@@ -55,7 +56,7 @@ class Models:
             while not self._turn.acquire(timeout=POLL_S):
                 check()
         try:
-            self._users.add(user)
+            self._enter(user)
             yield
         finally:
             self._turn.release()
@@ -78,9 +79,18 @@ class Models:
         """Hold up to this many models at once, for a server that was started with several."""
         self._capacity = max(1, count)
 
+    def _enter(self, user: object) -> None:
+        if id(user) not in self._users:
+            self._users[id(user)] = dropped = weakref.finalize(user, self._left, id(user))
+            dropped.atexit = False
+
     def leave(self, user: object) -> None:
-        """Free the models if no other engine uses them."""
-        self._users.discard(user)
+        """Free the models if no other engine uses them; the same happens if an engine is dropped."""
+        if (dropped := self._users.get(id(user))) is not None:
+            dropped()
+
+    def _left(self, user_id: int) -> None:
+        self._users.pop(user_id, None)
         if not self._users:
             self._capacity = 1
             self.free()

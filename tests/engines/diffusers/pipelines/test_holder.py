@@ -1,5 +1,6 @@
 """The models in memory: one at a time, and one run at a time."""
 
+import gc
 import threading
 
 import pytest
@@ -59,6 +60,16 @@ def test_a_model_is_freed_when_the_last_engine_leaves():
     assert models.free() == ["a"]
     get(models, "a", [])
     models.leave(other)
+    assert models.free() == []
+
+
+def test_a_model_is_freed_when_an_engine_is_dropped_without_a_word():
+    """A notebook that binds another client to the same name holds no gigabytes for the old one."""
+    models, user = Models(), User()
+    with models.turn(user, nothing, nothing):
+        get(models, "a", [])
+    del user
+    gc.collect()
     assert models.free() == []
 
 

@@ -124,12 +124,8 @@ class Run:
 
     def _full(self) -> str:
         made = "x".join(map(str, self.frame.made))
-        offload = self.loaded.offload
-        more = (
-            ""
-            if offload == "sequential" or self.loaded.recipe.machine.kind != "cuda"
-            else (f", --option offload={'model' if offload == 'none' else 'sequential'}")
-        )
+        less = {"none": "model", "model": "group"}.get(self.loaded.offload)
+        more = f", --option offload={less}" if less and self.loaded.recipe.machine.kind == "cuda" else ""
         return (
             f"the memory of {self.loaded.recipe.machine.name} is too small for one picture of {made}; try a smaller "
             f"--size, --option side={max(256, self.frame.made[0] // 2)}{more} or a smaller model, and end other "

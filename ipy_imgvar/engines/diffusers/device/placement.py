@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["OFFLOADS", "is_out_of_memory", "module_bytes", "place", "set_tiling"]
 
 #: The words of the option `offload`, from the fastest to the one that needs the least memory.
-OFFLOADS: Final = ("auto", "none", "model", "group", "sequential")
+OFFLOADS: Final = ("auto", "none", "model", "group")
 #: The share of the free memory that weights may take; the rest is for activations.
 _WEIGHTS_SHARE: Final = 0.9
 #: Pixels above which the autoencoder works in tiles, 1.2 million: below, tiles save little and may leave seams.
@@ -54,7 +54,7 @@ def place(pipe: Any, machine: Machine, offload: str) -> str:
     machine
         The device.
     offload
-        One of `OFFLOADS`. "model" holds one component on the GPU at a time, "group" a few layers, "sequential" one.
+        One of `OFFLOADS`. "model" holds one component on the GPU at a time, "group" a few layers.
 
     Raises
     ------
@@ -76,12 +76,10 @@ def place(pipe: Any, machine: Machine, offload: str) -> str:
         pipe.to(machine.device)
     elif offload == "model":
         pipe.enable_model_cpu_offload(device=machine.device)
-    elif offload == "group":
+    else:
         import torch
 
         pipe.enable_group_offload(onload_device=torch.device(machine.device), offload_type="leaf_level")
-    else:
-        pipe.enable_sequential_cpu_offload(device=machine.device)
     return offload
 
 

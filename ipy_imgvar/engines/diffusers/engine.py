@@ -6,6 +6,7 @@ This module checks requests, finds and loads the model, and records what made ea
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ipy_imgvar.engines.deadline import with_deadline
@@ -154,6 +155,8 @@ class DiffusersEngine:
         def waits() -> None:
             job.progress(0, "waiting for a load that was left before; it can't be stopped")
 
+        if "diffusers" not in sys.modules:
+            job.progress(0, "importing torch and diffusers, about ten seconds the first time")
         versions = MODELS.background.run(import_packages, check, waits)
         machine = find(options["device"])
         if machine.note:

@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="the engine's own option, for every request; imgvar create --help --engine NAME lists them",
+        help="the engine's own option, for requests that don't set it; imgvar create --help --engine NAME lists them",
     )
     add("--api-base", help="where a hosted engine asks; its key is read from OPENAI_API_KEY")
     add("--api-key-file", type=Path, help="the keys that clients must send, a line each; see IMGVAR_API_KEYS")

@@ -1,13 +1,16 @@
-"""Turns a form into a checked request: reads the API's fields, and warns of each that the engine can't use.
+"""Turns a form into a checked request: reads the API's fields and the engine's options, and warns of each without use.
 
 It opens no socket and no file. `Client.request` has the rules that all interfaces share.
 """
 
 from __future__ import annotations
 
+from collections import ChainMap
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ipy_imgvar.capabilities import option_value
 from ipy_imgvar.errors import InvalidRequestError, shown
 from ipy_imgvar.images.formats import FORMATS
 from ipy_imgvar.images.source import Source
@@ -15,8 +18,9 @@ from ipy_imgvar.request import VariationRequest, nonempty_text, whole_number
 from ipy_imgvar.server.refusals import Refusal, too_many_images
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from ipy_imgvar.engine import EngineOption
     from ipy_imgvar.server.body import Form
     from ipy_imgvar.server.offer import Offer
 
@@ -24,7 +28,8 @@ __all__ = ["ImageRequest", "Route", "request_of"]
 
 Route = Literal["variations", "edits"]
 
-#: Fields that are arguments of `Client.request` by the same name; the last four are ours, not the API's.
+#: Fields that are arguments of `Client.request` by the same name; the last four are ours, not the API's. A name of the
+#: API or of these means that, also where an engine has an option of the same name.
 _SHARED: Final = ("n", "size", "user", "model", "prompt", "seed", "index", "strength", "fit")
 #: The values of `response_format`.
 _WHERE_SHOWN: Final = {"url": "url", "b64_json": "b64_json"}
@@ -39,6 +44,9 @@ _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 #: Whole numbers and their ranges in the API: a quality in per cent, and the number of unfinished states of a stream.
 _NUMBERS: Final = {"output_compression": (0, 100), "partial_images": (0, 3)}
+#: Warnings of an option that is left out.
+_NOT_FOR_CLIENTS: Final = "{} is not used: a client of this server can't set it"
+_UNKNOWN_TO_ENGINE: Final = "{} is not used: the engine {} does not know it"
 #: Unknown fields that a warning names; a client may send hundreds.
 _MAX_NAMES: Final = 5
 
@@ -71,11 +79,31 @@ class ImageRequest:
     warnings: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """A client's options by name.
+
+    Parameters
+    ----------
+    own
+        Those of the engine, which it must honour or refuse.
+    usual
+        Those of gpt-image models, which clients send to every server, so that they may be left out.
+    declared
+        All that the engine has.
+    """
+
+    own: Mapping[str, Any]
+    usual: Mapping[str, Any]
+    declared: Mapping[str, EngineOption]
+
+
 def request_of(form: Form, route: Route, offer: Offer) -> ImageRequest:
     """Read a form, and leave out, with a warning, fields that ordinary clients send and the engine can't use.
 
     A prompt, the options of gpt-image models and OpenAI's model names are left out. A seed, a mask, a size or any other
-    model that the server does not have is an error.
+    model that the server does not have is an error. A field that has the name of one of the engine's options sets it,
+    unless the option is trusted.
 
     Raises
     ------
@@ -87,7 +115,7 @@ def request_of(form: Form, route: Route, offer: Offer) -> ImageRequest:
     _check_present(form, values, route)
     if str(values.get("size", "")).lower() == "auto":
         del values["size"]
-    options = _options(values)
+    usual = _usual_options(values)
     numbers = {
         name: whole_number(name, values.pop(name), *bounds)
         for name, bounds in _NUMBERS.items()
@@ -103,12 +131,15 @@ def request_of(form: Form, route: Route, offer: Offer) -> ImageRequest:
     )
     stream = route == "edits" and _flag("stream", values.pop("stream", False))
     arguments: dict[str, Any] = {name: values.pop(name) for name in _SHARED if name in values}
+    _leave_out(arguments, offer, warnings)
+    declared = {option.name: option for option in offer.capabilities(_model(arguments)).options}
+    own = _own_options(values, declared, warnings)
     if values:
         names = ", ".join(shown(name) for name in sorted(values)[:_MAX_NAMES])
         warnings.append(f"unknown to this server and not used: {names}")
-    _leave_out(arguments, offer, warnings)
+    usual = _usable(usual, declared, offer.engine.name, warnings)
     return ImageRequest(
-        request=_request(form, {**arguments, "options": options}, offer, warnings),
+        request=_request(form, arguments, _Options(own, usual, declared), offer, warnings),
         as_url=shape == "url" and not stream,
         extension=extension,
         stream=stream,
@@ -143,7 +174,8 @@ def _check_present(form: Form, values: Mapping[str, Any], route: Route) -> None:
         )
 
 
-def _options(values: dict[str, Any]) -> dict[str, str]:
+def _usual_options(values: dict[str, Any]) -> dict[str, str]:
+    """Take the options of gpt-image models out of a form; "auto" leaves one to the engine."""
     options = {}
     for name, allowed in _OPTIONS.items():
         if name in values:
@@ -186,26 +218,88 @@ def _model(arguments: Mapping[str, Any]) -> str | None:
     return model if isinstance(model, str) else None
 
 
-def _request(form: Form, arguments: dict[str, Any], offer: Offer, warnings: list[str]) -> VariationRequest:
-    """Return the client's checked request, without options that the engine lacks or refuses in this request."""
-    declared = {option.name: option for option in offer.capabilities(_model(arguments)).options}
-    own = {name: value for name, value in offer.options.items() if name in declared}
-    asked = arguments["options"]
-    taken = {name: value for name, value in asked.items() if name in declared and not declared[name].trusted}
+def _own_options(
+    values: dict[str, Any], declared: Mapping[str, EngineOption], warnings: list[str]
+) -> dict[str, Any]:
+    """Take the engine's own options out of a form, and leave out, with a warning, those that are the owner's alone.
+
+    Raises
+    ------
+    InvalidRequestError
+        For a value that the option does not allow; its field is the option's name, as a client wrote it.
+    """
+    own = {}
+    for name, option in declared.items():
+        if name not in values:
+            continue
+        value = values.pop(name)
+        if option.trusted:
+            warnings.append(_NOT_FOR_CLIENTS.format(name))
+            continue
+        try:
+            own[name] = option_value(option, value)
+        except InvalidRequestError as exc:
+            exc.field = name
+            raise
+    return own
+
+
+def _usable(
+    usual: Mapping[str, str], declared: Mapping[str, EngineOption], engine: str, warnings: list[str]
+) -> dict[str, str]:
+    """Return the options of gpt-image models that a client may set here, and warn of the others."""
+    usable = {}
+    for name, value in usual.items():
+        if name not in declared:
+            warnings.append(_UNKNOWN_TO_ENGINE.format(name, engine))
+        elif declared[name].trusted:
+            warnings.append(_NOT_FOR_CLIENTS.format(name))
+        else:
+            usable[name] = value
+    return usable
+
+
+def _request(
+    form: Form, arguments: Mapping[str, Any], options: _Options, offer: Offer, warnings: list[str]
+) -> VariationRequest:
+    """Return the client's checked request, without options of gpt-image models that the engine refuses in it.
+
+    Raises
+    ------
+    Refusal, InvalidRequestError
+        For a value that the engine refuses. Where that is one of its own options, the field is the option's name.
+    """
     image = Source("image", data=form.images[0])
-    arguments["mask"] = None if form.mask is None else Source("mask", data=form.mask)
+    mask = None if form.mask is None else Source("mask", data=form.mask)
+
+    def checked(*chosen: Mapping[str, Any]) -> VariationRequest:
+        # The owner's values are the defaults of the engine's own options, so a client's win.
+        owners = {name: value for name, value in offer.options.items() if name in options.declared}
+        merged = dict(ChainMap(*map(dict, chosen), owners))
+        (request,) = offer.client.request(image, **{**arguments, "mask": mask, "options": merged})
+        return request
+
     try:
-        (request,) = offer.client.request(image, **{**arguments, "options": own | taken})
+        return checked(options.usual, options.own)
     except InvalidRequestError as exc:
         if exc.field == "model" and _model(arguments) == arguments.get("model"):
             raise offer.unusable(_model(arguments) or offer.default, exc) from exc
-        if exc.field != "options" or not taken:
+        if exc.field != "options":
             raise
-        taken = {}
-        (request,) = offer.client.request(image, **{**arguments, "options": own})
-    for name in asked:
-        if name in declared and declared[name].trusted:
-            warnings.append(f"{name} is not used: a client of this server can't set it")
-        elif name not in taken:
-            warnings.append(f"{name} is not used: the engine {offer.engine.name} does not know it")
+    try:
+        request = checked(options.own)
+    except InvalidRequestError as exc:
+        if exc.field == "options":
+            exc.field = _refused(options.own, checked)
+        raise
+    warnings += [_UNKNOWN_TO_ENGINE.format(name, offer.engine.name) for name in options.usual]
     return request
+
+
+def _refused(own: Mapping[str, Any], checked: Callable[..., Any]) -> str:
+    """Return the name of the option without which the request passes, or "options" if that is no single one."""
+    for name in own:
+        with suppress(InvalidRequestError):
+            checked({other: value for other, value in own.items() if other != name})
+            return name
+    return "options"

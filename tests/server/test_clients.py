@@ -80,6 +80,18 @@ def test_openai_python_variations(openai_client, png, http):
     assert size_of(base64.b64decode(made.data[0].b64_json)) == (256, 256)
 
 
+def test_openai_python_sets_an_option(openai_client, png):
+    """`extra_body` sets an option of the engine by its name, and a wrong value is told with that name."""
+    import openai
+
+    asked = {"image": png, "prompt": "x", "size": "1024x1024"}
+    headers = openai_client.images.with_raw_response.edit(**asked, extra_body={"flip": False}).headers
+    assert "flip" not in headers["x-imgvar-warning"]
+    with pytest.raises(openai.BadRequestError, match="option flip is 'perhaps'") as caught:
+        openai_client.images.edit(**asked, extra_body={"flip": "perhaps"})
+    assert (caught.value.code, caught.value.param) == ("invalid_value", "flip")
+
+
 def test_openai_python_edits(openai_client, png):
     """openai-python gets edits, whole and as a stream."""
     asked = {"image": png, "prompt": "x", "size": "1024x1024", "model": "gpt-image-2"}

@@ -1,5 +1,6 @@
 """The models and options of a server's start: what is loaded before it answers, and what its clients can't reach."""
 
+import base64
 import json
 import signal
 import socket
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from ipy_imgvar import Client
-from ipy_imgvar.engine import Capabilities
+from ipy_imgvar.engine import Capabilities, EngineOption
 from ipy_imgvar.errors import ConfigurationError, InvalidRequestError
 from ipy_imgvar.server import preparation, serve
 from ipy_imgvar.server.offer import Offer
@@ -147,9 +148,64 @@ def test_a_client_sets_no_trusted_option(start, png, notes):
     assert answer.status_code == 200
     assert notes("options")[0][2] == {"device": "gpu", "quality": "high", "background": "transparent"}
     warned = answer.headers["x-imgvar-warning"]
-    assert "unknown to this server and not used: 'device'" in warned
+    assert "device is not used: a client of this server can't set it" in warned
     assert "quality is not used: a client of this server can't set it" in warned
+    assert "unknown" not in warned
     assert "background" not in warned
+
+
+def test_a_client_sets_an_option_by_its_name(start, png, notes):
+    """A field of a form or of JSON with the name of an ordinary option sets it; without one the start's value holds."""
+    server = start("posterise-weights", options={"bits": "2", "device": "gpu"})
+    assert post(server.base, png).status_code == 200
+    answer = post(server.base, png, bits="5", mirror="always")
+    assert (answer.status_code, answer.headers.get("x-imgvar-warning")) == (200, None)
+    url = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    edit = {"images": [{"image_url": url}], "prompt": "x", "size": "64x64", "bits": 7}
+    assert httpx.post(f"{server.base}/images/edits", json=edit, timeout=60).status_code == 200
+    assert [value for _, _, value in notes("options")] == [
+        {"device": "gpu", "bits": 2},
+        {"device": "gpu", "bits": 5, "mirror": "always"},
+        {"device": "gpu", "bits": 7},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "said"),
+    [
+        ({"bits": "9"}, "bits", "option bits is '9'; allowed: a whole number from 1 to 8"),
+        ({"bits": "few", "mirror": "never"}, "bits", "option bits is 'few'; allowed: a whole number"),
+        ({"mirror": "perhaps", "bits": "3"}, "mirror", "option mirror is 'perhaps'; allowed: never, always"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_a_400(start, png, fields, param, said, notes):
+    """The engine's own line says what is allowed, `param` names the field, and nothing is loaded."""
+    answer = post(start("posterise-weights").base, png, **fields)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_value", param)
+    assert said in error["message"]
+    assert notes("loaded") == []
+
+
+@pytest.mark.parametrize("more", [{}, {"steps": "3"}, {"quality": "high", "steps": "3"}])
+def test_an_option_that_the_engine_refuses_is_named(fake_engine, start, png, more):
+    """A 400 names the option that the engine's own check refuses; one of gpt-image models is left out as ever."""
+
+    class Plain(fake_engine):
+        def capabilities(self, model=None):  # noqa: ARG002
+            options = (EngineOption("steps", int), EngineOption("negative_prompt"), EngineOption("quality"))
+            return Capabilities(features=frozenset({"seed"}), options=options)
+
+        def check(self, request):
+            for name in {"negative_prompt", "quality"} & set(request.options):
+                raise InvalidRequestError(f"{name}: fake-1 takes none", field="options")
+
+    server = start(Client(Plain(["red"])))
+    error = post(server.base, png, negative_prompt="dog", **more).json()["error"]
+    assert (error["message"], error["param"]) == ("negative_prompt: fake-1 takes none", "negative_prompt")
+    answer = post(server.base, png, **more)
+    assert answer.status_code == 200
+    assert ("quality is not used" in answer.headers.get("x-imgvar-warning", "")) == ("quality" in more)
 
 
 def test_two_clients_at_once(launch, png, notes):

@@ -49,7 +49,8 @@ class Offer:
     Raises
     ------
     InvalidRequestError
-        If the engine lacks a model or an option, or two models have the same name here.
+        If the engine lacks a model or an option, two models have the same name here, or a model can't be used with the
+        options.
     """
 
     def __init__(
@@ -64,6 +65,28 @@ class Offer:
             capabilities = self.engine.capabilities(model)
             check_model(model, capabilities, self.engine.name)
             self.options = checked_options(self.options, capabilities, self.engine.name)
+            self._check_options(model, capabilities)
+
+    def _check_options(self, model: str | None, capabilities: Capabilities) -> None:
+        """Refuse the options of the start if every request for a model would be refused for them.
+
+        A request's prompt may decide which options it can have, as on the two routes of a hosted engine, so one request
+        without and one with a prompt are tried. A refusal of another field alone is no matter of the options: the
+        loading or a client's own request brings it.
+        """
+        if not self.options:
+            return
+        refusal = None
+        for prompt in (None, "a prompt") if "prompt" in capabilities.features else (None,):
+            try:
+                self.engine.check(VariationRequest(model=model, prompt=prompt, options=self.options))
+            except InvalidRequestError as exc:
+                if refusal is None and exc.field == "options":
+                    refusal = exc
+            else:
+                return
+        if refusal is not None:
+            raise refusal
 
     @property
     def models(self) -> list[str]:

@@ -170,20 +170,18 @@ def test_a_client_sets_an_option_by_its_name(start, png, notes):
     ]
 
 
-@pytest.mark.parametrize(
-    ("fields", "param", "said"),
-    [
+def test_a_wrong_value_of_an_option_is_a_400(start, png, notes):
+    """The engine's own line says what is allowed, `param` names the field, and nothing is loaded."""
+    server = start("posterise-weights")
+    for fields, param, said in (
         ({"bits": "9"}, "bits", "option bits is '9'; allowed: a whole number from 1 to 8"),
         ({"bits": "few", "mirror": "never"}, "bits", "option bits is 'few'; allowed: a whole number"),
         ({"mirror": "perhaps", "bits": "3"}, "mirror", "option mirror is 'perhaps'; allowed: never, always"),
-    ],
-)
-def test_a_wrong_value_of_an_option_is_a_400(start, png, fields, param, said, notes):
-    """The engine's own line says what is allowed, `param` names the field, and nothing is loaded."""
-    answer = post(start("posterise-weights").base, png, **fields)
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_value", param)
-    assert said in error["message"]
+    ):
+        answer = post(server.base, png, **fields)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_value", param)
+        assert said in error["message"]
     assert notes("loaded") == []
 
 
@@ -243,6 +241,24 @@ def test_a_start_that_fails(options, code, said, capsys, notes):
     assert len(lines) == 1
     assert said in lines[0]
     assert notes("closed")
+
+
+def test_options_that_a_model_refuses_end_the_start(capsys):
+    """An option that one of the models can't use ends the start with 2 and the engine's line, not each request."""
+    start = ["--engine", "diffusers", "--port", "0", "--model", "lcm", "--model", "redux"]
+    assert serve([*start, "--option", "negative_prompt=dog"]) == 2
+    said = capsys.readouterr().err
+    assert "FLUX.1-Redux-dev" in said
+    assert "takes no negative prompt; leave it out" in said
+    assert said.count("\n") == 1
+
+
+def test_an_option_of_one_route_is_no_fault_of_the_start(api):
+    """An option that only some requests can have, as those of the edits route, does not end the start."""
+    hosted = Client("openai", api_base=api.base, api_key="sk-1")
+    assert Offer(hosted, options={"quality": "high"}).options == {"quality": "high"}
+    with pytest.raises(InvalidRequestError, match="the route variations takes no option quality"):
+        Offer(hosted, options={"quality": "high", "route": "variations"})
 
 
 def test_an_engine_without_that_model(capsys):

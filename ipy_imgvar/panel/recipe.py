@@ -27,11 +27,27 @@ def _arguments(run: Variations) -> dict[str, Any]:
     request = run.request
     if request is None:
         return {"engine": run.engine}
-    settings = request.settings() | _which(run)
+    settings = request.settings() | _which(run) | {"model": _model(run)}
     names = ("n", "size", "strength", "fit", "seed", "index", "model", "prompt", "options")
     return {"engine": run.engine} | {
         name: settings[name] for name in names if settings.get(name) not in (None, {})
     }
+
+
+def _model(run: Variations) -> str | None:
+    """Return the model that answered, as its picture's record names it, or None if the record names none.
+
+    Another machine may choose another model, and a repository of the hub changes, so a default has its name and a
+    repository its commit. A name that means something to the engine alone, or a folder, stays as the request has it.
+    """
+    named = None if run.request is None else run.request.model
+    recorded, revision = (run[0].parameters.get(name) for name in ("model", "revision"))
+    if not isinstance(recorded, str):
+        return named
+    repository = recorded.partition("@")[0]
+    if named is not None and named.partition("@")[0] != repository:
+        return named
+    return f"{repository}@{revision}" if isinstance(revision, str) else named or recorded
 
 
 def _which(run: Variations) -> dict[str, Any]:

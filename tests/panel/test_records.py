@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from ipy_imgvar.images.source import Source
 from ipy_imgvar.line.grammar import split
 from ipy_imgvar.line.parser import parse
@@ -9,6 +11,8 @@ from ipy_imgvar.panel.recipe import call, line
 from ipy_imgvar.panel.tree import details, grow
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.results.variations import Variation, Variations
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def run_of(source, *names, **settings):
@@ -89,3 +93,26 @@ def test_the_code_names_every_source():
     assert line(both).startswith("%imagevariation '/a b.png' '/c.png' --engine 'patch' -n 2 ")
     assert "variations(['/a b.png', '/c.png'], engine='patch', n=2" in call(both)
     assert "--seed 3 --index 2" in line(both[1::2])
+
+
+@pytest.mark.parametrize(
+    ("named", "recorded", "written"),
+    [
+        (None, {"model": "owner/name@0123456789ab", "revision": COMMIT}, f"owner/name@{COMMIT}"),
+        ("owner/name", {"model": "owner/name@0123456789ab", "revision": COMMIT}, f"owner/name@{COMMIT}"),
+        ("owner/name@main", {"model": "owner/name@0123456789ab", "revision": COMMIT}, f"owner/name@{COMMIT}"),
+        ("short", {"model": "owner/name@0123456789ab", "revision": COMMIT}, "short"),
+        ("./folder", {"model": "folder"}, "./folder"),
+        (None, {"model": "paint-2"}, "paint-2"),
+        ("paint-1", {"model": "paint-1"}, "paint-1"),
+        (None, {"model": None, "revision": None}, None),
+        (None, {}, None),
+    ],
+)
+def test_the_code_names_the_model_that_answered(named, recorded, written):
+    """A default has the name of the record, a repository of the hub its commit; other names stay as they were typed."""
+    run = run_of(at("/a.png"), "/s/1", seed=3, model=named)
+    run[0].parameters = recorded
+    assert (f"model={written!r}" in call(run)) == (written is not None)
+    assert (f"--model '{written}'" in line(run)) == (written is not None)
+    assert ("model" in call(run)) == (written is not None)

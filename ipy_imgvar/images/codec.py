@@ -49,6 +49,7 @@ __all__ = [
     "retarget_image",
     "shrink",
     "to_array",
+    "without_opaque_alpha",
 ]
 
 #: The iTXt keyword under which our own PNGs carry the parameters that repeat them.
@@ -346,3 +347,9 @@ def on_white(image: Image.Image) -> Image.Image:
         return image
     ground = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(ground, image).convert("RGB")
+
+
+def without_opaque_alpha(image: Image.Image) -> Image.Image:
+    """Return an image without its alpha where that hides nothing."""
+    opaque = image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255)
+    return image.convert("RGB") if opaque else image

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.engines.diffusers.weights.reference import Reference
     from ipy_imgvar.settings import Connection
 
-__all__ = ["CAPABILITIES", "capabilities", "class_of"]
+__all__ = ["CAPABILITIES", "capabilities", "family_of_model"]
 
 #: Pixels of a side: below the first a picture shows nothing, above the second it is enlarged four times.
 _LEAST_PX, _MOST_PX = 32, 4096
@@ -69,7 +69,7 @@ def capabilities(connection: Connection, model: str | None = None) -> Capabiliti
         A preset, a hub id or a folder. For one whose pipeline is known or on this disk, the features are its own.
     """
     try:
-        family = None if model is None else family_named(reference(model))
+        family = None if model is None else family_of_model(reference(model))
     except InvalidRequestError:  # `Engine.check` refuses it with its own line.
         return CAPABILITIES
     if family is None:
@@ -79,7 +79,7 @@ def capabilities(connection: Connection, model: str | None = None) -> Capabiliti
     return replace(CAPABILITIES, features=CAPABILITIES.features - lacks)
 
 
-def family_named(model: Reference) -> Family | None:
+def family_of_model(model: Reference) -> Family | None:
     """Return the family of a model, or None where nothing on this disk tells it."""
     name = class_of(model)
     return None if name is None else family_of(name)

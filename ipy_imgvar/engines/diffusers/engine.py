@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ipy_imgvar.engines.deadline import with_deadline
 from ipy_imgvar.engines.diffusers import recipes
-from ipy_imgvar.engines.diffusers.capabilities import CAPABILITIES, capabilities
+from ipy_imgvar.engines.diffusers.capabilities import CAPABILITIES, capabilities, family_of_model
 from ipy_imgvar.engines.diffusers.device.machine import find
 from ipy_imgvar.engines.diffusers.device.placement import set_tiling
 from ipy_imgvar.engines.diffusers.pictures import Run
-from ipy_imgvar.engines.diffusers.pipelines.calls import call_of
+from ipy_imgvar.engines.diffusers.pipelines.calls import call_of, check_call
 from ipy_imgvar.engines.diffusers.pipelines.frame import frame_of, trained_side
 from ipy_imgvar.engines.diffusers.pipelines.holder import MODELS
 from ipy_imgvar.engines.diffusers.pipelines.loading import load
@@ -26,7 +26,6 @@ from ipy_imgvar.engines.diffusers.weights.inspection import inspect_folder
 from ipy_imgvar.engines.diffusers.weights.presets import default_preset
 from ipy_imgvar.engines.diffusers.weights.reference import Reference, reference
 from ipy_imgvar.errors import InvalidRequestError
-from ipy_imgvar.request import STRENGTHS
 from ipy_imgvar.settings import Connection
 
 if TYPE_CHECKING:
@@ -78,8 +77,8 @@ class DiffusersEngine:
         model = reference(name)
         if model.folder is not None:
             inspect_folder(model.folder, model.name)
-        takes_prompt = "prompt" in self.capabilities(name).features
-        if request.options.get("negative_prompt") and not takes_prompt:
+        family = family_of_model(model)
+        if request.options.get("negative_prompt") and family is not None and not family.negative:
             raise InvalidRequestError(f"{model.name} takes no negative prompt; leave it out", field="options")
 
     def model(self, request: VariationRequest) -> str:
@@ -95,9 +94,12 @@ class DiffusersEngine:
         if request.image is None or request.seed is None:
             raise InvalidRequestError("the engine diffusers needs an image and a seed", field="image")
         check = with_deadline(job.check, request.timeout, _SHORTER)
+        waiting = with_deadline(
+            job.check, request.timeout, "wait for the end of the other run on this device"
+        )
         options = CAPABILITIES.defaults() | dict(request.options)
-        with MODELS.turn(self, check, lambda: job.progress(0, "waiting for another run on this device")):
-            loaded, model, versions = self._load(self._named(request.model), options, job, check)
+        with MODELS.turn(self, waiting, lambda: job.progress(0, "waiting for another run on this device")):
+            loaded, model, versions = self._load(self._named(request.model), options, job, check, request)
             job.model = loaded.name
             family = loaded.family
             of_preset = None if model.preset is None else model.preset.side_px
@@ -117,7 +119,8 @@ class DiffusersEngine:
                 batch=_batch(loaded, options, call, job),
                 preview=self._previewer(options, loaded, job, check),
             )
-            _warn(request, job, loaded, frame)
+            for line in (*call.notes, *_notes(request, loaded, frame)):
+                job.warn(line)
             yield from run.pictures()
 
     def prepare(self, models: Sequence[str], job: Job, options: Mapping[str, Any] | None = None) -> None:
@@ -148,9 +151,14 @@ class DiffusersEngine:
         return name
 
     def _load(
-        self, name: str | None, options: Mapping[str, Any], job: Job, check: Callable[[], None]
+        self,
+        name: str | None,
+        options: Mapping[str, Any],
+        job: Job,
+        check: Callable[[], None],
+        request: VariationRequest | None = None,
     ) -> tuple[Loaded, Reference, dict[str, str]]:
-        """Return the model, loaded, and the packages' versions."""
+        """Return the model, loaded, and the packages' versions; refuse what it can't do for a request before."""
 
         def waits() -> None:
             job.progress(0, "waiting for a load that was left before; it can't be stopped")
@@ -162,11 +170,14 @@ class DiffusersEngine:
         if machine.note:
             job.warn(machine.note)
         model = reference(name or _default(machine, job))
-
         key = recipes.key_of(model, machine, options)
-        if (held := MODELS.find(key)) is not None:
+        held = MODELS.find(key)
+        recipe = recipes.recipe_of(model, machine, options, job, check) if held is None else held.recipe
+        if request is not None:
+            check_call(recipe, request, options)
+        if held is not None:
             return held, model, versions
-        recipe = recipes.recipe_of(model, machine, options, job, check)
+        _warn_of_memory(model, machine, job)
         job.progress(0, f"loading {recipe.name} ({recipe.dtype}, {machine.name})")
         loaded = MODELS.add(key, lambda: MODELS.background.run(lambda: load(recipe), check, waits))
         return loaded, model, versions
@@ -202,7 +213,9 @@ def _batch(loaded: Loaded, options: Mapping[str, Any], call: Call, job: Job) -> 
     if batch == 1:
         return 1
     if not loaded.family.batches or not {"generator", "num_images_per_prompt"} <= call.takes:
-        job.warn(f"batch is 1: {loaded.name} makes other pictures in a batch than alone, or takes none")
+        job.warn(
+            f"batch is 1: {loaded.recipe.label} makes other pictures in a batch than alone, or takes none"
+        )
         return 1
     job.warn(
         "pictures of a batch may differ a little from those made alone; batch=1 repeats them byte for byte"
@@ -210,21 +223,27 @@ def _batch(loaded: Loaded, options: Mapping[str, Any], call: Call, job: Job) -> 
     return batch
 
 
-def _warn(request: VariationRequest, job: Job, loaded: Loaded, frame: Frame) -> None:
-    """Say what the model can't do as the request has it."""
+def _warn_of_memory(model: Reference, machine: Machine, job: Job) -> None:
+    """Say that a preset needs more memory than the GPU has, before the load that would show it."""
+    needed = 0.0 if model.preset is None else model.preset.memory_gb
+    if machine.kind == "cuda" and machine.memory_bytes and machine.memory_bytes < needed * 1e9:
+        job.warn(
+            f"{model.name} needs a GPU with about {needed:g} GB, and {machine.name} has "
+            f"{machine.memory_bytes / 1e9:.0f}: parts of it move in and out, which is slow"
+        )
+
+
+def _notes(request: VariationRequest, loaded: Loaded, frame: Frame) -> list[str]:
+    """Return lines on what becomes of the source and the mask."""
     assert request.image is not None  # noqa: S101 - `generate` has refused it
-    name, (width, height) = request.image.name, frame.made
+    (width, height), lines = frame.made, []
     if frame.transparent:
-        job.warn(f"{name} has transparency, which no model makes: it was laid on white")
+        lines.append(f"{request.image.name} has transparency, which no model makes: it was laid on white")
     if width < frame.source.width and height < frame.source.height:
-        job.warn(f"made at {width}x{height}, the size that suits {loaded.name}, then enlarged")
-    wording = loaded.family.control == "wording" and frame.repaint is None
-    if wording and request.prompt is not None and request.strength != STRENGTHS["medium"]:
-        job.warn(f"the strength has no effect on {loaded.name} beside a prompt: the prompt says what changes")
-    if loaded.family.control == "none" and request.strength != STRENGTHS["medium"]:
-        job.warn(f"the strength has no effect on {loaded.name}")
+        lines.append(f"made at {width}x{height}, the size that suits {loaded.recipe.label}, then enlarged")
     if frame.keep is not None and frame.keep.all():
-        job.warn("the mask keeps every pixel: the pictures are the source")
+        lines.append("the mask keeps every pixel: the pictures are the source")
+    return lines
 
 
 def _parameters(
@@ -244,6 +263,8 @@ def _parameters(
     return {
         "engine": DiffusersEngine.name,
         "model": loaded.name,
+        **({"revision": loaded.recipe.revision} if loaded.recipe.revision else {}),
+        **({"base": loaded.recipe.base_name} if loaded.recipe.base_name else {}),
         **{name: settings[name] for name in ("size", "strength", "seed", "fit")},
         **({"prompt": request.prompt} if request.prompt else {}),
         "options": {name: value for name, value in options.items() if name in public and value is not None},

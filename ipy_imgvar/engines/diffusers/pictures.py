@@ -123,13 +123,13 @@ class Run:
         )
 
     def _full(self) -> str:
-        made = "x".join(map(str, self.frame.made))
+        machine, (width, height) = self.loaded.recipe.machine, self.frame.made
         less = {"none": "model", "model": "group"}.get(self.loaded.offload)
-        more = f", --option offload={less}" if less and self.loaded.recipe.machine.kind == "cuda" else ""
+        more = f", --option offload={less}" if less and machine.kind == "cuda" else ""
+        side = max(64, min(width, height) // 2)
         return (
-            f"the memory of {self.loaded.recipe.machine.name} is too small for one picture of {made}; try a smaller "
-            f"--size, --option side={max(256, self.frame.made[0] // 2)}{more} or a smaller model, and end other "
-            "programs that use it"
+            f"the memory of {machine.name} is too small for one picture of {width}x{height}; try --option side={side}"
+            f"{more} or a smaller model, and end other programs that use it"
         )
 
     def _seed(self, number: int) -> int:

@@ -41,16 +41,19 @@ def load_decoder(folder: Path, machine: Machine, dtype: str, name: str) -> Any:
 
     try:
         with quiet():
-            decoder = AutoencoderTiny.from_pretrained(
-                folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
-            )
+            kind = AutoencoderTiny.load_config(folder, local_files_only=True).get("_class_name")
+            if kind == AutoencoderTiny.__name__:
+                decoder = AutoencoderTiny.from_pretrained(
+                    folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
+                )
+                return decoder.to(machine.device)
+        problem, cause = f"it is a {kind}", None
     except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as exc:
-        raise InvalidRequestError(
-            f"preview_decoder {name} can't be loaded ({type(exc).__name__}: {exc}); allowed: an AutoencoderTiny, as "
-            "safetensors",
-            field="options",
-        ) from exc
-    return decoder.to(machine.device)
+        problem, cause = type(exc).__name__, exc
+    raise InvalidRequestError(
+        f"preview_decoder {name} can't be loaded ({problem}); allowed: an AutoencoderTiny, as safetensors",
+        field="options",
+    ) from cause
 
 
 class Previewer:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipy_imgvar.engines.diffusers.device.machine import dtype_of
-from ipy_imgvar.engines.diffusers.pipelines.loading import AdapterFile, Recipe, family_named
+from ipy_imgvar.engines.diffusers.pipelines.loading import AdapterFile, Recipe, family_named, takes_adapter
 from ipy_imgvar.engines.diffusers.weights.download import fetch, fetch_adapter
+from ipy_imgvar.engines.diffusers.weights.fingerprint import fingerprint
 from ipy_imgvar.engines.diffusers.weights.inspection import inspect_adapter, inspect_folder
-from ipy_imgvar.engines.diffusers.weights.reference import reference
+from ipy_imgvar.engines.diffusers.weights.reference import Reference, reference
 from ipy_imgvar.errors import InvalidRequestError, shown
 
 if TYPE_CHECKING:
@@ -17,25 +19,41 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.engine import Job
     from ipy_imgvar.engines.diffusers.device.machine import Machine
-    from ipy_imgvar.engines.diffusers.weights.reference import Reference
 
 __all__ = ["key_of", "name_of", "recipe_of"]
 
-#: The options that decide on the weights in memory.
-_DECIDING = ("adapter", "base", "dtype", "offload")
 #: Characters of a commit, and of its beginning that a record has.
 _FULL_COMMIT_CHARS, _COMMIT_CHARS = 40, 12
+#: The class that makes embeddings for another pipeline.
+_REDUX = "FluxPriorReduxPipeline"
 
 
 def key_of(model: Reference, machine: Machine, options: Mapping[str, Any]) -> Hashable:
-    """Return what a loaded model is found by: the next run with the same key uses its weights."""
-    return (model.repo, model.revision, model.folder, machine.device, *(options[name] for name in _DECIDING))
+    """Return what a loaded model is found by: the next run with the same key uses its weights.
+
+    Options that mean the same give the same key, and files that have changed on this disk another one.
+    """
+    adapter = _named_adapter(options)
+    has_own = model.preset is not None and model.preset.adapter is not None
+    return (
+        model.repo,
+        model.revision,
+        model.folder and (model.folder, fingerprint(model.folder)),
+        machine.device,
+        str(dtype_of(machine, options["dtype"])),
+        "none" if machine.kind != "cuda" and options["offload"] == "auto" else options["offload"],
+        (adapter, fingerprint(adapter)) if isinstance(adapter, Path) else has_own and adapter is None,
+        options["base"],
+    )
 
 
 def name_of(model: Reference, commit: str | None = None) -> str:
-    """Return a model's name for records: `owner/name@commit` with the commit's first digits, or a folder's name."""
+    """Return a model's name for records: `owner/name@commit`, or a folder's name and fingerprint, in 12 digits."""
+    if model.folder is not None:
+        digits = fingerprint(model.folder)
+        return f"{model.name}@{digits}" if digits else model.name
     revision = commit or model.revision
-    if model.repo is None or revision is None:
+    if revision is None:
         return model.name
     is_commit = len(revision) == _FULL_COMMIT_CHARS
     return f"{model.repo}@{revision[:_COMMIT_CHARS] if is_commit else revision}"
@@ -59,9 +77,8 @@ def recipe_of(
     local = fetch(model, half=half, **more)
     index = inspect_folder(local.folder, model.name)
     class_name = str(index["_class_name"])
-    # Refused before the other model in memory makes room.
-    family_named(class_name, model.name)
-    base = _base_of(model, options)
+    family = family_named(class_name, model.name)
+    base = _base_of(model, class_name, options)
     base_local = None if base is None else fetch(base, half=half, **more)
     if base is not None and base_local is not None:
         inspect_folder(base_local.folder, base.name)
@@ -69,38 +86,75 @@ def recipe_of(
         name=name_of(model, local.commit),
         folder=local.folder,
         class_name=class_name,
+        family=family,
         machine=machine,
         dtype=str(dtype).removeprefix("torch."),
         offload=options["offload"],
+        channels=_channels(local.folder),
+        revision=local.commit,
         variant=local.variant,
         base=None if base_local is None else base_local.folder,
         base_variant=None if base_local is None else base_local.variant,
-        adapter=_adapter(model, options, more),
+        base_name=None if base is None or base_local is None else name_of(base, base_local.commit),
+        adapter=_adapter(model, class_name, options, more),
     )
 
 
-def _base_of(model: Reference, options: Mapping[str, Any]) -> Reference | None:
+def _channels(folder: Path) -> int | None:
+    """Return the channels that the UNet of a pipeline's folder takes; None without a UNet."""
+    try:
+        channels = json.loads((folder / "unet" / "config.json").read_text("utf-8")).get("in_channels")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return channels if isinstance(channels, int) else None
+
+
+def _base_of(model: Reference, class_name: str, options: Mapping[str, Any]) -> Reference | None:
     name = options["base"] or (model.preset.base if model.preset is not None else None)
+    if class_name != _REDUX and name is not None:
+        raise InvalidRequestError(
+            f"{model.name} makes its own pictures; leave the option base out", field="options"
+        )
+    if class_name == _REDUX and name is None:
+        raise InvalidRequestError(
+            f"{model.name} only makes embeddings; name the pipeline that makes the pictures: "
+            "--option base=black-forest-labs/FLUX.1-schnell",
+            field="options",
+        )
     return None if name is None else reference(name)
 
 
-def _adapter(model: Reference, options: Mapping[str, Any], more: Mapping[str, Any]) -> AdapterFile | None:
-    """Return the image adapter: the option's file, else the preset's; the option "none" wants none."""
+def _named_adapter(options: Mapping[str, Any]) -> Path | str | None:
+    """Return the file that the option `adapter` names, "none", or None where it is left out."""
     named = options["adapter"]
-    if named is not None and named.strip().lower() != "none":
-        path = Path(named).expanduser().absolute()
+    if named is None or named.strip().lower() == "none":
+        return named and "none"
+    return Path(named).expanduser().absolute()
+
+
+def _adapter(
+    model: Reference, class_name: str, options: Mapping[str, Any], more: Mapping[str, Any]
+) -> AdapterFile | None:
+    """Return the image adapter: the option's file, else the preset's; the option "none" wants none."""
+    path = _named_adapter(options)
+    if isinstance(path, Path):
         if not path.is_file():
             raise InvalidRequestError(
-                f"adapter is {shown(named)}, which is no file; allowed: an IP-Adapter's .safetensors file, or none",
+                f"adapter is {shown(options['adapter'])}, which is no file; allowed: an IP-Adapter's .safetensors "
+                "file, or none",
                 field="options",
             )
         inspect_adapter(path)
+        if not takes_adapter(class_name):
+            raise InvalidRequestError(
+                f"{model.name} is a {class_name}, which takes no image adapter; leave the option adapter out",
+                field="options",
+            )
         encoder = "image_encoder" if (path.parent / "image_encoder").is_dir() else None
-        return AdapterFile(path.parent, "", path.name, encoder)
-    preset = model.preset
-    if named is not None or preset is None or preset.adapter is None:
+        return AdapterFile(f"{path.name}@{fingerprint(path)}", path.parent, "", path.name, encoder)
+    own = None if model.preset is None else model.preset.adapter
+    if path is not None or own is None:
         return None
-    local = fetch_adapter(preset.adapter, **more)
-    return AdapterFile(
-        local.folder, preset.adapter.subfolder, preset.adapter.weight_name, preset.adapter.image_encoder
-    )
+    local = fetch_adapter(own, **more)
+    name = f"{name_of(Reference(own.repo), local.commit)}: {own.subfolder}/{own.weight_name}"
+    return AdapterFile(name, local.folder, own.subfolder, own.weight_name, own.image_encoder)

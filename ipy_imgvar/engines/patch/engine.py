@@ -182,8 +182,8 @@ def _scene(
     detailed = mask = None
     if request.fit == "retarget":
         fitted, (width, height) = codec.retarget_image(image, request.size)
-        return Scene(source=_pixels(_without_alpha(fitted)), shape=(height, width)), None
-    fitted = _without_alpha(codec.fit_image(image, request.size, request.fit))
+        return Scene(source=_pixels(codec.without_opaque_alpha(fitted)), shape=(height, width)), None
+    fitted = codec.without_opaque_alpha(codec.fit_image(image, request.size, request.fit))
     if request.mask is not None:
         kept = codec.from_array(codec.kept_pixels(request.mask.open(), image.size), "the mask")
         keep = np.asarray(codec.fit_image(kept, request.size, request.fit, exact_colours=True)) > 0
@@ -201,12 +201,6 @@ def _scene(
         subject=None if mask is None else mask.mask,
     )
     return scene, mask
-
-
-def _without_alpha(image: Image) -> Image:
-    """Return an image without its alpha where that hides nothing."""
-    opaque = image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255)
-    return image.convert("RGB") if opaque else image
 
 
 def _pixels(image: Image) -> NDArray[np.float32]:

@@ -51,17 +51,20 @@ def test_a_preview_waits_and_leaves_latents_of_another_form_alone(torch, decoder
     assert preview(torch.zeros(1, 16, 4, 4)) is None
 
 
-def test_a_decoder_that_is_none_is_refused_in_one_line(tiny_pipeline, photo, tmp_path):
-    """A folder without a tiny autoencoder is named, with what is allowed."""
-    (tmp_path / "config.json").write_text("{}")
+def test_a_model_of_another_kind_is_refused_in_one_line(tiny_pipeline, photo):
+    """A full autoencoder, or a folder without one, is named with what is allowed."""
+    folder = tiny_pipeline("stable")
     with (
-        Client("diffusers", model=str(tiny_pipeline("stable"))) as client,
-        pytest.raises(InvalidRequestError, match="preview_decoder"),
+        Client("diffusers", model=str(folder)) as client,
+        pytest.raises(
+            InvalidRequestError,
+            match=r"preview_decoder vae can't be loaded \(it is a AutoencoderKL\); allowed",
+        ),
     ):
         client.variations(
             photo,
             size="96x64",
             seed=1,
-            options={"preview_decoder": str(tmp_path)},
+            options={"preview_decoder": str(folder / "vae")},
             on_preview=lambda _: None,
         )

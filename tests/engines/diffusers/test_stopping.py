@@ -1,6 +1,8 @@
 """Cancel, timeout and full memory: a run of the engine diffusers ends at once, in one line, and harms no later run."""
 
 import random
+import subprocess
+import sys
 import threading
 import time
 
@@ -62,6 +64,40 @@ def test_cancel_ends_load_and_run_at_any_instant(name, client, source, request_f
         time.sleep(0.05)
         assert len(pictures) == handed_over
     assert [each.bytes for each in client.variations(source, **short)] == expected
+
+
+_LEAVES_A_LOAD = """
+import sys, threading
+import torch
+from PIL import Image
+from ipy_imgvar import Client
+from ipy_imgvar.engines import unload
+from ipy_imgvar.errors import CancelledError
+client = Client("diffusers")
+source = Image.linear_gradient("L").convert("RGB").resize((96, 64))
+settings = {"model": sys.argv[1], "size": "96x64", "seed": 1, "options": {"steps": 1, "side": 96}}
+client.variations(source, **settings)
+unload()
+cancel = threading.Event()
+threading.Timer(0.1, cancel.set).start()
+try:
+    client.variations(source, cancel=cancel, **settings)
+except CancelledError:
+    print("left")
+"""
+
+
+@pytest.mark.slow
+def test_a_process_may_end_while_a_load_that_was_left_goes_on(tiny_pipeline):
+    """A script that ends right after a cancelled load has its own exit code, where torch would abort it."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LEAVES_A_LOAD, str(tiny_pipeline("klein"))],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (0, "left\n"), done.stderr
 
 
 def test_a_cancelled_run_keeps_what_it_had_finished(client, source, request_for):

@@ -52,7 +52,8 @@ class Background:
             finally:
                 self._turn.release()
 
-        thread = threading.Thread(target=work, name="ipy_imgvar-diffusers", daemon=True)
+        # No daemon: torch aborts the whole process if its thread is stopped within a load, so an exit waits for it.
+        thread = threading.Thread(target=work, name="ipy_imgvar-diffusers")
         try:
             thread.start()
         except BaseException:

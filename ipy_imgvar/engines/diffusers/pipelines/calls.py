@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipy_imgvar.engines.diffusers.pipelines import strength
+from ipy_imgvar.engines.diffusers.pipelines.notes import notes_of
 from ipy_imgvar.engines.prompts import PROMPT_VERSION, variation_prompt
 from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.images import codec
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ipy_imgvar.engines.diffusers.pipelines.frame import Frame
-    from ipy_imgvar.engines.diffusers.pipelines.loading import Loaded
+    from ipy_imgvar.engines.diffusers.pipelines.loading import Loaded, Recipe
     from ipy_imgvar.request import VariationRequest
 
-__all__ = ["Call", "Made", "call_of", "class_for"]
+__all__ = ["Call", "Made", "call_of", "check_call"]
 
 #: Channels of a UNet that was trained for inpainting: 4 of noise, 4 of the source, 1 of the mask.
 _INPAINTING_CHANNELS = 9
@@ -52,12 +53,15 @@ class Call:
         The settings for a picture's record; JSON-safe.
     takes
         The names of the pipeline's parameters.
+    notes
+        A line for each setting of the request that has no effect, or not the whole one.
     """
 
     pipe: Any
     arguments: dict[str, Any]
     record: dict[str, Any]
     takes: frozenset[str]
+    notes: tuple[str, ...] = ()
 
     def run(self, seeds: Sequence[int], **more: Any) -> list[Made]:
         """Make a picture of each seed, in one batch.
@@ -89,35 +93,34 @@ def _pictures(output: Any) -> list[Made]:
     return [Made(image, bool(flag)) for image, flag in zip(pictures, flags, strict=True)]
 
 
-def class_for(loaded: Loaded, *, masked: bool) -> str:
-    """Return the name of the class that serves a request.
+def check_call(recipe: Recipe, request: VariationRequest, options: Mapping[str, Any]) -> None:
+    """Refuse what a model can't honour, before its weights are loaded.
 
     Raises
     ------
     InvalidRequestError
-        For a mask that the family can't use, or a model that only paints into a mask.
+        For a mask, a prompt or a negative prompt that it can't use, or a model that only paints into a mask.
     """
-    family, pipe = loaded.family, loaded.pipe
-    channels = getattr(getattr(getattr(pipe, "unet", None), "config", None), "in_channels", None)
-    if channels == _INPAINTING_CHANNELS and not masked:
+    masked = request.mask is not None
+    if recipe.channels == _INPAINTING_CHANNELS and not masked:
         raise InvalidRequestError(
-            f"{loaded.name} only paints into a mask; give one (--mask), or choose another model", field="mask"
+            f"{recipe.label} only paints into a mask; give one (--mask), or choose another model",
+            field="mask",
         )
-    if masked:
-        if family.inpaint is None:
-            raise InvalidRequestError(
-                f"{loaded.name} can't use a mask; leave it out, or choose another model", field="mask"
-            )
-        return family.inpaint
-    takes = inspect.signature(type(pipe).__call__).parameters
-    own = "image" in takes and "mask_image" not in takes
-    return type(pipe).__name__ if own else family.image
+    if masked and recipe.family.inpaint is None:
+        raise InvalidRequestError(
+            f"{recipe.label} can't use a mask; leave it out, or choose another model", field="mask"
+        )
+    if request.prompt is not None and not recipe.family.prompt:
+        raise InvalidRequestError(f"{recipe.label} takes no prompt; leave it out", field="prompt")
+    if options.get("negative_prompt") and not recipe.family.negative:
+        raise InvalidRequestError(f"{recipe.label} takes no negative prompt; leave it out", field="options")
 
 
 def call_of(
     loaded: Loaded, request: VariationRequest, options: Mapping[str, Any], frame: Frame, steps: int | None
 ) -> Call:
-    """Return the call for a request.
+    """Return the call for a request that `check_call` accepted.
 
     Parameters
     ----------
@@ -131,14 +134,9 @@ def call_of(
         The source and the mask.
     steps
         The preset's number of steps, or None.
-
-    Raises
-    ------
-    InvalidRequestError
-        For what the model can't honour: a mask, a prompt, a negative prompt.
     """
     masked = frame.repaint is not None
-    pipe = loaded.pipeline(class_for(loaded, masked=masked))
+    pipe = loaded.pipeline(_class_for(loaded, masked=masked))
     signature = inspect.signature(type(pipe).__call__).parameters
     wanted: dict[str, Any] = {
         "width": frame.made[0],
@@ -146,20 +144,30 @@ def call_of(
         **({} if loaded.prior is not None else {"image": frame.image}),
         **({"mask_image": frame.repaint} if masked else {}),
         **_prompts(loaded, request, options, signature),
-        **_controls(loaded, request, options, pipe, steps=steps, masked=masked),
+        **_controls(loaded, request, options, steps=steps, masked=masked),
         **_guidance(loaded, options, signature),
     }
     record = _record(loaded, request, wanted, {*signature, *_SCALES})
     if loaded.prior is not None:
         wanted |= _redux(loaded, frame, wanted)
-    if loaded.recipe.adapter is not None:
+    if (adapter := loaded.recipe.adapter) is not None:
         scale = options.get("adapter_scale")
         scale = strength.adapter_scale(request.strength) if scale is None else scale
         pipe.set_ip_adapter_scale(scale)
         wanted["ip_adapter_image"] = frame.image
-        record |= {"adapter": loaded.recipe.adapter.weight_name, "adapter_scale": scale}
+        record |= {"adapter": adapter.name, "adapter_scale": scale}
     arguments = {name: value for name, value in wanted.items() if name in signature}
-    return Call(pipe, arguments, {"pipeline": type(pipe).__name__, **record}, frozenset(signature))
+    notes = notes_of(loaded, request, options, {**arguments, "masked": masked}, signature)
+    return Call(pipe, arguments, {"pipeline": type(pipe).__name__, **record}, frozenset(signature), notes)
+
+
+def _class_for(loaded: Loaded, *, masked: bool) -> str:
+    """Return the name of the class that serves a request."""
+    family, own = loaded.family, type(loaded.pipe)
+    if masked and family.inpaint is not None:
+        return family.inpaint
+    takes = inspect.signature(own.__call__).parameters
+    return own.__name__ if "image" in takes and "mask_image" not in takes else family.image
 
 
 def _record(
@@ -180,14 +188,9 @@ def _record(
 def _prompts(
     loaded: Loaded, request: VariationRequest, options: Mapping[str, Any], signature: Mapping[str, Any]
 ) -> dict[str, Any]:
-    takes = "prompt" in signature and loaded.family.prompt
-    if request.prompt is not None and not takes:
-        raise InvalidRequestError(f"{loaded.name} takes no prompt; leave it out", field="prompt")
     negative = options.get("negative_prompt")
-    if negative and "negative_prompt" not in signature:
-        raise InvalidRequestError(f"{loaded.name} takes no negative prompt; leave it out", field="options")
     prompts = {"negative_prompt": negative} if negative else {}
-    if not takes:
+    if not loaded.family.prompt or "prompt" not in signature:
         return prompts
     # An edit model does nothing without an instruction; the others refuse None and take an empty prompt.
     own = variation_prompt(request.strength) if loaded.family.control == "wording" else ""
@@ -198,25 +201,18 @@ def _controls(
     loaded: Loaded,
     request: VariationRequest,
     options: Mapping[str, Any],
-    pipe: Any,
     *,
     steps: int | None,
     masked: bool,
 ) -> dict[str, Any]:
-    family = loaded.family
-    distilled = bool(getattr(pipe.config, "is_distilled", False)) or _is_schnell(loaded)
+    family, distilled = loaded.family, loaded.is_distilled
     wanted = options.get("steps") or (_DISTILLED_STEPS if distilled else steps or family.steps)
     few = family.few_steps or distilled
     if masked:
         return strength.inpainting(request.strength, wanted, few_steps=few)
-    return strength.controls(family.control, request.strength, wanted, few_steps=few)
-
-
-def _is_schnell(loaded: Loaded) -> bool:
-    """Return whether a FLUX.1 pipeline is the one distilled to four steps, which has no guidance to embed."""
-    transformer = getattr(loaded.pipe, "transformer", None)
-    is_flux = type(loaded.pipe).__name__.startswith(("FluxPipeline", "FluxImg2Img", "FluxInpaint"))
-    return is_flux and not getattr(getattr(transformer, "config", None), "guidance_embeds", True)
+    return strength.controls(
+        family.control, request.strength, wanted, few_steps=few, all_steps=family.all_steps
+    )
 
 
 def _guidance(loaded: Loaded, options: Mapping[str, Any], signature: Mapping[str, Any]) -> dict[str, Any]:

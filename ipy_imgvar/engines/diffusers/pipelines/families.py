@@ -36,6 +36,8 @@ class Family:
         The number of denoising steps that each picture gets at least about; see `strength.controls`.
     few_steps
         The model is distilled to a few steps, and needs that number at every strength.
+    all_steps
+        The scheduler runs the number of steps that it is told at every strength, out of a schedule of 50.
     guidance
         The guidance scale, or None for the pipeline's own default.
     side_px
@@ -44,8 +46,8 @@ class Family:
         The least side in pixels of such a square that gives whole pictures; a smaller picture is reduced from it.
     grid_px
         The number of pixels that divides both sides of a picture.
-    prompt
-        Whether the pipeline takes a prompt.
+    prompt, negative
+        Whether the pipeline takes a prompt, and a negative prompt.
     batches
         Whether a batch makes the same pictures as one call for each, but for rounding.
     """
@@ -57,11 +59,13 @@ class Family:
     inpaint: str | None = None
     steps: int = 28
     few_steps: bool = False
+    all_steps: bool = False
     guidance: float | None = None
     side_px: int = 1024
     least_px: int = 512
     grid_px: int = 16
     prompt: bool = True
+    negative: bool = True
     batches: bool = False
 
 
@@ -86,12 +90,13 @@ FAMILIES: Final = (
     ),
     Family(
         "Latent consistency", ("LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline"),
-        "LatentConsistencyModelImg2ImgPipeline", "strength", steps=4, side_px=768, grid_px=8,
+        "LatentConsistencyModelImg2ImgPipeline", "strength", steps=4, all_steps=True, side_px=768, grid_px=8,
+        negative=False,
     ),
     Family(
         "Stable Diffusion image variation", ("StableDiffusionImageVariationPipeline",),
         "StableDiffusionImageVariationPipeline", "guidance", steps=25, side_px=512, grid_px=8, prompt=False,
-        batches=True,
+        negative=False, batches=True,
     ),
     Family(
         "Stable unCLIP", ("StableUnCLIPImg2ImgPipeline",), "StableUnCLIPImg2ImgPipeline", "noise_level", steps=20,
@@ -101,7 +106,7 @@ FAMILIES: Final = (
         "FLUX.1", _of("Flux"), "FluxImg2ImgPipeline", "strength", "FluxInpaintPipeline",
     ),
     Family(
-        "FLUX.1 Redux", ("FluxPriorReduxPipeline",), "FluxPipeline", "scale", prompt=False,
+        "FLUX.1 Redux", ("FluxPriorReduxPipeline",), "FluxPipeline", "scale", prompt=False, negative=False,
     ),
     Family(
         "FLUX.1 Kontext", ("FluxKontextPipeline", "FluxKontextInpaintPipeline"), "FluxKontextPipeline", "wording",
@@ -109,10 +114,13 @@ FAMILIES: Final = (
     ),
     Family(
         "FLUX.2 klein", ("Flux2KleinPipeline", "Flux2KleinInpaintPipeline"), "Flux2KleinPipeline", "wording",
-        "Flux2KleinInpaintPipeline",
+        "Flux2KleinInpaintPipeline", negative=False,
     ),
-    Family("FLUX.2 klein KV", ("Flux2KleinKVPipeline",), "Flux2KleinKVPipeline", "wording", steps=4, few_steps=True),
-    Family("FLUX.2", ("Flux2Pipeline",), "Flux2Pipeline", "wording"),
+    Family(
+        "FLUX.2 klein KV", ("Flux2KleinKVPipeline",), "Flux2KleinKVPipeline", "wording", steps=4, few_steps=True,
+        negative=False,
+    ),
+    Family("FLUX.2", ("Flux2Pipeline",), "Flux2Pipeline", "wording", negative=False),
     Family(
         "Z-Image", _of("ZImage"), "ZImageImg2ImgPipeline", "strength", "ZImageInpaintPipeline", steps=9,
         few_steps=True, guidance=0.0,
@@ -131,7 +139,7 @@ FAMILIES: Final = (
     Family("Kolors", ("KolorsPipeline", "KolorsImg2ImgPipeline"), "KolorsImg2ImgPipeline", "strength", grid_px=8),
     Family(
         "SANA-Sprint", ("SanaSprintPipeline", "SanaSprintImg2ImgPipeline"), "SanaSprintImg2ImgPipeline", "strength",
-        steps=2, few_steps=True, grid_px=32,
+        steps=2, few_steps=True, grid_px=32, negative=False,
     ),
 )  # fmt: skip
 

@@ -98,20 +98,23 @@ def trained_side(pipe: Any, family: Family) -> int:
 def frame_of(request: VariationRequest, side_px: int, least_px: int, grid_px: int) -> Frame:
     """Decode and fit a request's source and mask; see `working_size` for the numbers."""
     assert request.image is not None  # noqa: S101 - the engine has refused it
-    largest = max(request.size)
+    made = working_size(request.size, side_px, least_px, grid_px)
     # A mask has the full image's pixels, so the image must not be decoded at a reduced scale.
-    image = request.image.open(at_least_px=None if request.mask else largest)
-    full = image.size
-    fitted = codec.fit_image(codec.on_white(image).convert("RGB"), request.size, request.fit)
+    image = request.image.open(at_least_px=None if request.mask else max(*request.size, *made))
+    image = codec.without_opaque_alpha(image)
     inner = request.size
     if request.fit == "pad":
-        scale = min(request.size[0] / full[0], request.size[1] / full[1])
-        inner = (max(1, round(full[0] * scale)), max(1, round(full[1] * scale)))
-    made = working_size(inner, side_px, least_px, grid_px)
+        scale = min(request.size[0] / image.width, request.size[1] / image.height)
+        inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        made = working_size(inner, side_px, least_px, grid_px)
+    # Fitted once for both: a model that works at 512 px must not get the blur of a picture of 256.
+    larger = max(1.0, *(each / side for each, side in zip(made, inner, strict=True)))
+    target = (round(request.size[0] * larger), round(request.size[1] * larger))
+    fitted = codec.fit_image(codec.on_white(image).convert("RGB"), target, request.fit)
     repaint = keep = None
     if request.mask is not None:
-        kept = codec.from_array(codec.kept_pixels(request.mask.open(), full), "the mask")
-        kept = codec.fit_image(kept, request.size, request.fit, exact_colours=True)
+        kept = codec.from_array(codec.kept_pixels(request.mask.open(), image.size), "the mask")
+        kept = codec.fit_image(kept, target, request.fit, exact_colours=True)
         keep = _enlarged(np.asarray(kept) > 0, inner)
         repaint = codec.from_array(~_enlarged(np.asarray(kept) > 0, made), "the mask")
     source = codec.resize(fitted, inner)
@@ -119,7 +122,7 @@ def frame_of(request: VariationRequest, side_px: int, least_px: int, grid_px: in
 
 
 def _enlarged(mask: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
-    """Return a mask at another size: of each pixel's centre, the nearest pixel."""
+    """Return a mask at another size: at each pixel's centre, the nearest pixel."""
     rows = (np.arange(size[1]) + 0.5) * mask.shape[0] / size[1]
     cols = (np.arange(size[0]) + 0.5) * mask.shape[1] / size[0]
     enlarged: NDArray[np.bool_] = mask[rows.astype(int)[:, None], cols.astype(int)[None, :]]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.engines.diffusers.device.machine import empty_cache
 from ipy_imgvar.engines.diffusers.pipelines.background import POLL_S, Background
+from ipy_imgvar.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -37,6 +38,9 @@ class Models:
         #: By id, what frees the models if a user is dropped without having left.
         self._users: dict[int, weakref.finalize[Any, Any]] = {}
         self._capacity = 1
+        #: Counts the times that the models were freed, by which a load learns that its model is wanted no more.
+        self._freed = 0
+        self._thread: int | None = None
 
     @contextmanager
     def turn(self, user: object, check: Callable[[], None], on_wait: Callable[[], None]) -> Iterator[None]:
@@ -50,16 +54,30 @@ class Models:
             Raises to stop waiting.
         on_wait
             Called once if another run is at work.
+
+        Raises
+        ------
+        EngineError
+            If this thread's own run is at work, which would wait for itself.
         """
         if not self._turn.acquire(blocking=False):
+            if self._thread == threading.get_ident():
+                raise EngineError(
+                    "a run on this device can't start another before it has ended; run it afterwards"
+                )
             on_wait()
             while not self._turn.acquire(timeout=POLL_S):
                 check()
+        freed = self._freed
         try:
+            self._thread = threading.get_ident()
             self._enter(user)
             yield
         finally:
+            self._thread = None
             self._turn.release()
+            if freed != self._freed:  # The run had the last reference to its model.
+                _collect()
 
     def find(self, key: Hashable) -> Loaded | None:
         """Return the model of this key, or None if it is not held."""
@@ -72,7 +90,10 @@ class Models:
         while len(self._held) >= self._capacity:
             self._held.popitem(last=False)
             _collect()
-        loaded = self._held[key] = load()
+        freed = self._freed
+        loaded = load()
+        if freed == self._freed:
+            self._held[key] = loaded
         return loaded
 
     def hold(self, count: int) -> None:
@@ -96,7 +117,8 @@ class Models:
             self.free()
 
     def free(self) -> list[str]:
-        """Free the models, and return their names; a run at work keeps its own until it ends."""
+        """Free the models, and return their names; a run at work, or a load, keeps its own until it ends."""
+        self._freed += 1
         names = [each.name for each in self._held.values()]
         self._held.clear()
         _collect()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from ipy_imgvar.engines.diffusers.device.placement import place
+from ipy_imgvar.engines.diffusers.device.placement import is_out_of_memory, place
 from ipy_imgvar.engines.diffusers.pipelines.families import Family, family_of
 from ipy_imgvar.engines.diffusers.pipelines.packages import quiet
 from ipy_imgvar.engines.diffusers.pipelines.steps import Watch, watch_blocks
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.engines.diffusers.device.machine import Machine
 
-__all__ = ["AdapterFile", "Loaded", "Recipe", "derived", "load"]
+__all__ = ["AdapterFile", "Loaded", "Recipe", "derived", "family_named", "load", "takes_adapter"]
+
+#: Characters of a library's message that ours quotes.
+_MAX_QUOTED_CHARS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,15 @@ class AdapterFile:
 
     Parameters
     ----------
+    name
+        Its place on the hub, or its file's name and fingerprint, for records.
     folder, subfolder, weight_name
         Where its `.safetensors` file is.
     image_encoder
         The folder of its image encoder, as `load_ip_adapter` takes it, or None.
     """
+
+    name: str
 
     folder: Path
     subfolder: str
@@ -48,22 +55,26 @@ class AdapterFile:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is loaded, and how; two equal recipes share their weights.
+    """What is loaded, and how; `recipes.key_of` tells when a model in memory serves another request.
 
     Parameters
     ----------
     name
-        The model for messages and records, "owner/name@commit" or a folder's name.
+        The model for messages and records, "owner/name@commit" or a folder's name and fingerprint.
     folder
         The pipeline's folder, inspected.
-    class_name
-        The class that its `model_index.json` names.
+    class_name, family
+        The class that its `model_index.json` names, and its family.
     machine, dtype, offload
         The device, the name of the number format, and the option `offload`.
+    channels
+        The channels that its UNet takes; None for a pipeline without one.
+    revision
+        The full commit; None for a folder.
     variant
         "fp16" where the folder's weights have that in their names.
-    base
-        The folder of the pipeline that Redux needs beside its own; None for all others.
+    base, base_variant, base_name
+        The pipeline that Redux needs beside its own; None for all others.
     adapter
         The image adapter, or None.
     """
@@ -71,13 +82,22 @@ class Recipe:
     name: str
     folder: Path
     class_name: str
+    family: Family
     machine: Machine
     dtype: str
     offload: str = "auto"
+    channels: int | None = None
+    revision: str | None = None
     variant: str | None = None
     base: Path | None = None
     base_variant: str | None = None
+    base_name: str | None = None
     adapter: AdapterFile | None = None
+
+    @property
+    def label(self) -> str:
+        """The name for messages, without commit or fingerprint."""
+        return self.name.partition("@")[0]
 
 
 @dataclass(slots=True, eq=False)
@@ -92,8 +112,6 @@ class Loaded:
         What it was loaded by.
     pipe
         The pipeline as it was loaded.
-    family
-        Its family.
     offload
         The offload in use.
     watch
@@ -105,11 +123,24 @@ class Loaded:
     name: str
     recipe: Recipe
     pipe: Any
-    family: Family
     offload: str
     watch: Watch
     prior: Any = None
     _derived: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def family(self) -> Family:
+        """The family of its class."""
+        return self.recipe.family
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether a FLUX model was distilled to four steps: klein says so, schnell has no guidance to embed."""
+        if getattr(self.pipe.config, "is_distilled", False):
+            return True
+        transformer = getattr(self.pipe, "transformer", None)
+        is_flux = type(self.pipe).__name__.startswith(("FluxPipeline", "FluxImg2Img", "FluxInpaint"))
+        return is_flux and not getattr(getattr(transformer, "config", None), "guidance_embeds", True)
 
     def pipeline(self, class_name: str) -> Any:
         """Return the pipeline of a class that has this model's components; no weights are loaded for it."""
@@ -143,18 +174,20 @@ def load(recipe: Recipe) -> Loaded:
     dtype = getattr(torch, recipe.dtype)
     prior = None
     with quiet():
-        family = family_named(recipe.class_name, recipe.name)
         pipe = _from_folder(diffusers.DiffusionPipeline, recipe.folder, dtype, recipe.variant, recipe.name)
         if recipe.class_name == "FluxPriorReduxPipeline":
             prior, pipe = pipe, _base_of_redux(recipe, dtype)
         if recipe.adapter is not None:
             _add_adapter(pipe, recipe.adapter, recipe.name)
-        offload = place(pipe, recipe.machine, recipe.offload)
-        if prior is not None:
-            prior.to(recipe.machine.device)
+        try:
+            offload = place(pipe, recipe.machine, recipe.offload)
+            if prior is not None:
+                prior.to(recipe.machine.device)
+        except (MemoryError, RuntimeError) as exc:
+            raise (_too_large(recipe.name) if is_out_of_memory(exc) else _unplaced(recipe, exc)) from exc
     watch = Watch()
     watch_blocks(pipe, watch)
-    return Loaded(recipe.name, recipe, pipe, family, offload, watch, prior)
+    return Loaded(recipe.name, recipe, pipe, offload, watch, prior)
 
 
 def _from_folder(
@@ -172,37 +205,48 @@ def _from_folder(
         )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise InvalidRequestError(
-            f"model {name} can't be loaded as a pipeline ({type(exc).__name__}: {exc}); it may need a newer diffusers, "
-            "or lack a part: download it again",
+            f"model {name} can't be loaded as a pipeline ({_brief(exc, folder)}); it may need a newer diffusers, or "
+            "lack a part: download it again",
             field="model",
         ) from exc
     except (OSError, RuntimeError) as exc:
+        if is_out_of_memory(exc):
+            raise _too_large(name) from exc
         raise EngineError(
-            f"the weights of {name} can't be loaded ({type(exc).__name__}: {exc}); download them again, or choose "
-            "another model"
+            f"model {name} can't be loaded ({_brief(exc, folder)}); download it again, or choose another model"
         ) from exc
+
+
+def _unplaced(recipe: Recipe, exc: Exception) -> EngineError:
+    where = recipe.machine.name
+    return EngineError(
+        f"{recipe.name} can't be brought to {where} ({_brief(exc, recipe.folder)}); try --option device=cpu"
+    )
+
+
+def _too_large(name: str) -> EngineError:
+    return EngineError(
+        f"the memory is too small to load {name}; choose a smaller model, --option offload=group on a GPU, or end "
+        "other programs that use it"
+    )
+
+
+def _brief(exc: Exception, folder: Path) -> str:
+    """Return a library's message without the folder's path, which no record may have, and of a line's length."""
+    text = " ".join(str(exc).replace(str(folder), folder.name).split())
+    return f"{type(exc).__name__}: {text[:_MAX_QUOTED_CHARS]}"
 
 
 def _base_of_redux(recipe: Recipe, dtype: torch.dtype) -> Any:
     """Return the pipeline that makes pictures of Redux's embedding, without the text encoders that it replaces."""
     from diffusers import FluxPipeline
 
-    if recipe.base is None:
-        raise InvalidRequestError(
-            f"{recipe.name} only makes embeddings; name the pipeline that makes the pictures: "
-            "--option base=black-forest-labs/FLUX.1-schnell",
-            field="options",
-        )
+    assert recipe.base is not None  # noqa: S101 - `recipes` has refused it
     unused = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
     return _from_folder(FluxPipeline, recipe.base, dtype, recipe.base_variant, recipe.name, **unused)
 
 
 def _add_adapter(pipe: Any, adapter: AdapterFile, name: str) -> None:
-    if not hasattr(pipe, "load_ip_adapter"):
-        raise InvalidRequestError(
-            f"{name} is a {type(pipe).__name__}, which takes no image adapter; leave the option adapter out",
-            field="options",
-        )
     try:
         pipe.load_ip_adapter(
             str(adapter.folder),
@@ -273,6 +317,13 @@ def family_named(class_name: str, name: str) -> Family:
     return family_of(class_name) or _family_by_signature(cls, name)
 
 
+def takes_adapter(class_name: str) -> bool:
+    """Return whether a class takes an IP-Adapter."""
+    import diffusers
+
+    return hasattr(getattr(diffusers, class_name), "load_ip_adapter")
+
+
 def _family_by_signature(cls: Any, name: str) -> Family:
     image, inpaint = _siblings(cls)
     parameters = {} if image is None else inspect.signature(image.__call__).parameters
@@ -285,12 +336,17 @@ def _family_by_signature(cls: Any, name: str) -> Family:
     prompt = "prompt" in parameters
     control: Any = "strength" if "strength" in parameters else "wording" if prompt else "none"
     inpaint_name = None if inpaint is None else inpaint.__name__
-    return Family(cls.__name__, (cls.__name__,), image.__name__, control, inpaint_name, prompt=prompt)
+    negative = "negative_prompt" in parameters
+    names = (cls.__name__,)
+    return Family(
+        cls.__name__, names, image.__name__, control, inpaint_name, prompt=prompt, negative=negative
+    )
 
 
 def _siblings(cls: Any) -> tuple[Any, Any]:
     """Return the classes of diffusers' own tables that take an image, and a mask, with the components of `cls`."""
-    from diffusers.pipelines import auto_pipeline as tables
+    with quiet():
+        from diffusers.pipelines import auto_pipeline as tables
 
     texts: Mapping[str, Any] = tables.AUTO_TEXT2IMAGE_PIPELINES_MAPPING
     images: Mapping[str, Any] = tables.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING

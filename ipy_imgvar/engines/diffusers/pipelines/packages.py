@@ -84,18 +84,18 @@ def _version(name: str) -> str | None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Turn the libraries' bars and notes off, and afterwards to what they were; errors stay."""
+    """Turn the libraries' bars and notes off, and afterwards to what they were; our own line says what failed."""
     from transformers.utils import logging as of_transformers
 
     loggers = [logging.getLogger("transformers")]
     levels = [loggers[0].level]
-    of_transformers.set_verbosity_error()
+    loggers[0].setLevel(logging.CRITICAL)
     # This import reads classes of transformers, which has to be silent by then.
     from diffusers.utils import logging as of_diffusers
 
     loggers.append(logging.getLogger("diffusers"))
     levels.append(loggers[1].level)
-    of_diffusers.set_verbosity_error()
+    loggers[1].setLevel(logging.CRITICAL)
     libraries = [each for each in (of_transformers, of_diffusers) if each.is_progress_bar_enabled()]
     for library in libraries:
         library.disable_progress_bar()

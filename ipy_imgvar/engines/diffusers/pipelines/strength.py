@@ -22,6 +22,8 @@ __all__ = ["LEAST", "adapter_scale", "controls", "inpainting"]
 
 #: The least share of the schedule: below it, a pipeline of 25 steps makes none, and several raise an error.
 LEAST: Final = 0.05
+#: Steps of the schedule that latent consistency models are distilled from (LCMScheduler, `original_inference_steps`).
+_LCM_SCHEDULE: Final = 50
 #: The least share of the schedule for repainting beside kept pixels: a smaller one leaves the region as it was.
 _LEAST_INPAINTING: Final = 0.5
 #: Noise on unCLIP's embedding at strength 1, of its 1000 levels, and the curve's exponent: 63, 247 and 549 at the
@@ -33,7 +35,9 @@ _NEAR_GUIDANCE, _FAR_GUIDANCE = 7.0, 3.0
 _EMBEDDING_LOSS, _ADAPTER_LOSS = 0.35, 0.6
 
 
-def controls(control: Control, strength: float, steps: int, *, few_steps: bool = False) -> dict[str, Any]:
+def controls(
+    control: Control, strength: float, steps: int, *, few_steps: bool = False, all_steps: bool = False
+) -> dict[str, Any]:
     """Return the arguments by which a strength acts on a pipeline.
 
     Parameters
@@ -46,6 +50,8 @@ def controls(control: Control, strength: float, steps: int, *, few_steps: bool =
         The number of steps that the caller asked for, or the family's.
     few_steps
         The model needs this number of steps after the share of the schedule that `strength` leaves.
+    all_steps
+        The scheduler runs all of them at every strength, and has no more than that share of its own 50.
 
     Returns
     -------
@@ -54,6 +60,8 @@ def controls(control: Control, strength: float, steps: int, *, few_steps: bool =
     """
     if control == "strength":
         share = max(LEAST, strength)
+        if all_steps:
+            return {"strength": share, "num_inference_steps": min(steps, int(_LCM_SCHEDULE * share))}
         # A pipeline runs int(steps * share) steps, which is 0 for 4 steps at .2.
         schedule = math.ceil(steps / share) if few_steps else max(steps, math.ceil(1 / share))
         return {"strength": share, "num_inference_steps": schedule}

@@ -30,6 +30,8 @@ _log = logging.getLogger("ipy_imgvar")
 
 #: A full commit, which names its files for good.
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+#: The beginning of a commit, as our records have it.
+_BEGINNING: Final = re.compile(r"[0-9a-f]{7,39}")
 #: Bytes of the largest file that is parsed as JSON; indexes have less than 10 kB, settings of tokenizers up to 1 MB.
 MAX_JSON_BYTES: Final = 10_000_000
 
@@ -50,12 +52,19 @@ def commit_of(reference: Reference) -> str | None:
     revision = reference.revision or "main"
     if COMMIT.fullmatch(revision):
         commit = revision
+    elif _BEGINNING.fullmatch(revision) and len(commits := _snapshots(folder, revision)) == 1:
+        commit = commits[0]
     else:
         try:
             commit = (folder / "refs" / revision).read_text("ascii").strip()
         except (OSError, ValueError):
             return None
     return commit if COMMIT.fullmatch(commit) and (folder / "snapshots" / commit).is_dir() else None
+
+
+def _snapshots(folder: Path, beginning: str) -> list[str]:
+    """Return the cached commits that begin so."""
+    return [each.name for each in folder.glob(f"snapshots/{beginning}*") if COMMIT.fullmatch(each.name)]
 
 
 def snapshot_of(reference: Reference) -> Path | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar import settings
@@ -109,12 +109,24 @@ def fetch(
         index = inspect_folder(reference.folder, name)
         choice = choose(index, listing_of(reference.folder), name, half=half)
         return Local(reference.folder, None, choice.variant)
+    # A record has the first digits of a commit, which the hub may not take.
+    reference = replace(reference, revision=cache.commit_of(reference)) if _is_short(reference) else reference
     if local_files_only or settings.hub_offline():
         copy = _cached(reference, half=half)
         if copy is None:
             raise refusals.offline(name)
         return copy
     return _from_hub(reference, job, check, half=half)
+
+
+def _is_short(reference: Reference) -> bool:
+    commit = cache.commit_of(reference)
+    return bool(
+        commit
+        and reference.revision
+        and commit != reference.revision
+        and commit.startswith(reference.revision)
+    )
 
 
 def fetch_adapter(adapter: Adapter, *, local_files_only: bool, job: Job, check: Callable[[], None]) -> Local:

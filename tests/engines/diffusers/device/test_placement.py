@@ -9,6 +9,7 @@ import pytest
 
 from ipy_imgvar.engines.diffusers.device.machine import Machine
 from ipy_imgvar.engines.diffusers.device.placement import choose, is_out_of_memory, module_bytes, place
+from ipy_imgvar.engines.diffusers.pipelines.families import family_of
 from ipy_imgvar.engines.diffusers.pipelines.loading import Recipe, load
 from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.images import codec
@@ -42,12 +43,13 @@ def test_pipelines_of_one_model_share_what_moves_its_weights(torch, tiny_pipelin
     """
     folder = tiny_pipeline(name)
     index = json.loads((folder / "model_index.json").read_text())
+    family = family_of(index["_class_name"])
     picture = codec.from_array(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), "picture")
     mask = codec.from_array(np.arange(64 * 64).reshape(64, 64) > 2000, "mask")
     pictures = {}
     for chosen in ("none", offload):
         machine = replace(CPU, kind="cuda")
-        loaded = load(Recipe(name, folder, index["_class_name"], machine, "float32", chosen))
+        loaded = load(Recipe(name, folder, index["_class_name"], family, machine, "float32", chosen))
         assert loaded.offload == chosen
         for class_name in (loaded.family.image, loaded.family.inpaint, loaded.family.image):
             more = {"mask_image": mask} if class_name == loaded.family.inpaint else {}

@@ -38,6 +38,7 @@ def test_the_table_agrees_with_the_signatures(family):
     names = {"strength": "strength", "noise_level": "noise_level", "guidance": "guidance_scale"}
     assert names.get(family.control, "num_inference_steps") in image
     assert "generator" in image
+    assert family.negative == ("negative_prompt" in image) or family.control == "scale"
     if family.inpaint is not None:
         masked = inspect.signature(getattr(diffusers, family.inpaint).__call__).parameters
         assert {"image", "mask_image", "strength", "width", "height"} <= set(masked)

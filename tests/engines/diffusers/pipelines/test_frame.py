@@ -82,6 +82,22 @@ def test_a_mask_asks_a_pipeline_to_paint_what_is_not_kept(noise):
     assert (repaint[:, repaint.shape[1] // 2 + 1 :] == 255).all()
 
 
+def test_a_small_picture_is_made_from_the_whole_detail_of_the_source():
+    """A picture of 64 px that a model makes at 256 gets a source of 256 px, not the blur of an enlarged 64."""
+    rng = np.random.default_rng(0)
+    fine = rng.integers(0, 2, (256, 256, 1), np.uint8).repeat(3, 2) * 255
+    frame = frame_of(request_of(fine, size="64x64"), 256, 256, 8)
+    assert frame.made == (256, 256)
+    assert np.asarray(frame.image).std() > 100
+    assert frame.source.size == (64, 64)
+
+
+def test_an_alpha_that_hides_nothing_is_no_transparency(noise):
+    """A screenshot is often RGBA and wholly opaque."""
+    pixels = np.dstack([noise, np.full((60, 90), 255, np.uint8)])
+    assert not frame_of(request_of(pixels, size="96x64"), 64, 64, 8).transparent
+
+
 def test_a_transparent_source_is_laid_on_white(noise):
     """No model makes transparency, so the frame says that there was some."""
     pixels = np.dstack([noise, np.zeros((60, 90), np.uint8)])

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from ipy_imgvar.engines.diffusers.pipelines.holder import Models
-from ipy_imgvar.errors import CancelledError
+from ipy_imgvar.errors import CancelledError, EngineError
 
 
 class Model:
@@ -71,6 +71,30 @@ def test_a_model_is_freed_when_an_engine_is_dropped_without_a_word():
     del user
     gc.collect()
     assert models.free() == []
+
+
+def test_models_freed_during_a_load_are_not_held_afterwards():
+    """A client that is closed, or --unload, while a model is loading leaves no gigabytes behind."""
+    models, user = Models(), User()
+
+    def load():
+        models.leave(user)
+        return Model("a")
+
+    with models.turn(user, nothing, nothing):
+        assert models.add("a", load).name == "a"
+    assert models.free() == []
+
+
+def test_a_run_inside_a_run_of_the_same_thread_is_refused():
+    """It would wait for itself without end."""
+    models, user = Models(), User()
+    with (
+        models.turn(user, nothing, nothing),
+        pytest.raises(EngineError, match="before it has ended"),
+        models.turn(user, nothing, nothing),
+    ):
+        pass
 
 
 def test_a_failed_load_leaves_nothing_behind():

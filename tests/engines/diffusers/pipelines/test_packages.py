@@ -72,7 +72,7 @@ def test_the_libraries_are_silent_inside_only(torch):  # noqa: ARG001
     transformers.utils.logging.disable_progress_bar()
     try:
         with quiet():
-            assert logging.getLogger("diffusers").level == logging.ERROR
+            assert logging.getLogger("diffusers").level == logging.CRITICAL
             assert not diffusers.utils.logging.is_progress_bar_enabled()
         assert logging.getLogger("diffusers").level == level
         assert diffusers.utils.logging.is_progress_bar_enabled()

@@ -24,6 +24,13 @@ def test_a_model_of_few_steps_gets_them_at_every_strength(share, steps):
     assert made["num_inference_steps"] * made["strength"] >= steps - 1e-6
 
 
+@given(share=SHARES, steps=st.integers(1, 200))
+def test_a_latent_consistency_model_is_asked_for_no_more_steps_than_its_schedule_has(share, steps):
+    """Its scheduler refuses more than the share of its own 50 that the strength leaves."""
+    made = controls("strength", share, steps, all_steps=True)
+    assert 1 <= made["num_inference_steps"] <= min(steps, int(50 * made["strength"]))
+
+
 @pytest.mark.parametrize(
     ("control", "name", "values"),
     [

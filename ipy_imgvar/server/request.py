@@ -134,12 +134,10 @@ def request_of(form: Form, route: Route, offer: Offer) -> ImageRequest:
     _leave_out(arguments, offer, warnings)
     declared = {option.name: option for option in offer.capabilities(_model(arguments)).options}
     own = _own_options(values, declared, warnings)
-    if values:
-        names = ", ".join(shown(name) for name in sorted(values)[:_MAX_NAMES])
-        warnings.append(f"unknown to this server and not used: {names}")
-    usual = _usable(usual, declared, offer.engine.name, warnings)
+    _warn_of_unknown(values, warnings)
+    options = _Options(own, _usable(usual, declared, offer.engine.name, warnings), declared)
     return ImageRequest(
-        request=_request(form, arguments, _Options(own, usual, declared), offer, warnings),
+        request=_request(form, arguments, options, offer, warnings),
         as_url=shape == "url" and not stream,
         extension=extension,
         stream=stream,
@@ -181,6 +179,12 @@ def _usual_options(values: dict[str, Any]) -> dict[str, str]:
         if name in values:
             options[name] = _choice(name, values.pop(name), dict.fromkeys(allowed))
     return {name: value for name, value in options.items() if value != "auto"}
+
+
+def _warn_of_unknown(values: Mapping[str, Any], warnings: list[str]) -> None:
+    if values:
+        names = ", ".join(shown(name) for name in sorted(values)[:_MAX_NAMES])
+        warnings.append(f"unknown to this server and not used: {names}")
 
 
 def _choice(name: str, value: Any, allowed: Mapping[str, Any]) -> str:

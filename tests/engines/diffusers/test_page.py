@@ -17,6 +17,18 @@ WORDS = {
     "scale": "weight of the embedding",
     "wording": "instruction",
 }
+#: The families that the tests run with tiny weights; see `tiny.MAKERS`.
+RUN = (
+    "Stable Diffusion 1 and 2",
+    "Stable Diffusion XL",
+    "Latent consistency",
+    "Stable Diffusion image variation",
+    "Stable unCLIP",
+    "FLUX.1 Redux",
+    "FLUX.2 klein",
+    "Z-Image",
+    "any other class that takes `image`",
+)
 
 
 def rows(head):
@@ -45,6 +57,26 @@ def test_the_page_has_a_row_for_each_family(family):
         f"{family.side_px} px",
         str(family.grid_px),
     ]
+
+
+def test_the_page_says_which_families_were_run():
+    """The families that the tests run are marked, and no other is."""
+    assert tuple(row[0] for row in rows("| family |") if row[6] == "tiny") == RUN
+    assert {row[6] for row in rows("| family |")} == {"tiny", "no"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "magic, panel and Python of one kernel share it",
+        "`imgvar serve` is a process of its own",
+        "pickles beside safetensors are ignored",
+        'extra_body={"steps": 8',
+    ],
+)
+def test_the_page_says_what_holds(said):
+    """The page has the sentences on memory, pickles and options that the code keeps."""
+    assert said in " ".join(PAGE.split())
 
 
 def test_the_page_has_the_options_and_says_which_are_the_owners():

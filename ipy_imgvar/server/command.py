@@ -183,6 +183,7 @@ def _run(options: argparse.Namespace) -> int:
         listening = stack.enter_context(_listen(options.host, options.port))
         _start_log(quiet=options.quiet)
         prepare(client.engine, list(dict.fromkeys(options.model)), offer.options, quiet=options.quiet)
+        offer.check_options()
         service = Service(offer, limits, policy)
         config = uvicorn.Config(
             create_app(service),

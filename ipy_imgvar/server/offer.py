@@ -65,9 +65,22 @@ class Offer:
             capabilities = self.engine.capabilities(model)
             check_model(model, capabilities, self.engine.name)
             self.options = checked_options(self.options, capabilities, self.engine.name)
-            self._check_options(model, capabilities)
+        self.check_options()
 
-    def _check_options(self, model: str | None, capabilities: Capabilities) -> None:
+    def check_options(self) -> None:
+        """Refuse the options of the start if a model can't be used with them.
+
+        An engine that chooses its model when it is prepared can judge them afterwards only.
+
+        Raises
+        ------
+        InvalidRequestError
+            With the engine's reason.
+        """
+        for model in self._named.values() or [None]:
+            self._check_options(model)
+
+    def _check_options(self, model: str | None) -> None:
         """Refuse the options of the start if every request for a model would be refused for them.
 
         A request's prompt may decide which options it can have, as on the two routes of a hosted engine, so one request
@@ -77,7 +90,8 @@ class Offer:
         if not self.options:
             return
         refusal = None
-        for prompt in (None, "a prompt") if "prompt" in capabilities.features else (None,):
+        takes_prompt = "prompt" in self.engine.capabilities(model).features
+        for prompt in (None, "a prompt") if takes_prompt else (None,):
             try:
                 self.engine.check(VariationRequest(model=model, prompt=prompt, options=self.options))
             except InvalidRequestError as exc:

@@ -245,12 +245,25 @@ def test_a_start_that_fails(options, code, said, capsys, notes):
 
 def test_options_that_a_model_refuses_end_the_start(capsys):
     """An option that one of the models can't use ends the start with 2 and the engine's line, not each request."""
-    start = ["--engine", "diffusers", "--port", "0", "--model", "lcm", "--model", "redux"]
+    start = ["--engine", "diffusers", "--port", "0", "--model", "sd15", "--model", "redux"]
     assert serve([*start, "--option", "negative_prompt=dog"]) == 2
     said = capsys.readouterr().err
     assert "FLUX.1-Redux-dev" in said
     assert "takes no negative prompt; leave it out" in said
     assert said.count("\n") == 1
+
+
+def test_options_are_checked_again_with_the_engines_choice(capsys, monkeypatch):
+    """An engine that chooses its model when it loads refuses an option then, and the start ends with 2."""
+    from imgvar_posterise.variants import Weights
+
+    def check(self, request):
+        if self.loaded and request.options:
+            raise InvalidRequestError("soft takes no bits; leave it out", field="options")
+
+    monkeypatch.setattr(Weights, "check", check)
+    assert serve([*WEIGHTS, "--port", "0", "--quiet", "--option", "bits=2"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "imgvar serve: soft takes no bits; leave it out"
 
 
 def test_an_option_of_one_route_is_no_fault_of_the_start(api):

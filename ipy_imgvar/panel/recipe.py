@@ -35,19 +35,18 @@ def _arguments(run: Variations) -> dict[str, Any]:
 
 
 def _model(run: Variations) -> str | None:
-    """Return the model that answered, as its picture's record names it, or None if the record names none.
+    """Return the model of the request; for a repository of the hub, with the commit that its picture's record has.
 
-    Another machine may choose another model, and a repository of the hub changes, so a default has its name and a
-    repository its commit. A name that means something to the engine alone, or a folder, stays as the request has it.
+    A repository changes, and another machine may choose another default.
     """
     named = None if run.request is None else run.request.model
     recorded, revision = (run[0].parameters.get(name) for name in ("model", "revision"))
-    if not isinstance(recorded, str):
+    if not isinstance(recorded, str) or not isinstance(revision, str):
         return named
     repository = recorded.partition("@")[0]
     if named is not None and named.partition("@")[0] != repository:
         return named
-    return f"{repository}@{revision}" if isinstance(revision, str) else named or recorded
+    return f"{repository}@{revision}"
 
 
 def _which(run: Variations) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def test_the_code_names_every_source():
     ],
 )
 def test_the_code_names_the_model_that_answered(named, recorded, written):
-    """A default has the name of the record, a repository of the hub its commit; other names stay as they were typed."""
+    """A repository of the hub has its commit, also as a default; other names stay as they were typed."""
     run = run_of(at("/a.png"), "/s/1", seed=3, model=named)
     run[0].parameters = recorded
     assert (f"model={written!r}" in call(run)) == (written is not None)

@@ -103,7 +103,7 @@ def test_the_code_names_every_source():
         ("owner/name@main", {"model": "owner/name@0123456789ab", "revision": COMMIT}, f"owner/name@{COMMIT}"),
         ("short", {"model": "owner/name@0123456789ab", "revision": COMMIT}, "short"),
         ("./folder", {"model": "folder"}, "./folder"),
-        (None, {"model": "paint-2"}, "paint-2"),
+        (None, {"model": "paint-2"}, None),
         ("paint-1", {"model": "paint-1"}, "paint-1"),
         (None, {"model": None, "revision": None}, None),
         (None, {}, None),

@@ -26,6 +26,7 @@ from ipy_imgvar.engines.diffusers.weights.inspection import inspect_folder
 from ipy_imgvar.engines.diffusers.weights.presets import default_preset
 from ipy_imgvar.engines.diffusers.weights.reference import Reference, reference
 from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.images import codec
 from ipy_imgvar.settings import Connection
 
 if TYPE_CHECKING:
@@ -172,6 +173,8 @@ class DiffusersEngine:
         model = reference(name or _default(machine, job))
         key = recipes.key_of(model, machine, options)
         held = MODELS.find(key)
+        if held is None and request is not None:
+            _read(request)
         recipe = recipes.recipe_of(model, machine, options, job, check) if held is None else held.recipe
         if request is not None:
             check_call(recipe, request, options)
@@ -193,6 +196,14 @@ class DiffusersEngine:
         local = fetch_part(model, local_files_only=options["local_files_only"], job=job, check=check)
         machine, dtype = loaded.recipe.machine, loaded.recipe.dtype
         return Previewer(load_decoder(local.folder, machine, dtype, model.name))
+
+
+def _read(request: VariationRequest) -> None:
+    """Decode the source and the mask, so that a broken one is told before gigabytes are fetched for it."""
+    assert request.image is not None  # noqa: S101 - `generate` has refused it
+    image = request.image.open()
+    if request.mask is not None:
+        codec.kept_pixels(request.mask.open(), image.size)
 
 
 def _default(machine: Machine, job: Job) -> str:

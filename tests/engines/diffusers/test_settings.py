@@ -10,7 +10,7 @@ import pytest
 from ipy_imgvar import Client
 from ipy_imgvar.engines.diffusers.pipelines import loading
 from ipy_imgvar.engines.diffusers.pipelines.holder import MODELS
-from ipy_imgvar.errors import EngineError, InvalidRequestError, RequestTimeoutError
+from ipy_imgvar.errors import EngineError, InvalidImageError, InvalidRequestError, RequestTimeoutError
 
 
 @pytest.fixture
@@ -117,6 +117,19 @@ def test_a_refused_request_leaves_the_model_in_memory(client, loads, tiny_pipeli
         client.variations(photo, model=stable, **small(options={"base": "a/b", "dtype": "bfloat16"}))
     client.variations(photo, model=stable, **small())
     assert loads == ["stable"]
+
+
+def test_a_broken_picture_is_told_before_a_model_is_loaded(client, loads, tiny_pipeline, photo, tmp_path):
+    """No one waits for gigabytes that a damaged file, or a mask of another shape, makes useless."""
+    broken = tmp_path / "broken.png"
+    photo.save(broken)
+    broken.write_bytes(broken.read_bytes()[:500])
+    stable = str(tiny_pipeline("stable"))
+    with pytest.raises(InvalidImageError, match="breaks off or is damaged"):
+        client.variations(broken, model=stable, **small())
+    with pytest.raises(InvalidImageError, match="the mask is 5x5"):
+        client.variations(photo, model=stable, **small(mask=np.ones((5, 5), bool)))
+    assert loads == []
 
 
 def test_a_run_from_inside_a_run_is_refused(client, tiny_pipeline, photo):

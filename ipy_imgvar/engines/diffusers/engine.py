@@ -7,7 +7,7 @@ This module checks requests, finds and loads the model, and records what made ea
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.engines.deadline import with_deadline
 from ipy_imgvar.engines.diffusers import recipes
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["DiffusersEngine"]
 
 #: What makes a run shorter, in the message of a timeout.
-_SHORTER = "lower n, size or --option steps, or choose a smaller model"
+_SHORTER: Final = "lower n, size or --option steps, or choose a smaller model"
 
 
 class DiffusersEngine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.engines.diffusers.device.machine import dtype_of
 from ipy_imgvar.engines.diffusers.pipelines.loading import AdapterFile, Recipe, family_named, takes_adapter
@@ -25,7 +25,7 @@ __all__ = ["key_of", "name_of", "recipe_of"]
 #: Characters of a commit, and of its beginning that a record has.
 _FULL_COMMIT_CHARS, _COMMIT_CHARS = 40, 12
 #: The class that makes embeddings for another pipeline.
-_REDUX = "FluxPriorReduxPipeline"
+_REDUX: Final = "FluxPriorReduxPipeline"
 
 
 def key_of(model: Reference, machine: Machine, options: Mapping[str, Any]) -> Hashable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.engines.diffusers.pipelines import strength
 from ipy_imgvar.engines.diffusers.pipelines.notes import notes_of
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Made", "call_of", "check_call"]
 
 #: Channels of a UNet that was trained for inpainting: 4 of noise, 4 of the source, 1 of the mask.
-_INPAINTING_CHANNELS = 9
+_INPAINTING_CHANNELS: Final = 9
 #: Steps of a model that was distilled to a few: FLUX.2 klein and FLUX.1 schnell, by their cards.
-_DISTILLED_STEPS = 4
+_DISTILLED_STEPS: Final = 4
 #: The arguments by which Redux's own pipeline weakens the embedding.
-_SCALES = ("prompt_embeds_scale", "pooled_prompt_embeds_scale")
+_SCALES: Final = ("prompt_embeds_scale", "pooled_prompt_embeds_scale")
 
 
 @dataclass(frozen=True, slots=True)

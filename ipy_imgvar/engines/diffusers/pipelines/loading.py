@@ -46,7 +46,6 @@ class AdapterFile:
     """
 
     name: str
-
     folder: Path
     subfolder: str
     weight_name: str

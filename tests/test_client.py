@@ -121,7 +121,7 @@ class TestEngineChoice:
             ConfigurationError, match=r"engine broken can't be loaded \(ModuleNotFoundError: "
         ):
             Client("broken")
-        with pytest.raises(ConfigurationError, match="allowed: patch, openai, broken, ours"):
+        with pytest.raises(ConfigurationError, match="allowed: patch, openai, diffusers, broken, ours"):
             Client("x")
 
     def test_repr_shows_no_key(self):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.engines.diffusers.device.machine import Machine
 
-__all__ = ["AdapterFile", "Loaded", "Recipe", "derived", "family_named", "load", "takes_adapter"]
+__all__ = ["AdapterFile", "Loaded", "Recipe", "family_named", "load", "takes_adapter"]
 
 #: Characters of a library's message that ours quotes.
 _MAX_QUOTED_CHARS: Final = 200
@@ -105,8 +105,6 @@ class Loaded:
 
     Parameters
     ----------
-    name
-        See `Recipe`.
     recipe
         What it was loaded by.
     pipe
@@ -119,13 +117,17 @@ class Loaded:
         Redux's own pipeline, which makes the embedding; None for all others.
     """
 
-    name: str
     recipe: Recipe
     pipe: Any
     offload: str
     watch: Watch
     prior: Any = None
     _derived: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its name in records."""
+        return self.recipe.name
 
     @property
     def family(self) -> Family:
@@ -146,7 +148,7 @@ class Loaded:
         if type(self.pipe).__name__ == class_name:
             return self.pipe
         if class_name not in self._derived:
-            pipe = derived(self.pipe, class_name)
+            pipe = _of_same_components(self.pipe, class_name)
             watch_blocks(pipe, self.watch)
             self._derived[class_name] = pipe
         return self._derived[class_name]
@@ -186,7 +188,7 @@ def load(recipe: Recipe) -> Loaded:
             raise (_too_large(recipe.name) if is_out_of_memory(exc) else _unplaced(recipe, exc)) from exc
     watch = Watch()
     watch_blocks(pipe, watch)
-    return Loaded(recipe.name, recipe, pipe, offload, watch, prior)
+    return Loaded(recipe, pipe, offload, watch, prior)
 
 
 def _from_folder(
@@ -267,7 +269,7 @@ def _add_adapter(pipe: Any, adapter: AdapterFile, name: str) -> None:
         )
 
 
-def derived(pipe: Any, class_name: str) -> Any:
+def _of_same_components(pipe: Any, class_name: str) -> Any:
     """Return a pipeline of another class with the same components.
 
     `from_pipe` would convert the shared weights to one number format, float32 unless it is told another.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 from IPython.core.getipython import get_ipython
 from IPython.display import display
-from traitlets import Dict
+from traitlets import Dict, Unicode
 
 from ipy_imgvar.panel import front, view
 from ipy_imgvar.panel.actions import PanelActions
@@ -60,6 +60,7 @@ class VariationPanel(anywidget.AnyWidget):
     run = Dict().tag(sync=True)
     gallery = Dict().tag(sync=True)
     code = Dict().tag(sync=True)
+    ident = Unicode(help="The model's id, by which the page finds out whether its kernel is there.").tag(sync=True)
     thumbnails = Dict(help="Thumbnails that the notebook saves, by id.").tag(sync=True)
 
     _closed = True  # until `__init__` ends, so that a failure there leaves nothing to close
@@ -95,6 +96,7 @@ class VariationPanel(anywidget.AnyWidget):
         self._sent: dict[str, Any] = {}
         super().__init__(**{name: self._made(name) for name in view.SAVED})
         self._closed = False
+        self.ident = self.model_id
         self.on_msg(self._heard)
         for name, section in view.SECTIONS.items():
             self.state.observe(lambda _, name=name: self._draw(name), list(section.reads))

@@ -40,7 +40,9 @@ function connect(model, root) {
   /** @type {(() => void)[]} */
   const closers = [];
 
-  const get = (/** @type {string} */ name) => model.get(name) || {};
+  /** @type {Map<string, State>} sections that the notebook must not save come as messages */
+  const unsaved = new Map();
+  const get = (/** @type {string} */ name) => unsaved.get(name) ?? (model.get(name) || {});
   const redraw = (/** @type {string} */ name) => {
     const state = get(name);
     if (Object.keys(state).length) draws.get(name)?.forEach((draw) => draw(state));
@@ -80,6 +82,10 @@ function connect(model, root) {
   for (const name of SECTIONS) listen(`change:${name}`, () => redraw(name));
   listen("msg:custom", (message, buffers) => {
     handlers.get(message?.type)?.forEach((handler) => handler(message, buffers ?? []));
+  });
+  panel.onMessage("section", ({ name, value }) => {
+    unsaved.set(name, value);
+    redraw(name);
   });
   panel.onMessage("heard", ({ error }) => {
     // A refused field shows what holds again.

@@ -41,4 +41,4 @@ def style() -> str:
 
 def _join(names: tuple[str, ...]) -> str:
     folder = Path(__file__).parent
-    return "\n".join((folder / name).read_text("utf-8") for name in names)
+    return "\n".join((folder / name).read_text("utf-8") for name in names if (folder / name).exists())

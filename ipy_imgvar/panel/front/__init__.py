@@ -1,4 +1,4 @@
-"""The panel's front end: JavaScript and CSS that the widget sends to the browser as they are here, without a build step.
+"""The panel's front end: JavaScript and CSS that the widget sends to the browser as they are, without a build step.
 
 The scripts are joined into one module, so they share one scope: only the last one has an `export`, and none has an
 `import`.

@@ -15,6 +15,7 @@
  * @property {(callback: (live: boolean) => void) => void} onLive called now and after each change
  * @property {(type: string, callback: (message: any, buffers: DataView[]) => void) => void} onMessage
  * @property {(callback: () => void) => void} onClose
+ * @property {{blob: Blob, name: string, size: string}} [drawn] the mask that was painted last, and on which source
  * @property {(text: string) => void} announce for screen readers
  * @property {() => void} close
  */

@@ -35,7 +35,7 @@ function openCompare(panel, ids) {
   const note = el("p", { class: "imgvar-note", "aria-live": "polite" });
   if (cards.length > COMPARED) note.textContent = `the first ${COMPARED} of ${cards.length}`;
   const percent = el("span", { class: "imgvar-percent" });
-  const body = el("div", { class: "imgvar-body" });
+  const body = el("div", { class: "imgvar-view" });
   const close = toolButton("Close", () => dialog.close(), icon("close"));
   const layouts = items.length === 2 ? ["Slider", "Side by side"] : ["Side by side"];
   const choice = layouts.map((name) => toolButton(name, () => lay(name)));

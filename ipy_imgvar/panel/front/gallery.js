@@ -225,7 +225,7 @@ function sizeSetting(panel) {
 /** @returns {HTMLElement} */
 function makeCard() {
   const button = (/** @type {string} */ does, /** @type {Node | string} */ face) =>
-    el("button", { type: "button", class: typeof face === "string" ? "imgvar-word" : "imgvar-tool", "data-do": does }, face);
+    el("button", { type: "button", class: typeof face === "string" ? "imgvar-word" : "imgvar-bare", "data-do": does }, face);
   return el(
     "article",
     { class: "imgvar-card" },

@@ -25,7 +25,7 @@ function openDialog(panel, label, name, ...children) {
  */
 function toolButton(name, does, face) {
   const label = typeof face === "object" ? name : undefined;
-  return el("button", { type: "button", class: face && label ? "imgvar-tool" : "imgvar-word", "aria-label": label, title: label, onclick: does }, face ?? name);
+  return el("button", { type: "button", class: face && label ? "imgvar-bare" : "imgvar-word", "aria-label": label, title: label, onclick: does }, face ?? name);
 }
 
 /**

@@ -16,7 +16,12 @@
  * @property {(type: string, callback: (message: any, buffers: DataView[]) => void) => void} onMessage
  * @property {(callback: () => void) => void} onClose
  * @property {{blob: Blob, name: string, size: string}} [drawn] the mask that was painted last, and on which source
+ * @property {(name: string) => string} id makes an element's id that no other panel has
  * @property {(text: string) => void} announce for screen readers
+ * @property {(text: string) => void} complain shows a line of the page's own as the panel's error; "" takes it away
+ * @property {(callback: (name: string, part: number | null) => void) => void} onUpload null when it has ended
+ * @property {(blob: Blob, name: string, purpose: "source" | "mask") => Promise<boolean>} upload
+ * @property {() => void} stopUpload
  * @property {() => void} close
  */
 
@@ -49,11 +54,13 @@ function connect(model, root) {
     if (Object.keys(state).length) draws.get(name)?.forEach((draw) => draw(state));
   };
 
+  const unique = `imgvar-${Math.random().toString(36).slice(2)}`;
   /** @type {Panel} */
   const panel = {
     root,
     model,
     live: true,
+    id: (name) => `${unique}-${name}`,
     get,
     send: () => {},
     on(name, draw) {
@@ -73,6 +80,10 @@ function connect(model, root) {
       spoken.textContent = "";
       setTimeout(() => (spoken.textContent = text), 50);
     },
+    complain: () => {},
+    onUpload: () => {},
+    upload: () => Promise.resolve(false),
+    stopUpload: () => {},
     close: () => closers.splice(0).forEach((callback) => callback()),
   };
 
@@ -95,6 +106,7 @@ function connect(model, root) {
   linkLiveness(panel, line, watchers, listen);
   linkPictures(panel, listen);
   linkOriginals(panel);
+  linkUploads(panel);
   root.append(line, spoken);
   return panel;
 }
@@ -176,8 +188,6 @@ function linkPictures(panel, listen) {
   const urls = new Map();
   /** @type {Set<string>} ids that the state named at some time: a picture may come before its name does */
   const known = new Set();
-  /** @type {Set<string>} ids that were asked for again */
-  const asked = new Set();
 
   const named = () => {
     const source = panel.get("source");
@@ -204,22 +214,10 @@ function linkPictures(panel, listen) {
     for (const id of known) {
       if (ids.has(id)) continue;
       known.delete(id);
-      asked.delete(id);
       URL.revokeObjectURL(urls.get(id) ?? "");
       urls.delete(id);
     }
   };
-  // A card that comes back from the history may name bytes that were let go.
-  let timer = setTimeout(() => {}, 0);
-  const check = () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      const lost = [...named()].filter((id) => !urls.has(id) && !asked.has(id) && !id.startsWith("look:"));
-      lost.forEach((id) => asked.add(id));
-      if (lost.length) panel.send("ready");
-    }, 2000);
-  };
-
   panel.show = (img, id) => {
     img.dataset.picture = id;
     const url = urls.get(id);
@@ -228,12 +226,11 @@ function linkPictures(panel, listen) {
     else if (!url) img.removeAttribute("src");
   };
   panel.onMessage("picture", ({ id, mime }, [bytes]) => put(String(id), new Blob([/** @type {any} */ (bytes)], { type: mime })));
-  for (const name of ["source", "gallery"]) listen(`change:${name}`, () => (sweep(), check()));
+  for (const name of ["source", "gallery"]) listen(`change:${name}`, sweep);
   listen("change:thumbnails", restore);
   restore();
   sweep();
   panel.onClose(() => {
-    clearTimeout(timer);
     urls.forEach((url) => URL.revokeObjectURL(url));
     urls.clear();
   });

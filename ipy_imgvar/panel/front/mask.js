@@ -60,12 +60,12 @@ function makePaint(width, height) {
       context.fillStyle = colour;
       context.fillRect(Math.round(from[0]), Math.round(from[1]), Math.round(to[0]) - Math.round(from[0]), Math.round(to[1]) - Math.round(from[1]));
     },
-    /** Make the mask's file: white stays, black is varied, nothing between and nothing transparent. */
-    async blob() {
+    /** @returns {Promise<Blob>} the mask's file: white stays, black is varied, nothing between and nothing transparent. */
+    blob() {
       const sheet = el("canvas", { width, height });
       const opaque = /** @type {CanvasRenderingContext2D} */ (sheet.getContext("2d", { alpha: false }));
       opaque.putImageData(image(read(), (one) => [255 * one, 255 * one, 255 * one, 255]), 0, 0);
-      return /** @type {Blob} */ (await new Promise((resolve) => sheet.toBlob(resolve, "image/png")));
+      return new Promise((/** @type {(blob: any) => void} */ resolve) => sheet.toBlob(resolve, "image/png"));
     },
   };
 }
@@ -76,10 +76,10 @@ function makePaint(width, height) {
 function openMask(panel) {
   const source = panel.get("source");
   const hint = el("output", { class: "imgvar-note", text: "reading the source" });
-  const use = el("button", { type: "button", class: "imgvar-word imgvar-main", text: "Use this mask", disabled: true });
+  const use = el("button", { type: "button", class: "imgvar-word imgvar-primary", text: "Use this mask", disabled: true });
   const cancel = toolButton("Cancel", () => dialog.close());
   const bar = el("div", { class: "imgvar-bar" });
-  const body = el("div", { class: "imgvar-body" });
+  const body = el("div", { class: "imgvar-view" });
   const words = el(
     "p",
     { class: "imgvar-help" },

@@ -20,7 +20,7 @@ function historyPart(panel) {
     const again = toolButton("Show again", () => panel.send("go_back", { node: Number(again.value) }));
     const remix = toolButton("Use its settings", () => panel.send("remix", { node: Number(remix.value) }));
     const more = el("details", {}, el("summary", { text: "Details" }), el("dl"));
-    return el("li", {}, el("div", {}, el("span", { class: "imgvar-run" }), el("b", { text: "shown now" })), el("div", { class: "imgvar-tools" }, again, remix, more));
+    return el("li", {}, el("div", {}, el("span", { class: "imgvar-node" }), el("b", { text: "shown now" })), el("div", { class: "imgvar-tools" }, again, remix, more));
   };
   const draw = (/** @type {State} */ { nodes = [] }) => {
     title.textContent = `History (${nodes.length})`;

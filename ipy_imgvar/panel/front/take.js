@@ -22,9 +22,9 @@ function takePart(panel) {
   const part = el(
     "section",
     { class: "imgvar-take", "aria-label": "What to do with the pictures" },
-    el("div", {}, el("label", {}, all, "Select all"), compare, el("label", {}, "Sort by", sort), insert),
-    el("div", {}, el("label", {}, "Variable name", name), el("label", {}, "As", form), bind),
-    el("div", {}, el("label", { class: "imgvar-where" }, "Folder or file", where), save),
+    el("div", {}, el("label", { class: "imgvar-flag" }, all, "Select all"), compare, el("label", {}, el("span", { text: "Sort by" }), sort), insert),
+    el("div", {}, el("label", {}, el("span", { text: "Variable name" }), name), el("label", {}, el("span", { text: "As" }), form), bind),
+    el("div", {}, el("label", { class: "imgvar-where" }, el("span", { text: "Folder or file" }), where), save),
     el("p", { class: "imgvar-help", text: "Keys on a picture: 1-9 and Space select, the arrows move, Enter opens, S stars, Delete removes from view." }),
   );
   const draw = (/** @type {State} */ state) => {

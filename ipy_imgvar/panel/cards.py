@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from ipy_imgvar.request import Fit, Size, VariationRequest
     from ipy_imgvar.results.variations import Variation
 
-__all__ = ["card_of", "look_of", "mask_of", "mask_thumbnail", "sent"]
+__all__ = ["card_of", "look_of", "mask_of", "mask_thumbnail", "saved_copy", "sent"]
 
 #: Bytes of a thumbnail; a transparent picture is a PNG, which is larger.
 _MAX_BYTES: Final = 33_000
+#: Bytes of a thumbnail that the notebook saves as it is, and the side of the others in pixels.
+_SAVED_BYTES, _SAVED_PX = 9_000, 160
 #: Numbers for the ids of pictures: a front end that is asked for a new picture must never show an old one.
 _numbers = count(1)
 
@@ -79,6 +82,14 @@ def mask_thumbnail(mask: Source) -> Thumbnail:
     """Return a small picture of a mask."""
     data, mime_type, _ = thumbnail(mask.read(), THUMBNAIL_PX)
     return Thumbnail(f"mask:{next(_numbers)}", data, mime_type)
+
+
+@lru_cache(maxsize=64)
+def saved_copy(small: Thumbnail) -> bytes:
+    """Return a thumbnail for the saved notebook: at most 160 px a side if it has more bytes than eight may have."""
+    if len(small.data) <= _SAVED_BYTES:
+        return small.data
+    return thumbnail(small.data, _SAVED_PX)[0]
 
 
 def _bounded(picture: Variation) -> tuple[bytes, str]:

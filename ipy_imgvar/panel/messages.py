@@ -85,12 +85,12 @@ class Inbox:
         self._send({"type": "heard", "count": count if isinstance(count, int) else None, "error": error}, ())
 
     def _do(self, content: Any, buffers: Sequence[Any]) -> None:
-        if not isinstance(content, Mapping) or content.get("action") not in _ACTIONS:
-            named = content.get("action") if isinstance(content, Mapping) else content
+        named = content.get("action") if isinstance(content, Mapping) else content
+        if not isinstance(named, str) or named not in _ACTIONS or named is content:
             raise InvalidRequestError(
                 f"the page asked for {shown(named)}, which the panel can't do; reload the page"
             )
-        _ACTIONS[content["action"]](self, self._actions, _Content(content, buffers))
+        _ACTIONS[named](self, self._actions, _Content(content, buffers))
 
     def close(self) -> None:
         """Free what an unfinished upload holds."""

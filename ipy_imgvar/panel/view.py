@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ipy_imgvar.panel.cards import saved_copy
 from ipy_imgvar.panel.fields import fields, titles
 from ipy_imgvar.panel.tree import details
 from ipy_imgvar.panel.uploads import PIECE_BYTES, UPLOAD_MAX_BYTES
@@ -231,8 +232,9 @@ def saved_thumbnails(state: PanelState) -> dict[str, bytes]:
     left = _SAVED_BYTES
     for group in state.groups:
         for card in state.of_group(group.id):
-            left -= len(card.thumbnail.data)
+            data = saved_copy(card.thumbnail)
+            left -= len(data)
             if left < 0:
                 return saved
-            saved[card.id] = card.thumbnail.data
+            saved[card.id] = data
     return saved

@@ -60,7 +60,9 @@ class VariationPanel(anywidget.AnyWidget):
     run = Dict().tag(sync=True)
     gallery = Dict().tag(sync=True)
     code = Dict().tag(sync=True)
-    ident = Unicode(help="The model's id, by which the page finds out whether its kernel is there.").tag(sync=True)
+    ident = Unicode(help="The model's id, by which the page finds out whether its kernel is there.").tag(
+        sync=True
+    )
     thumbnails = Dict(help="Thumbnails that the notebook saves, by id.").tag(sync=True)
 
     _closed = True  # until `__init__` ends, so that a failure there leaves nothing to close

@@ -39,7 +39,7 @@ function dropArea(panel, take) {
   const image = el("img", { alt: "", hidden: true });
   const empty = el("p", { class: "imgvar-empty" }, icon("picture"), "Drop or paste a picture here");
   const words = el("p", { class: "imgvar-words" });
-  const path = el("input", { type: "text", autocomplete: "off", spellcheck: false, placeholder: "photos/cat.png or https://…" });
+  const path = el("input", { type: "text", autocomplete: "off", spellcheck: false, placeholder: "cat.png or https://…" });
   onTyped(path, (text) => text.trim() && panel.send("type_source", { text }));
   panel.on("source", (source) => {
     panel.show(image, source.preview ?? "");

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from ipy_imgvar.client import Client, variations
-    from ipy_imgvar.panel.view import VariationPanel
+    from ipy_imgvar.panel.widget import VariationPanel
     from ipy_imgvar.results.history import history, last
     from ipy_imgvar.results.variations import Variation, Variations
     from ipy_imgvar.settings import Secret
@@ -36,7 +36,7 @@ _MODULES: Final = {
     "Client": "client",
     "Secret": "settings",
     "Variation": "results.variations",
-    "VariationPanel": "panel.view",
+    "VariationPanel": "panel.widget",
     "Variations": "results.variations",
     "history": "results.history",
     "last": "results.history",

@@ -189,7 +189,7 @@ class ImageVariationMagics(Magics):
     def _open_panel(self, call: Call) -> Any:
         from IPython.display import display
 
-        from ipy_imgvar.panel.view import VariationPanel
+        from ipy_imgvar.panel.widget import VariationPanel
 
         arguments = call.arguments
         settings = {name: value for name, value in arguments.request.items() if name in PANEL_SETTINGS}

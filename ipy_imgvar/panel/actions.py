@@ -15,18 +15,24 @@ from typing import TYPE_CHECKING, Any, Final
 from ipy_imgvar.client import Client
 from ipy_imgvar.engine import LoadsWeights
 from ipy_imgvar.engines import default_engine, engine_names
-from ipy_imgvar.errors import CancelledError, ImageVariationError, InvalidImageError, InvalidRequestError
+from ipy_imgvar.errors import (
+    CancelledError,
+    ImageVariationError,
+    InvalidImageError,
+    InvalidRequestError,
+    shown,
+)
 from ipy_imgvar.images.kinds import looks_like_image
-from ipy_imgvar.images.similarity import THUMBNAIL_PX, sample
+from ipy_imgvar.images.similarity import sample
 from ipy_imgvar.panel import engines
-from ipy_imgvar.panel.cards import card_of
+from ipy_imgvar.panel.cards import card_of, look_of
+from ipy_imgvar.panel.controls import SettingsActions
 from ipy_imgvar.panel.job import BackgroundTask, Worker
-from ipy_imgvar.panel.sources import SourceActions, message
-from ipy_imgvar.panel.state import Card, PanelState, Status
+from ipy_imgvar.panel.sources import message
+from ipy_imgvar.panel.state import Card, Group, PanelState, Status
 from ipy_imgvar.panel.tree import grow
 from ipy_imgvar.plain import plain
-from ipy_imgvar.request import STRENGTHS, VariationRequest
-from ipy_imgvar.results.gallery import preview_html
+from ipy_imgvar.request import STRENGTHS
 from ipy_imgvar.results.history import history, keep_source, made_here
 
 if TYPE_CHECKING:
@@ -35,8 +41,9 @@ if TYPE_CHECKING:
     from ipy_imgvar.engine import Engine
     from ipy_imgvar.images.similarity import Sample
     from ipy_imgvar.images.source import Source
-    from ipy_imgvar.request import Fit
+    from ipy_imgvar.request import Fit, VariationRequest
     from ipy_imgvar.results.variations import Variation, Variations
+    from ipy_imgvar.settings import Connection
 
 __all__ = ["PanelActions"]
 
@@ -44,7 +51,7 @@ __all__ = ["PanelActions"]
 _REFRESH_S: Final = 0.1
 
 
-class PanelActions(SourceActions):
+class PanelActions(SettingsActions):
     """The actions of the panel's buttons.
 
     Parameters
@@ -74,10 +81,11 @@ class PanelActions(SourceActions):
         self._loading: dict[Any, Client] = {}
         self._worker = worker or Worker()
         self._seen: Variations | None = None
+        #: The client is the caller's, so the panel offers no other engine, server or key.
+        self.is_fixed = client is not None
         self.engines = [client.engine.name] if client is not None else engine_names()
-        connection = engines.usable_connection(namespace, state.key_name)
-        state.engine = default_engine(connection) if client is None else self.engines[0]
-        state.observe(self._engine_changed, "engine")
+        state.engine = default_engine(self._connection()) if client is None else self.engines[0]
+        state.observe(self._engine_changed, ["engine", "api_base"])
         self._engine_changed()
         self.look_around()
         self.grow()
@@ -91,36 +99,17 @@ class PanelActions(SourceActions):
         if self.state.busy:
             self.state.finish(Status.CANCELLED)
 
+    def _connection(self) -> Connection:
+        return engines.usable_connection(self._namespace, self.state.key_name, self.state.api_base)
+
     def _engine_changed(self, _: Any = None) -> None:
         if self._client is not None:
             engine: Engine | None = self._client.engine
         else:
-            connection = engines.usable_connection(self._namespace, self.state.key_name)
-            engine = engines.known_engine(self.state.engine, connection)
+            engine = engines.known_engine(self.state.engine, self._connection())
         engines.describe(engine, self.state)
-
-    def choose_strength(self, word: str) -> None:
-        """Set the strength to one of the three words."""
-        self.state.strength = STRENGTHS[word]
-
-    def type_seed(self, written: str) -> None:
-        """Set the seed to a typed text and lock it; an empty text unlocks it, so that each run draws a seed."""
-        if written != self.state.seed:
-            self.state.seed, self.state.seed_locked = written, bool(written.strip())
-
-    def name_key(self, written: str) -> None:
-        """Set the name of the key's variable; refuse, and don't show, a text that names none: it may be a key."""
-        name = written.strip()
-        if name == self.state.key_name:
-            return
-        if name and name != engines.DEFAULT_KEY and name not in self._namespace:
-            raise InvalidRequestError(
-                "there is no variable of that name; assign the key to one, as in my_key = getpass(), and type its "
-                "name here, never the key (what was typed is not kept)"
-            )
-        self.state.key_name = name or engines.DEFAULT_KEY
-        engines.key_in(self._namespace, self.state.key_name)
-        self.look_around()
+        if "mask" in self.state.refused:
+            self.clear_mask()
 
     def look_around(self, _: Any = None) -> None:
         """Update the list of variables with images, the source of the key, and the history."""
@@ -129,7 +118,7 @@ class PanelActions(SourceActions):
         state.variables = tuple(
             sorted(name for name, value in variables.items() if name[:1] != "_" and looks_like_image(value))
         )
-        connection = engines.usable_connection(variables, state.key_name)
+        connection = self._connection()
         state.key_origin = engines.key_origin(connection, state.key_name)
         # A run of the magic or of Python code, since the panel's own run updates the history at its end.
         if made_here() is not self._seen and not state.busy:
@@ -148,7 +137,7 @@ class PanelActions(SourceActions):
         with ExitStack() as stack:
             client = self._client or self._client_in(stack)
             (request,) = client.request(source, **state.arguments())
-            if not state.begin():
+            if not state.begin(request.n, label_of(source, client.engine.name, request)):
                 return
             # The thread closes the client that this method made; `stack` does it if anything above raises.
             ending = stack.pop_all()
@@ -170,10 +159,11 @@ class PanelActions(SourceActions):
     def _client_in(self, stack: ExitStack) -> Client:
         """Return a client with the chosen engine, which ends with the run unless the engine loads weights."""
         key = engines.key_in(self._namespace, self.state.key_name)
-        setting = (self.state.engine, engines.usable_connection(self._namespace, self.state.key_name))
+        setting = (self.state.engine, self._connection())
         if setting in self._loading:
             return self._loading[setting]
-        client = Client(self.state.engine, api_key=key, namespace=self._namespace)
+        base = self.state.api_base or None
+        client = Client(self.state.engine, api_key=key, api_base=base, namespace=self._namespace)
         if isinstance(client.engine, LoadsWeights):
             self._loading[setting] = client
             return client
@@ -198,12 +188,12 @@ class PanelActions(SourceActions):
                 task.tell(self.state.advance, fraction, text)
 
         def preview(data: bytes) -> None:
-            if look := preview_html(data, THUMBNAIL_PX):
-                task.tell(self.state.show_look, look)
+            if look := look_of(data):
+                task.tell(self.state.show_look, *look)
 
         def picture(variation: Variation) -> None:
             if not task.abandoned:  # The card takes time, and an abandoned task shows none.
-                task.tell(self.state.add, card_of(variation, sample, request.fit, client.engine.name))
+                task.tell(self.state.add, card_of(variation, sample, request.fit))
 
         status, result, error = Status.FAILED, None, ""
         try:
@@ -233,6 +223,19 @@ class PanelActions(SourceActions):
         self.grow()
         self.state.finish(status, result, error)
 
+    def vary_at(self, card: str, word: str) -> None:
+        """Take a picture of the gallery as the source, set the strength to a word, and run."""
+        if self.state.busy:
+            raise InvalidRequestError("a run is going on; wait for it, or cancel it, then vary")
+        if word not in STRENGTHS:
+            raise InvalidRequestError(f"the strength is {shown(word)}; allowed: {', '.join(STRENGTHS)}")
+
+        def go() -> None:
+            self.state.strength = STRENGTHS[word]
+            self.run()
+
+        self.vary(card, go)
+
     def bind(self, name: str, form: str) -> None:
         """Bind pictures, as `PictureActions.bind` does, and list the new variable."""
         super().bind(name, form)
@@ -247,7 +250,7 @@ class PanelActions(SourceActions):
         """Show an earlier run again, with its settings, and with its source if that can still be read."""
         if self.state.busy:
             raise InvalidRequestError("a run is going on; wait for it, or cancel it, then go back")
-        run = self.state.nodes[index].run
+        run = self._node(index)
 
         def work(task: BackgroundTask) -> None:
             source = run[0].source
@@ -257,7 +260,7 @@ class PanelActions(SourceActions):
                 reduced = None
             fit: Fit = run.request.fit if run.request is not None else "crop"
             try:
-                cards = tuple(card_of(each, reduced, fit, run.engine or "") for each in run)
+                cards = tuple(card_of(each, reduced, fit) for each in run)
             except Exception as exc:  # noqa: BLE001 - a thread's exception is shown nowhere
                 task.tell(self._loaded, message(exc))
                 return
@@ -273,12 +276,11 @@ class PanelActions(SourceActions):
         if state.busy:  # A run began while the earlier one was read.
             self._loaded()
             return
-        state.enlarged, state.selected = "", ()
-        state.result_origin = ""
-        state.result, state.cards = run, cards
+        self._show_again(run, cards)
         if run.request is not None:
             self._restore({**run.request.settings(), "engine": run.engine})
         if source is not None:
+            self.clear_mask()
             state.origin = state.typed = ""
             state.source = source
             state.sample = reduced
@@ -289,3 +291,36 @@ class PanelActions(SourceActions):
             if source is not None
             else f"{plain(run[0].source.name)} can't be read any more; the source is unchanged"
         )
+
+    def _show_again(self, run: Variations, cards: tuple[Card, ...]) -> None:
+        """Show a run in a group at the top, in place of a group that shows it already."""
+        state = self.state
+        for group in state.groups:
+            if group.run and group.run[0].path is not None and group.run[0].path == run[0].path:
+                state.close_group(group.id)
+        label = "" if run.request is None else label_of(run[0].source, run.engine or "", run.request)
+        number = state.next_group
+        state.open_group(Group(number, label, "", run, len(run)))
+        state.cards = (*state.cards, *(replace(card, group=number) for card in cards))
+
+    def remix(self, index: int) -> None:
+        """Set the controls to the settings of an earlier run; its pictures and source stay where they are."""
+        run = self._node(index)
+        if run.request is None:
+            raise InvalidRequestError("the history has no settings of this run; choose another")
+        self._restore({**run.request.settings(), "engine": run.engine})
+        self.state.error, self.state.notice = "", "the settings of that run are set again"
+
+    def _node(self, index: int) -> Variations:
+        if not 0 <= index < len(self.state.nodes):
+            raise InvalidRequestError("this run is no longer in the history; choose another")
+        run: Variations = self.state.nodes[index].run
+        return run
+
+
+def label_of(source: Source, engine: str, request: VariationRequest) -> str:
+    """Return the label of a run's pictures: source, engine, strength and seed."""
+    words = {value: word for word, value in STRENGTHS.items()}
+    seed = "" if request.seed is None else f" · seed {request.seed}"
+    strength = words.get(request.strength, f"strength {request.strength:g}")
+    return f"{plain(source.name)} · {plain(engine)} · {strength}{seed}"

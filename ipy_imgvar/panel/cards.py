@@ -1,50 +1,101 @@
-"""HTML of the panel's pictures, of bounded size, since the notebook's file holds the widgets' HTML."""
+"""The panel's small pictures, of bounded size: cards, first looks, the source as it will be sent, and the mask."""
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from ipy_imgvar.errors import ImageVariationError
 from ipy_imgvar.images import codec
 from ipy_imgvar.images.similarity import THUMBNAIL_PX, distance
-from ipy_imgvar.panel.state import Card
+from ipy_imgvar.images.source import Source
+from ipy_imgvar.images.thumbnails import encoded, thumbnail
+from ipy_imgvar.panel.state import Card, Thumbnail
 from ipy_imgvar.plain import plain
-from ipy_imgvar.results.gallery import caption, image_html, picture_html
-from ipy_imgvar.results.markup import figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ipy_imgvar.images.similarity import Sample
-    from ipy_imgvar.request import Fit, VariationRequest
+    from ipy_imgvar.request import Fit, Size, VariationRequest
     from ipy_imgvar.results.variations import Variation
 
-__all__ = ["card_of", "sent_html"]
+__all__ = ["card_of", "look_of", "mask_of", "mask_thumbnail", "saved_copy", "sent"]
 
-#: Characters of a thumbnail's HTML, which the notebook's file holds; a transparent picture is a PNG, which is larger.
-_MAX_THUMBNAIL: Final = 45_000
+#: Bytes of a thumbnail; a transparent picture is a PNG, which is larger.
+_MAX_BYTES: Final = 33_000
+#: Bytes of a thumbnail that the notebook saves as it is, and the side of the others in pixels.
+_SAVED_BYTES, _SAVED_PX = 9_000, 160
+#: Numbers for the ids of pictures: a front end that is asked for a new picture must never show an old one.
+_numbers = count(1)
 
 
-def card_of(picture: Variation, source: Sample | None, fit: Fit, engine: str) -> Card:
+def card_of(picture: Variation, source: Sample | None, fit: Fit) -> Card:
     """Return a picture's card; call it on a task's thread, since it decodes the picture."""
-    words = f"{caption(picture)} · {plain(engine)}"
+    data, mime_type = _bounded(picture)
+    seed = "" if picture.seed is None else f" · seed {picture.seed}"
+    words = f"{picture.size[0]}x{picture.size[1]}{seed}"
+    similar = None
     if source is not None:
-        words += f" · distance {distance(source, picture.original, fit):.2f}"
-    return Card(picture, figure(_bounded(partial(picture_html, picture)), words), words)
+        # SSIM may be slightly negative, which says no more than 0 does.
+        similar = max(0.0, 1.0 - distance(source, picture.original, fit))
+    return Card(picture, Thumbnail(str(next(_numbers)), data, mime_type), words, similar)
 
 
-def sent_html(sample: Sample, name: str, request: VariationRequest) -> str:
-    """Return HTML of the source as the engine gets it, cropped or padded, with its name and sizes."""
+def look_of(data: bytes) -> tuple[bytes, str] | None:
+    """Return a reduced first look and its MIME type; None where it can't be decoded."""
+    try:
+        return thumbnail(data, THUMBNAIL_PX)[:2]
+    except ImageVariationError:
+        return None
+
+
+def sent(sample: Sample, name: str, request: VariationRequest) -> tuple[Thumbnail, str]:
+    """Return the source as the engine gets it, cropped or padded, and its name and sizes in words."""
     width, height = sample.size
     words = f"{plain(name)}, {width}x{height}, {request.fit} to {request.size[0]}x{request.size[1]}"
-    image = codec.encode_png(sample.fitted(request.size, request.fit))
-    return figure(_bounded(partial(image_html, image, f"What will be sent: {words}")), words)
+    data, mime_type = encoded(sample.fitted(request.size, request.fit))
+    return Thumbnail(f"source:{next(_numbers)}", data, mime_type), words
 
 
-def _bounded(element: Callable[[int], str]) -> str:
-    """Return the largest of three thumbnails within the bound, else the smallest; `element` takes a side in pixels."""
+def mask_of(data: bytes, size: Size) -> tuple[Source, float]:
+    """Return a painted mask in the source's shape, and the share of pixels that it keeps.
+
+    Parameters
+    ----------
+    data
+        An encoded picture, white where the source stays, of any size in the source's shape.
+    size
+        The source's (width, height) in pixels.
+    """
+    painted = codec.open_image(data, "the mask")
+    keep = codec.kept_pixels(painted, painted.size)
+    rows = np.arange(size[1]) * keep.shape[0] // size[1]
+    columns = np.arange(size[0]) * keep.shape[1] // size[0]
+    full = keep[rows][:, columns]
+    levels = codec.from_array(np.where(full, np.uint8(255), np.uint8(0)), "the mask")
+    return Source("mask.png", data=codec.encode_png(levels)), float(full.mean())
+
+
+def mask_thumbnail(mask: Source) -> Thumbnail:
+    """Return a small picture of a mask."""
+    data, mime_type, _ = thumbnail(mask.read(), THUMBNAIL_PX)
+    return Thumbnail(f"mask:{next(_numbers)}", data, mime_type)
+
+
+@lru_cache(maxsize=64)
+def saved_copy(small: Thumbnail) -> bytes:
+    """Return a thumbnail for the saved notebook: at most 160 px a side if it has more bytes than eight may have."""
+    if len(small.data) <= _SAVED_BYTES:
+        return small.data
+    return thumbnail(small.data, _SAVED_PX)[0]
+
+
+def _bounded(picture: Variation) -> tuple[bytes, str]:
+    """Return the largest of three thumbnails within the bound, else the smallest."""
     for side_px in (THUMBNAIL_PX, THUMBNAIL_PX * 3 // 4, THUMBNAIL_PX // 2):
-        html_text = element(side_px)
-        if len(html_text) <= _MAX_THUMBNAIL:
+        data, mime_type, _ = picture.thumbnail(side_px)
+        if len(data) <= _MAX_BYTES:
             break
-    return html_text
+    return data, mime_type

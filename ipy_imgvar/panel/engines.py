@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from ipy_imgvar.capabilities import check_size
 from ipy_imgvar.engine import Capabilities
 from ipy_imgvar.engines import make_engine
-from ipy_imgvar.errors import ConfigurationError, ImageVariationError
+from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.settings import Connection, Secret, connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ipy_imgvar.engine import Engine
+    from ipy_imgvar.engine import Engine, Sizes
     from ipy_imgvar.panel.state import PanelState
 
 __all__ = [
@@ -29,14 +31,16 @@ __all__ = [
 
 #: The variable of the key if a person names no other.
 DEFAULT_KEY: Final = "OPENAI_API_KEY"
+#: Sizes in pixels that a field suggests where the engine allows them: the API's three, and two usual shapes.
+_USUAL: Final = ((256, 256), (512, 512), (1024, 1024), (1536, 1024), (1024, 1536))
 #: Controls that need a feature of the same name.
-_FEATURES: Final = ("prompt", "seed", "strength")
+_FEATURES: Final = ("prompt", "seed", "strength", "mask")
 
 
-def usable_connection(namespace: Mapping[str, Any], key_name: str) -> Connection:
+def usable_connection(namespace: Mapping[str, Any], key_name: str, api_base: str = "") -> Connection:
     """Return the connection of a hosted engine; an empty one if a setting can't work: a run reports that."""
     try:
-        return connection(api_key=key_in(namespace, key_name), namespace=namespace)
+        return connection(api_key=key_in(namespace, key_name), api_base=api_base or None, namespace=namespace)
     except ConfigurationError:
         return Connection()
 
@@ -83,13 +87,25 @@ def describe(engine: Engine | None, state: PanelState) -> None:
     state.refused, state.default_model = refusals(engine), default_model(engine)
     state.other_models = known.other_models or not known.models
     state.model_notes, state.models = dict(known.model_notes), known.models
-    state.engine_options = known.options
+    state.engine_options, state.hosted = known.options, known.hosted
+    state.sizes = _sizes(known.sizes)
     if engine is not None:  # An engine that can't be made may have these options and this model.
         # A name from the list of another engine means nothing here, also where any name is taken.
         if not known.takes_model(state.model or None) or state.model in set(earlier) - set(known.models):
             state.model = ""
         names = {option.name for option in known.options}
         state.options = {name: value for name, value in state.options.items() if name in names}
+
+
+def _sizes(sizes: Sizes) -> tuple[str, ...]:
+    """Return the sizes that a field suggests: the fixed ones, or the usual ones that the rules allow."""
+    found = sizes.fixed
+    if not found:
+        for size in (*_USUAL, *sizes.also):
+            with suppress(InvalidRequestError):
+                check_size(size, sizes, "the engine makes")
+                found = (*found, size)
+    return tuple(f"{width}x{height}" for width, height in found)
 
 
 def refusals(engine: Engine | None) -> dict[str, str]:

@@ -1,24 +1,23 @@
-"""The panel's actions on finished pictures: select, enlarge, bind, save, insert and repeat; no widgets."""
+"""The panel's actions on finished pictures: select, star, sort, remove, bind, save, insert and repeat; no widgets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.errors import InvalidRequestError, shown
 from ipy_imgvar.line.options import bindable
 from ipy_imgvar.panel import recipe
 from ipy_imgvar.results.forms import converted, form_of
-from ipy_imgvar.results.gallery import contact_sheet, html, image_html, text
-from ipy_imgvar.results.markup import figure
+from ipy_imgvar.results.gallery import contact_sheet, html, text
 from ipy_imgvar.results.variations import Variations
 
 if TYPE_CHECKING:
     from ipy_imgvar.panel.state import PanelState
 
-__all__ = ["ENLARGED_PX", "PictureActions"]
+__all__ = ["ORDERS", "PictureActions"]
 
-#: The longer side of an enlarged picture, in pixels of the page.
-ENLARGED_PX: Final = 512
+#: The orders of the cards in a group.
+ORDERS: Final = ("made", "similarity")
 
 
 class PictureActions:
@@ -37,27 +36,33 @@ class PictureActions:
         self._namespace = namespace
         #: The variable that the next `bind` may replace: the panel has bound it, or has warned that it is in use.
         self._replaceable = ""
-        state.observe(self._recite, ["result", "selected"])
+        state.observe(self._recite, ["groups", "selected", "nodes"])
 
-    def select(self, index: int, *, on: bool) -> None:
+    def select(self, name: str, *, on: bool) -> None:
         """Add a picture to the selection, or remove it."""
-        self.state.selected = tuple(
-            sorted({*self.state.selected, index} if on else {*self.state.selected} - {index})
-        )
+        self.state.card(name)
+        others = tuple(each for each in self.state.selected if each != name)
+        self.state.selected = (*others, name) if on else others
 
     def select_all(self, *, on: bool) -> None:
         """Select all pictures, or none."""
-        self.state.selected = tuple(range(len(self.state.cards))) if on else ()
+        self.state.selected = tuple(card.id for card in self.state.cards) if on else ()
 
-    def enlarge(self, index: int) -> None:
-        """Show one picture larger."""
-        card = self.state.cards[index]
-        alt = f"Enlarged: {card.caption}"
-        self.state.enlarged = figure(image_html(card.picture.original, alt, ENLARGED_PX), card.caption)
+    def star(self, name: str, *, on: bool) -> None:
+        """Give a picture a star, or take it away; a starred picture stays on the page."""
+        self.state.card(name)
+        others = tuple(each for each in self.state.starred if each != name)
+        self.state.starred = (*others, name) if on else others
 
-    def reduce(self) -> None:
-        """Hide the enlarged picture."""
-        self.state.enlarged = ""
+    def remove(self, name: str) -> None:
+        """Take a picture off the page; its file stays in the store, and its run in the history."""
+        self.state.remove(name)
+
+    def sort(self, order: str) -> None:
+        """Choose the order of the cards in each group."""
+        if order not in ORDERS:
+            raise InvalidRequestError(f"the order is {shown(order)}; allowed: {', '.join(ORDERS)}")
+        self.state.order = order
 
     def bind(self, name: str, form: str) -> None:
         """Bind the selected pictures, or all, to a variable; a second call replaces a name that is in use."""
@@ -104,12 +109,33 @@ class PictureActions:
         return {"text/html": html(pictures), "text/plain": text(pictures), **contact_sheet(pictures)}
 
     def _recite(self, _: Any = None) -> None:
-        run = self.state.chosen if self.state.selected else self.state.result
-        if run is None or len(run) == 0 or run.request is None:
-            self.state.line = self.state.call = ""
-        else:
-            self.state.line = recipe.line(run, self.state.result_origin)
-            self.state.call = recipe.call(run, self.state.result_origin)
+        state = self.state
+        lines, calls, notes = [], [], []
+        for run, origin in self._told():
+            code = recipe.recipe(run, origin, [node.run for node in state.nodes])
+            lines.append(code.line)
+            calls.append(code.call)
+            notes += [each for each in code.notes if each not in notes]
+        state.line, state.call, state.code_notes = "\n".join(lines), "\n".join(calls), tuple(notes)
+
+    def _told(self) -> list[tuple[Variations, str]]:
+        """Return what the code repeats, with each source's origin: the selected pictures, or the newest run."""
+        state = self.state
+        told = []
+        for group in state.groups:
+            run = group.run
+            if run is None or run.request is None or not run:
+                continue
+            chosen = [card.picture for card in state.of_group(group.id) if card.id in state.selected]
+            if chosen:
+                told.append((run.with_pictures(chosen), group.origin))
+            elif not state.selected and group is state.groups[0]:
+                told.append((run, group.origin))
+        return told
+
+    def dismiss(self) -> None:
+        """Remove the lines that say what went wrong, or what was done."""
+        self.state.error = self.state.notice = ""
 
     def _chosen(self) -> Variations:
         chosen = self.state.chosen

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipy_imgvar.line.options import quote
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ipy_imgvar.results.variations import Variations
 
-__all__ = ["call", "line"]
+__all__ = ["Recipe", "call", "line", "recipe"]
 
 
 def _sources(run: Variations, origin: str) -> tuple[str, str]:
@@ -87,3 +90,27 @@ def call(run: Variations, origin: str = "") -> str:
     """Return the Python code, import and call, that makes the same pictures again; see `line`."""
     arguments = ", ".join(f"{name}={value!r}" for name, value in _arguments(run).items())
     return f"from ipy_imgvar import variations\nvariations({_sources(run, origin)[1]}, {arguments})"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The code that repeats a run.
+
+    Parameters
+    ----------
+    line
+        Lines of the magic.
+    call
+        Python code.
+    notes
+        What a reader has to know before running it.
+    """
+
+    line: str
+    call: str
+    notes: tuple[str, ...] = ()
+
+
+def recipe(run: Variations, origin: str, runs: Sequence[Variations]) -> Recipe:  # noqa: ARG001
+    """Return the code that makes a run's pictures again."""
+    return Recipe(line(run, origin), call(run, origin))

@@ -1,4 +1,4 @@
-"""The panel's actions that choose a source: upload, path or address, variable, result; no widgets."""
+"""The panel's actions that choose a source and its mask: upload, path or address, variable, result; no widgets."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidReq
 from ipy_imgvar.images import codec
 from ipy_imgvar.images.similarity import sample
 from ipy_imgvar.images.source import Source, load_sources
-from ipy_imgvar.panel.cards import sent_html
+from ipy_imgvar.panel import cards
 from ipy_imgvar.panel.pictures import PictureActions
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.results.history import last
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ipy_imgvar.images.similarity import Sample
     from ipy_imgvar.panel.job import BackgroundTask, Worker
     from ipy_imgvar.panel.state import PanelState
 
-__all__ = ["UPLOAD_MAX_BYTES", "SourceActions", "message"]
+__all__ = ["SourceActions", "message"]
 
-#: Bytes of an upload: Jupyter drops a web socket's message above 10 MiB without an error
-#: (`ServerApp.websocket_max_message_size`, Tornado's default).
-UPLOAD_MAX_BYTES: Final = 10_000_000
 #: Types of a value that may be, or name, a PNG with the settings of its run.
 _ENCODED: Final = (str, Path, bytes, Source)
 
@@ -51,12 +50,28 @@ class SourceActions(PictureActions):
 
     def upload(self, name: str, data: bytes) -> None:
         """Take an uploaded picture."""
-        if len(data) > UPLOAD_MAX_BYTES:
-            raise InvalidImageError(
-                f"{plain(name)} has {len(data) / 1e6:.1f} MB; allowed: {UPLOAD_MAX_BYTES / 1e6:.0f} MB by upload; "
-                "type its path instead"
-            )
         self._choose(Source(Path(name).name or "upload", data=data))
+
+    def use_mask(self, data: bytes) -> None:
+        """Take a painted mask, an encoded picture that is white where the source stays."""
+        state = self.state
+        if state.sample is None:
+            raise InvalidImageError(
+                "there is no source yet, so a mask has nothing to keep; choose a picture first"
+            )
+        mask, share = cards.mask_of(data, state.sample.size)
+        if share in (0.0, 1.0):
+            raise InvalidImageError(
+                f"the mask keeps {'nothing' if share == 0 else 'everything'}; paint a part of the picture"
+            )
+        state.mask, state.mask_share = mask, share
+        state.mask_preview = cards.mask_thumbnail(mask)
+        state.error, state.notice = "", f"{share:.0%} of the picture stays; the rest is varied"
+
+    def clear_mask(self) -> None:
+        """Remove the mask."""
+        self.state.mask = self.state.mask_preview = None
+        self.state.mask_share = 0.0
 
     def type_source(self, written: str) -> None:
         """Take a path or a URL."""
@@ -88,14 +103,21 @@ class SourceActions(PictureActions):
             raise InvalidImageError("nothing was made yet; upload a picture or type its path")
         self._choose(newest[0], restore=False)
 
-    def vary(self, index: int) -> None:
-        """Take a picture of the gallery as the next source."""
-        picture = self.state.cards[index].picture
-        self._choose(picture, restore=False)
-        self.state.notice = f"{plain(picture.name)} is the source now; Run varies it again"
+    def vary(self, card: str, then: Callable[[], None] | None = None) -> None:
+        """Take a picture of the gallery as the next source, and call `then` once it is read."""
+        picture = self.state.card(card).picture
+        self._choose(picture, restore=False, then=then)
+        self.state.notice = f"{plain(picture.name)} is the source now"
 
     def _choose(
-        self, value: Any, *, origin: str = "", name: str | None = None, typed: str = "", restore: bool = True
+        self,
+        value: Any,
+        *,
+        origin: str = "",
+        name: str | None = None,
+        typed: str = "",
+        restore: bool = True,
+        then: Callable[[], None] | None = None,
     ) -> None:
         """Read a source on the loader's thread; a newer choice replaces one that is still being read."""
 
@@ -113,10 +135,18 @@ class SourceActions(PictureActions):
                 self._take, source, reduced, settings, origin=origin, typed=typed, count=len(sources)
             )
             task.tell(choice)
+            if then is not None:
+                task.tell(self._then, then)
 
         self.state.error = self.state.notice = ""
         self.state.loading = True
         self._loader.submit(work, replace=True)
+
+    def _then(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as exc:  # noqa: BLE001 - a thread's exception is shown nowhere
+            self.state.error = message(exc)
 
     def _take(
         self,
@@ -129,6 +159,7 @@ class SourceActions(PictureActions):
         count: int,
     ) -> None:
         state = self.state
+        self.clear_mask()  # It is of the shape of the earlier source.
         state.origin, state.typed = origin, typed
         state.source = source
         state.sample = reduced
@@ -163,7 +194,7 @@ class SourceActions(PictureActions):
         except InvalidRequestError as exc:
             state.error = str(exc)
             return
-        state.preview = sent_html(state.sample, state.source.name, request)
+        state.preview, state.preview_words = cards.sent(state.sample, state.source.name, request)
 
 
 def message(exc: BaseException) -> str:

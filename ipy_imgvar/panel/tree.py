@@ -17,7 +17,6 @@ __all__ = ["Node", "details", "grow"]
 
 #: Runs that the tree shows: a person looks for recent ones, and each takes a line of the list.
 _NEWEST: Final = 40
-_INDENT: Final = "\u2003"  # an em space: a list box collapses common spaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +41,8 @@ class Node:
         source = plain(self.run[0].source.name) if self.run else "nothing made"
         seed = _seed(self.run)
         state = "" if self.run.status == "done" else f" · {plain(self.run.status)}"
-        branch = _INDENT * self.depth + ("└ " if self.depth else "")
         count = f"{len(self.run)} picture{'' if len(self.run) == 1 else 's'}"
-        return f"{branch}{source} · {count} · {plain(self.run.engine or 'unknown')}{seed} · {when}{state}"
+        return f"{source} · {count} · {plain(self.run.engine or 'unknown')}{seed} · {when}{state}"
 
 
 def _seed(run: Variations) -> str:

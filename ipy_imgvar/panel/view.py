@@ -1,215 +1,240 @@
-"""`VariationPanel`: the widget that joins the panel's boxes, with its start and end in a notebook."""
+"""The page as data: the state becomes JSON in sections, each with the traits that it depends on. Pure.
+
+The front end draws the sections and decides nothing.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
-import ipywidgets as widgets
-from IPython.core.getipython import get_ipython
-from IPython.display import display
-
-from ipy_imgvar.errors import ImageVariationError
-from ipy_imgvar.panel.actions import PanelActions
-from ipy_imgvar.panel.controls import SettingsBox, SourceBox, note, row
-from ipy_imgvar.panel.results import GalleryBox, RecordBox, TakeBox
-from ipy_imgvar.panel.state import PanelState
-from ipy_imgvar.panel.style import HEAD, OFFLINE, ROOT
-from ipy_imgvar.results.markup import escaped
+from ipy_imgvar.panel.cards import saved_copy
+from ipy_imgvar.panel.fields import fields, titles
+from ipy_imgvar.panel.tree import details
+from ipy_imgvar.panel.uploads import PIECE_BYTES, UPLOAD_MAX_BYTES
+from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from IPython.core.interactiveshell import InteractiveShell
+    from ipy_imgvar.panel.actions import PanelActions
+    from ipy_imgvar.panel.state import Card, Group, PanelState, Thumbnail
 
-    from ipy_imgvar.client import Client
-    from ipy_imgvar.panel.job import Worker
+__all__ = ["SAVED", "SECTIONS", "Section", "pictures", "saved_thumbnails"]
 
-__all__ = ["VariationPanel"]
-
-#: The text in place of the widgets: in a terminal, in a notebook that is not trusted, in an exported page.
-_FALLBACK: Final = (
-    "VariationPanel: a panel of widgets, which are not shown here. To use it, run its cell in a notebook; the magic "
-    "does the same job without widgets: %imagevariation photo.jpg -n 4"
-)
-#: The panels of each cell by its id, with its execution count: a cell that runs again closes its earlier panels.
-_by_cell: dict[str, tuple[int, list[VariationPanel]]] = {}
+#: The forms that "Bind" offers: response format, and label.
+_FORMS: Final = [
+    ["image", "PIL images"], ["array", "arrays"], ["byte", "bytes"], ["base64", "base64"], ["url", "url"],
+]  # fmt: skip
+_HOW: Final = "structural similarity (SSIM) of the two at 256 px in grey: 100 % is the same picture"
+#: Bytes of the thumbnails that the notebook saves, the newest first: eight of them, and the panel's code, make less
+#: than 200 kB of it.
+_SAVED_BYTES: Final = 72_000
 
 
-class VariationPanel(widgets.VBox):
-    """Variations by hand: choose a picture, run, look, take what you like.
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page: the function that makes its JSON, and the names of the traits that it reads."""
 
-    Show it like any other widget; `close()` ends its tasks and removes it from the page.
+    make: Callable[[PanelState, PanelActions], dict[str, Any]]
+    reads: tuple[str, ...]
 
-    Parameters
-    ----------
-    image
-        The first source: any kind of image that `Client.variations` takes, or None.
-    client
-        The client of all runs; None makes a client with the engine that the panel's control names.
-    shell
-        The shell whose variables the panel lists and binds; None takes the running IPython.
-    worker, loader
-        Threads for runs, and for reading sources and earlier runs; None makes new ones.
-    **settings
-        The first values of the controls: engine, model, n, size, fit, strength, seed, prompt, options.
 
-    Raises
-    ------
-    InvalidRequestError
-        For a setting that no request can have.
-    """
+def _source(state: PanelState, _: PanelActions) -> dict[str, Any]:
+    preview, refusal = state.preview, state.refused.get("mask", "")
+    return {
+        "name": "" if state.source is None else plain(state.source.name),
+        "words": plain(state.preview_words),
+        "size": None if state.sample is None else list(state.sample.size),
+        "preview": "" if preview is None else preview.id,
+        "loading": state.loading,
+        "typed": state.typed,
+        "variables": list(state.variables),
+        "variable": state.origin if state.origin in state.variables else "",
+        "can_last": bool(state.nodes),
+        "upload_max": UPLOAD_MAX_BYTES,
+        "piece": PIECE_BYTES,
+        "mask": {
+            "allowed": not refusal,
+            "why": refusal,
+            "kept": None if state.mask is None else round(state.mask_share, 3),
+            "preview": "" if state.mask_preview is None else state.mask_preview.id,
+        },
+    }
 
-    _closed = True  # until `__init__` ends, so that a failure there leaves nothing to close
 
-    def __init__(
-        self,
-        image: Any = None,
-        client: Client | None = None,
-        *,
-        shell: InteractiveShell | None = None,
-        worker: Worker | None = None,
-        loader: Worker | None = None,
-        **settings: Any,
-    ) -> None:
-        self._shell = shell or get_ipython()
-        self._display_id = f"imgvar-{uuid4().hex}"
-        self.state = PanelState()
-        namespace = self._shell.user_ns if self._shell is not None else {}
-        self.actions = PanelActions(self.state, namespace, client, worker, loader)
-        self.state.restore(settings)
-        super().__init__(self._build())
-        self._closed = False
-        self.add_class(ROOT)
-        if self._shell is not None:
-            self._shell.events.register("post_run_cell", self.actions.look_around)
-            self._replace_earlier(self._shell)
-        if image is not None:
-            self.actions.use(image)
+def _settings(state: PanelState, actions: PanelActions) -> dict[str, Any]:
+    return {
+        "fields": fields(state, actions.engines, is_fixed=actions.is_fixed),
+        "titles": titles(state),
+        "left_out": [plain(reason) for name, reason in state.refused.items() if name != "model"],
+        "key": plain(state.key_origin) if state.hosted and not actions.is_fixed else "",
+    }
 
-    def _build(self) -> list[Any]:
-        state, actions = self.state, self.actions
-        parts = (state, actions, self._guard)
-        self.source, self.settings = SourceBox(*parts), SettingsBox(*parts)
-        self.gallery, self.take, self.record = GalleryBox(*parts), TakeBox(*parts), RecordBox(*parts)
-        self.run = widgets.Button(description="Run", button_style="primary", tooltip="Make the variations")
-        self.cancel = widgets.Button(description="Cancel", tooltip="Stop; what is finished stays")
-        self.progress = note("imgvar-progress")
-        self.error, self.notice = note("imgvar-error"), note("imgvar-notice")
-        self.run.on_click(self._guard(lambda _: actions.run()))
-        self.cancel.on_click(self._guard(lambda _: actions.cancel()))
-        state.observe(self._status_changed, ["status", "source", "loading"])
-        state.observe(self._progress_changed, ["status", "progress", "doing"])
-        state.observe(self._words_changed, ["error", "notice"])
-        state.observe(self._inserted_changed, "inserted")
-        self._status_changed()
-        top = widgets.HBox([self.source.preview, widgets.VBox([self.source, self.settings])])
-        top.add_class("imgvar-source")
-        return [
-            widgets.HTML(HEAD, layout=widgets.Layout(height="0", margin="0")),
-            widgets.HTML(OFFLINE),
-            top,
-            row(self.run, self.cancel, self.progress),
-            self.error,
-            self.notice,
-            self.gallery,
-            self.take,
-            self.record,
-        ]
 
-    def _guard(self, action: Callable[..., Any]) -> Callable[..., None]:
-        """Return a handler that shows the action's exception in the panel, since a notebook hides it."""
+def _run(state: PanelState, _: PanelActions) -> dict[str, Any]:
+    why = "choose a picture first" if state.source is None else ""
+    return {
+        "status": state.status.value,
+        "busy": state.busy,
+        "can_run": state.can_run,
+        "can_cancel": state.can_cancel,
+        "why": "the picture is being read" if state.loading else why,
+        "progress": round(state.progress, 3),
+        "doing": plain(_doing(state)),
+        "error": plain(state.error),
+        "notice": plain(state.notice),
+    }
 
-        def handler(*arguments: Any) -> None:
-            try:
-                action(*arguments)
-            except Exception as exc:  # noqa: BLE001
-                ours = isinstance(exc, ImageVariationError)
-                self.state.error = str(exc) if ours else f"{type(exc).__name__}: {exc}"
 
-        return handler
+def _doing(state: PanelState) -> str:
+    if not state.busy or state.newest is None:
+        return state.doing
+    if not state.can_cancel:
+        return "stopping"
+    ready = f"{len(state.of_group(state.newest.id))} of {state.newest.expected} ready"
+    return f"{ready} · {state.doing}" if state.doing else ready
 
-    def _status_changed(self, _: Any = None) -> None:
-        state = self.state
-        self.run.disabled = not state.can_run
-        self.cancel.disabled = not state.can_cancel
 
-    def _progress_changed(self, _: Any = None) -> None:
-        state = self.state
-        self.progress.value = (
-            f'<progress value="{state.progress:.3f}" max="1" aria-label="progress of the run"></progress> '
-            f"{state.progress:.0%} {escaped(state.doing)}"
-            if state.busy
-            else ""
+def _gallery(state: PanelState, _: PanelActions) -> dict[str, Any]:
+    groups, number = [], 0
+    for group in state.groups:
+        cards = _in_order(state, group)
+        groups.append(
+            {
+                "id": group.id,
+                "label": group.label,
+                "running": group.run is None,
+                "cards": [_card(state, card, number + place) for place, card in enumerate(cards, start=1)]
+                + _waiting(state, group, number),
+            }
         )
-
-    def _words_changed(self, _: Any = None) -> None:
-        for element, text, role in (
-            (self.error, self.state.error, "alert"),
-            (self.notice, self.state.notice, "status"),
-        ):
-            element.value = f'<div role="{role}">{escaped(text)}</div>' if text else ""
-
-    def _inserted_changed(self, _: Any = None) -> None:
-        # Updated by its display id, since a front end drops a new output of a widget's handler.
-        display(self.actions.inserted_bundle(), raw=True, display_id=self._display_id, update=True)
-
-    def __repr__(self) -> str:
-        return f"<VariationPanel: {'closed' if self._closed else self.state.status.value}>"
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**kwargs) or {}
-        return {**bundle, "text/plain": _FALLBACK}
-
-    def _ipython_display_(self) -> None:
-        if self._closed:
-            display({"text/plain": "VariationPanel: closed"}, raw=True)
-            return
-        display(self._repr_mimebundle_(), raw=True)
-        if getattr(self._shell, "kernel", None) is not None:
-            # An output below the panel, which the saved notebook keeps; empty until a picture is inserted.
-            display(self.actions.inserted_bundle(), raw=True, display_id=self._display_id)
-            self.state.can_insert = True
-
-    def _replace_earlier(self, shell: Any) -> None:
-        """Close the panels of this cell's earlier executions."""
-        # Front ends without cell ids, and terminals, close nothing.
-        parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
-        cell = (parent.get("metadata") or {}).get("cellId")
-        if not cell:
-            return
-        count, panels = _by_cell.get(cell, (shell.execution_count, []))
-        if count != shell.execution_count:
-            for panel in list(panels):
-                panel.close()
-            panels = []
-        _by_cell[cell] = (shell.execution_count, [*panels, self])
-
-    def close(self) -> None:
-        """End the tasks, free the widgets and remove the panel from the page; safe to call twice."""
-        if self._closed:
-            return
-        self._closed = True
-        self.actions.close()
-        self.state.unobserve_all()
-        if self._shell is not None:
-            self._shell.events.unregister("post_run_cell", self.actions.look_around)
-        for entry in [key for key, (_, panels) in _by_cell.items() if self in panels]:
-            _by_cell[entry][1].remove(self)
-        for widget in [
-            *_descendants(self),
-            *(each for card in self.gallery.spare for each in _descendants(card)),
-        ]:
-            if widget is not self:
-                widget.close()
-        super().close()
+        number += len(cards)
+    return {
+        "groups": groups,
+        "sort": state.order,
+        "words": state.chosen_words,
+        "count": number,
+        "selected": len(state.selected),
+        "can_insert": state.can_insert,
+        "can_vary": "strength" not in state.refused,
+        "forms": _FORMS,
+        "bind_name": "pictures",
+    }
 
 
-def _descendants(widget: Any) -> list[Any]:
-    """Return a widget and all its descendants, each with its layout and style, which are widgets too."""
-    widgets_below = [widget]
-    for child in getattr(widget, "children", ()):
-        widgets_below += _descendants(child)
-    return widgets_below + [
-        part for name in ("layout", "style") if (part := getattr(widget, name, None)) is not None
+def _in_order(state: PanelState, group: Group) -> list[Card]:
+    cards = state.of_group(group.id)
+    if state.order == "similarity":
+        return sorted(cards, key=lambda card: -1.0 if card.similar is None else -card.similar)
+    return cards
+
+
+def _card(state: PanelState, card: Card, number: int) -> dict[str, Any]:
+    picture = card.picture
+    return {
+        "id": card.id,
+        "number": number,
+        "alt": plain(f"Variation {picture.index} of {picture.source.name}"),
+        "words": plain(card.words),
+        "similar": ""
+        if card.similar is None
+        else f"similar to the source: {card.similar:.0%}".replace("%", " %"),
+        "how": _HOW,
+        "starred": card.id in state.starred,
+        "selected": card.id in state.selected,
+        "ready": True,
+        "size": list(picture.size),
+    }
+
+
+def _waiting(state: PanelState, group: Group, number: int) -> list[dict[str, Any]]:
+    """Return the cards of a running group that have no picture yet; the first of them may have a first look."""
+    if group.run is not None:
+        return []
+    made = len(state.of_group(group.id))
+    empty = {
+        "words": "",
+        "similar": "",
+        "how": "",
+        "starred": False,
+        "selected": False,
+        "ready": False,
+        "size": None,
+    }
+    return [
+        {
+            "id": f"look:{group.id}:{index}",
+            "number": number + index + 1,
+            "alt": f"First look at picture {number + index + 1}",
+            **empty,
+        }
+        for index in range(made, group.expected)
     ]
+
+
+def _history(state: PanelState, _: PanelActions) -> dict[str, Any]:
+    shown = state.result
+    current = shown[0].path if shown else None
+    return {
+        "nodes": [
+            {
+                "index": index,
+                "depth": node.depth,
+                "label": plain(node.label),
+                "current": current is not None and node.run[0].path == current,
+                "details": [list(each) for each in details(node.run)],
+            }
+            for index, node in enumerate(state.nodes)
+        ]
+    }
+
+
+def _code(state: PanelState, _: PanelActions) -> dict[str, Any]:
+    return {"line": state.line, "call": state.call, "notes": list(state.code_notes)}
+
+
+#: The sections by name. The notebook saves those of `SAVED`; it must not save the history, which has the names and
+#: prompts of other notebooks' runs.
+SECTIONS: Final[dict[str, Section]] = {
+    "source": Section(
+        _source,
+        ("source", "preview", "preview_words", "loading", "typed", "variables", "origin", "nodes", "mask", "refused",
+         "mask_preview"),
+    ),
+    "settings": Section(
+        _settings,
+        ("engine", "model", "n", "size", "fit", "strength", "seed", "seed_locked", "prompt", "options", "refused",
+         "models", "other_models", "engine_options", "default_model", "sizes", "hosted", "api_base", "key_name",
+         "key_origin", "max_retry_count", "timeout"),
+    ),
+    "run": Section(
+        _run, ("status", "source", "loading", "progress", "doing", "error", "notice", "cards", "groups")
+    ),
+    "gallery": Section(
+        _gallery, ("groups", "cards", "selected", "starred", "order", "can_insert", "refused", "status"),
+    ),
+    "history": Section(_history, ("nodes", "groups")),
+    "code": Section(_code, ("line", "call", "code_notes")),
+}  # fmt: skip
+SAVED: Final = ("source", "settings", "run", "gallery", "code")
+
+
+def pictures(state: PanelState) -> list[Thumbnail]:
+    """Return every picture that a section names."""
+    others = [state.preview, state.mask_preview, state.look]
+    return [*(card.thumbnail for card in state.cards), *(each for each in others if each is not None)]
+
+
+def saved_thumbnails(state: PanelState) -> dict[str, bytes]:
+    """Return the thumbnails that the notebook saves: the newest that are small enough together, never the source."""
+    saved: dict[str, bytes] = {}
+    left = _SAVED_BYTES
+    for group in state.groups:
+        for card in state.of_group(group.id):
+            data = saved_copy(card.thumbnail)
+            left -= len(data)
+            if left < 0:
+                return saved
+            saved[card.id] = data
+    return saved

@@ -291,19 +291,22 @@ class Variations(Represented, Sequence[Variation]):
     @overload
     def __getitem__(self, index: slice) -> Self: ...
     def __getitem__(self, index: int | slice) -> Variation | Self:
-        if isinstance(index, slice):
-            return type(self)(
-                self._pictures[index],
-                engine=self.engine,
-                model=self.model,
-                request=self.request,
-                elapsed=self.elapsed,
-                usage=self.usage,
-                warnings=self.warnings,
-                status=self.status,
-                started=self.started,
-            )
-        return self._pictures[index]
+        found = self._pictures[index]
+        return self.with_pictures(found) if isinstance(found, tuple) else found
+
+    def with_pictures(self, pictures: Iterable[Variation]) -> Self:
+        """Return the same run with other pictures, such as some of its own."""
+        return type(self)(
+            pictures,
+            engine=self.engine,
+            model=self.model,
+            request=self.request,
+            elapsed=self.elapsed,
+            usage=self.usage,
+            warnings=self.warnings,
+            status=self.status,
+            started=self.started,
+        )
 
     def __len__(self) -> int:
         return len(self._pictures)

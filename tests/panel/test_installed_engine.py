@@ -31,65 +31,52 @@ def panel_of(photo):
         each.close()
 
 
-def test_its_controls(panel_of):
-    """Models and options are offered, what it does not take is disabled, and a run gets what was chosen."""
+def field(panel, name):
+    """Return a field of the page, or None."""
+    return next((each for each in panel.settings["fields"] if each["name"] == name), None)
+
+
+def test_its_fields(panel_of):
+    """Models and options are offered, what it does not take is left out with the reason, and a run gets the choices."""
     panel = panel_of("posterise")
-    settings = panel.settings
-    assert "posterise" in settings.engine.options
-    assert settings.model.options == ("soft", "hard")
-    assert not settings.model.disabled
-    assert settings.prompt.disabled
-    assert settings.strength.disabled
-    settings.model.value = "hard"
-    controls = settings.options.controls
-    assert (controls["bits"].value, controls["bits"].min, controls["bits"].max) == (3, 1, 8)
-    controls["bits"].value = 2
-    controls["mirror"].value = "always"
+    assert ["posterise", "posterise"] in field(panel, "engine")["choices"]
+    assert [value for value, _ in field(panel, "model")["choices"]] == ["", "soft", "hard"]
+    assert field(panel, "prompt") is field(panel, "strength") is None
+    assert "the engine posterise takes no prompt" in panel.settings["left_out"]
+    assert (
+        field(panel, "option:bits").items() >= {"kind": "integer", "value": 3, "least": 1, "most": 8}.items()
+    )
+    for name, value in (("model", "hard"), ("option:bits", 2), ("option:mirror", "always")):
+        panel.actions.set_field(name, value)
     panel.actions.run()
     assert panel.state.error == ""
     assert panel.state.result[0].parameters["options"] == {"bits": 2, "mirror": "always"}
     assert panel.state.result.model == "hard"
 
 
-def test_models_are_a_list_with_a_line_each(panel_of):
-    """The list has a line for the default and one for each model; it, the typed name and the state are one."""
+def test_models_have_a_line_each(panel_of):
+    """A field suggests each model with its line; of an engine that takes others, any name can be typed."""
     panel = panel_of("posterise-weights")
-    settings, state = panel.settings, panel.state
-    assert settings.models.options == (
-        ("the engine's default: soft", ""),
-        ("soft: few changes, 1 MB", "soft"),
-        ("hard: many changes, 2 MB", "hard"),
+    assert (
+        field(panel, "model").items()
+        >= {
+            "kind": "combo",
+            "choices": [["soft", "soft: few changes, 1 MB"], ["hard", "hard: many changes, 2 MB"]],
+        }.items()
     )
-    assert settings.models.layout.display is None
-    assert (settings.models.value, state.model) == ("", "")
-    settings.models.value = "hard"
-    assert (state.model, settings.model.value) == ("hard", "hard")
-    settings.model.value = "owner/other@1"
-    assert (state.model, settings.models.value) == ("owner/other@1", None)
-    settings.models.value = ""
-    assert (state.model, settings.model.value) == ("", "")
-
-
-def test_a_typed_name_is_taken_where_the_engine_takes_others(panel_of):
-    """The text stays beside the list of an engine that takes other models, and goes where the list has them all."""
-    panel = panel_of("posterise-weights")
-    assert panel.settings.model.layout.display is None
-    panel.settings.engine.value = "posterise"
-    assert panel.settings.model.layout.display == "none"
-    assert panel.settings.models.layout.display is None
-    panel.settings.engine.value = "patch"
-    assert panel.settings.model.layout.display is None
-    assert panel.settings.models.layout.display == "none"
+    panel.actions.set_field("model", "owner/other@1")
+    assert field(panel, "model")["value"] == "owner/other@1"
+    panel.actions.set_field("engine", "posterise")
+    assert field(panel, "model")["kind"] == "choice"
 
 
 def test_another_engine_gets_no_model_of_the_list(panel_of):
     """A model that was chosen from an engine's list does not stay for an engine that takes any name."""
     panel = panel_of("posterise-weights", model="hard")
-    assert panel.settings.models.value == "hard"
-    panel.settings.engine.value = "openai"
+    panel.actions.set_field("engine", "openai")
     assert panel.state.model == ""
     panel.state.model = "mine"
-    panel.settings.engine.value = "posterise"
+    panel.actions.set_field("engine", "posterise")
     assert panel.state.model == ""
 
 

@@ -75,15 +75,6 @@ def test_what_the_engine_refuses_is_not_sent(state):
     assert state.prompt == "a cat"
 
 
-@pytest.mark.parametrize(
-    ("strength", "word"), [(0.2, "subtle"), (0.5, "medium"), (0.85, "strong"), (0.3, None)]
-)
-def test_a_strength_has_its_word(state, strength, word):
-    """The three words stand for exactly their numbers."""
-    state.strength = strength
-    assert state.strength_word == word
-
-
 def test_settings_are_restored_with_their_seed(state):
     """Restored settings set the controls and keep the seed."""
     state.restore({"n": 2, "size": (512, 256), "strength": "subtle", "seed": 9, "fit": "pad"})

@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
-
 from lab import NOISE, wait_until
+from panelpage import Panel
 
 #: The notebook's document in the page, in JupyterLab and in Notebook 7.
 _DOCUMENT = "jupyterapp.shell.currentWidget"
@@ -62,7 +62,8 @@ class Notebook:
         self.run("await jupyterapp.restored; await p.context.ready; await p.sessionContext.ready;")
         if self.app == "lab":
             self.run(
-                "if (!jupyterapp.shell.leftCollapsed) await jupyterapp.commands.execute('application:toggle-left-area');"
+                "if (!jupyterapp.shell.leftCollapsed)"
+                " await jupyterapp.commands.execute('application:toggle-left-area');"
             )
         self.wait(lambda: self.kernel() in ("idle", "busy"), "the kernel to start", 120)
 
@@ -111,11 +112,28 @@ class Notebook:
         """Return the value of an expression in the kernel, which JSON can carry; no cell is made for it."""
         reply = self.run(
             "const k = p.sessionContext.session.kernel; const f = k.requestExecute({code: '', silent: true,"
-            " user_expressions: {it: `__import__('json').dumps(${a})`}}); return (await f.done).content.user_expressions.it;",
+            " user_expressions: {it: `__import__('json').dumps(${a})`}});"
+            " return (await f.done).content.user_expressions.it;",
             expression,
         )
         assert reply["status"] == "ok", reply
         return json.loads(ast.literal_eval(reply["data"]["text/plain"]))
+
+    def tell(self, code):
+        """Run code in the kernel without a cell, so that the notebook does not have it."""
+        reply = self.run(
+            "const k = p.sessionContext.session.kernel;"
+            " return (await k.requestExecute({code: a, silent: true, store_history: false}).done).content;",
+            code,
+        )
+        assert reply["status"] == "ok", reply
+
+    def show(self, code):
+        """Show what the code makes as the notebook's only panel, `panel` in the kernel."""
+        self.cells(f"panel = {code}\npanel")
+        self.tell("try: panel.close()\nexcept NameError: pass")
+        self.run_cell(0)
+        return Panel(self)
 
     def text(self, index):
         """Return the text of a cell's outputs."""

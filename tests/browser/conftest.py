@@ -10,10 +10,12 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
-
 from book import Notebook
-from lab import CHROMIUM, FLAGS, LIGHT, Server
+from lab import CHROMIUM, FLAGS, LIGHT, SETUP, Server
+from PIL import Image
+from skimage import data
 
 HERE = Path(__file__).parent
 
@@ -56,6 +58,20 @@ def browser(tmp_path_factory):
         )
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def files(server):
+    """Give files of 50 kB, 5 MB, 30 MB (noise, so that nothing packs them) and 70 MB in the server's folder, by name."""
+    noise = np.random.default_rng(1)
+    for name, side in (("small.png", 128), ("large.png", 1290), ("huge.png", 3162)):
+        image = Image.fromarray(noise.integers(0, 256, (side, side, 3), np.uint8))
+        image.save(server.root / name, compress_level=0)
+    with (server.root / "excessive.png").open("wb") as file:
+        file.truncate(70_000_000)
+    (server.root / "notes.txt").write_text("no picture")
+    Image.fromarray(data.coffee()).save(server.root / "cat.png")
+    return {path.name: path for path in server.root.iterdir() if path.is_file()}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -110,7 +126,8 @@ def notebook(server, browser, pages, request, tmp_path):
     """
     app = getattr(request, "param", "lab")
     if app not in pages:
-        pages[app] = _open(server, browser, f"shared-{app}", [""], app=app)
+        pages[app] = _open(server, browser, f"shared-{app}", [SETUP], app=app)
+        pages[app].run_cell(0)
     given = pages[app]
     given.errors.clear()
     yield given

@@ -32,6 +32,13 @@ NOISE = re.compile(
     r"|/static/notebook/\w+\.woff2|reading 'schema'|filebrowser:open-path",
     re.IGNORECASE,
 )
+#: What the first cell of a notebook with a panel does.
+SETUP = """
+%load_ext ipy_imgvar
+from ipy_imgvar import VariationPanel
+from skimage import data
+photo = data.coffee()
+"""
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 
 
@@ -135,7 +142,7 @@ class Server:
 
     def request(self, path, data=None, method=None):
         """Ask the server as its own page does."""
-        request = urllib.request.Request(
+        request = urllib.request.Request(  # noqa: S310
             f"{self.base}/{path}", data, headers={"Authorization": f"token {self.token}"}, method=method
         )
         with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310

@@ -62,7 +62,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def files(server):
-    """Give files of 50 kB, 5 MB, 30 MB (noise, so that nothing packs them) and 70 MB in the server's folder, by name."""
+    """Give files of 50 kB, 5 MB, 30 MB (noise, which nothing packs) and 70 MB in the server's folder, by name."""
     noise = np.random.default_rng(1)
     for name, side in (("small.png", 128), ("large.png", 1290), ("huge.png", 3162)):
         image = Image.fromarray(noise.integers(0, 256, (side, side, 3), np.uint8))
@@ -88,7 +88,7 @@ def _open(server, browser, name, cells, *, width=1280, height=1400, theme=LIGHT,
     context = browser.new_context(viewport={"width": width, "height": height})
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server.base)
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(15_000)
     return Notebook(server, page, cells, re.sub(r"\W+", "-", name) + ".ipynb", app)
 
 

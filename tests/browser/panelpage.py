@@ -37,7 +37,10 @@ class Panel:
         return self.box.get_by_role("button", name=name, exact=True)
 
     def field(self, label):
-        return self.box.get_by_label(label, exact=True)
+        # The text of a label around a list is that of its choices too.
+        listed = self.box.get_by_role("combobox", name=label, exact=True)
+        labelled = self.box.get_by_label(label, exact=True).or_(listed)
+        return self.box.locator("input, textarea, select, progress").and_(labelled)
 
     def write(self, label, value):
         self.field(label).fill(value)

@@ -1,15 +1,17 @@
-"""The panel's front end: JavaScript and CSS that the widget sends to the browser as they are, without a build step.
+"""The panel's front end: the JavaScript and CSS that the widget sends to the browser, without a build step.
 
 The scripts are joined into one module, so they share one scope: only the last one has an `export`, and none has an
-`import`.
+`import`. Every notebook with a panel saves what is sent, so comments and indentation stay here.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
+from typing import Final
 
-SCRIPTS = (
+SCRIPTS: Final = (
     "dom.js",
     "link.js",
     "upload.js",
@@ -24,7 +26,12 @@ SCRIPTS = (
     "record.js",
     "panel.js",
 )
-STYLES = ("panel.css", "pictures.css")
+STYLES: Final = ("panel.css", "pictures.css")
+#: Comments on lines of their own, and types before an expression; what else looks like a comment may be in a text.
+_COMMENTS: Final = re.compile(
+    r"^[ ]*/\*(?:(?!\*/).)*\*/[ ]*\n | ^[ ]*//[^\n]*\n | /\*\*[ ]@\w+[ ]\{[^\n]*?\}(?:[ ]\w+)?[ ]\*/[ ]? | ^[ ]+",
+    re.DOTALL | re.MULTILINE | re.VERBOSE,
+)
 
 
 @cache
@@ -41,4 +48,5 @@ def style() -> str:
 
 def _join(names: tuple[str, ...]) -> str:
     folder = Path(__file__).parent
-    return "\n".join((folder / name).read_text("utf-8") for name in names if (folder / name).exists())
+    texts = [(folder / name).read_text("utf-8") for name in names if (folder / name).exists()]
+    return _COMMENTS.sub("", "\n".join(texts))

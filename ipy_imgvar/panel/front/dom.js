@@ -99,3 +99,44 @@ function keyed(parent, items, key, make, update = () => {}) {
   // An element that moves loses the focus.
   if (focused && focused !== root.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true });
 }
+
+/**
+ * Commit what a person types: when they press Enter or leave the field, not at each key.
+ * @param {HTMLInputElement | HTMLTextAreaElement} input
+ * @param {(value: string) => void} commit
+ */
+function onTyped(input, commit) {
+  const done = () => {
+    delete input.dataset.typing;
+    commit(input.value);
+  };
+  input.addEventListener("input", () => (input.dataset.typing = "yes"));
+  input.addEventListener("change", done);
+  input.addEventListener("blur", () => delete input.dataset.typing);
+}
+
+/**
+ * Show a value in a field, but not over what is being typed.
+ * @param {HTMLInputElement | HTMLTextAreaElement} input
+ * @param {any} value
+ */
+function fill(input, value) {
+  const text = String(value ?? "");
+  if (!input.dataset.typing && input.value !== text) input.value = text;
+}
+
+/**
+ * Make the options of a list those of `choices`, and choose one.
+ * @param {HTMLSelectElement | HTMLDataListElement} list
+ * @param {[any, string][]} choices values with labels
+ * @param {any} [value]
+ */
+function fillChoices(list, choices, value) {
+  const written = JSON.stringify(choices);
+  // A list that is open closes when its options are made again.
+  if (list.dataset.choices !== written) {
+    list.dataset.choices = written;
+    list.replaceChildren(...choices.map(([each, text]) => el("option", { value: String(each), text })));
+  }
+  if (list instanceof HTMLSelectElement) list.value = String(value ?? "");
+}

@@ -3,19 +3,27 @@
 
 /**
  * @typedef {Record<string, any>} State a section, as the kernel wrote it
+ * @typedef {(...rest: any[]) => void} Callback
  * @typedef {object} Panel what the parts of one drawn panel share
  * @property {HTMLElement} root
  * @property {any} model
- * @property {(action: string, data?: object, buffers?: ArrayBuffer[]) => void} send does nothing while there is no kernel
- * @property {(section: string, draw: (state: State) => void) => void} on draws now, after each change, and after each refusal
- * @property {(section: string) => State} get
- * @property {(img: HTMLImageElement, id: string) => void} show sets `src` when the bytes are there; "" clears it
- * @property {(id: string, purpose: "original" | "source") => Promise<{blob: Blob, name: string}>} original
  * @property {boolean} live false when the kernel is known to be gone
  * @property {(callback: (live: boolean) => void) => void} onLive called now and after each change
- * @property {(type: string, callback: (message: any, buffers: DataView[]) => void) => void} onMessage
- * @property {(callback: () => void) => void} onClose
+ * @property {(section: string) => State} get
+ * @property {(section: string, draw: (state: State) => void) => void} on draws now, after each change and each refusal
+ * @property {(action: string, data?: object, buffers?: ArrayBuffer[]) => void} send does nothing without a kernel
+ * @property {(type: string, callback: Callback) => void} onMessage its message and its buffers
+ * @property {(event: string, callback: Callback) => void} listen to the model, until the panel is closed
+ * @property {(img: HTMLImageElement, id: string) => void} show sets `src` when the bytes are there; "" clears it
+ * @property {(id: string, purpose: "original" | "source") => Promise<{blob: Blob, name: string}>} original
+ * @property {{blob: Blob, name: string, size: string}} [drawn] the mask that was painted last, and on which source
+ * @property {(name: string) => string} id makes an element's id that no other panel has
  * @property {(text: string) => void} announce for screen readers
+ * @property {(text: string) => void} complain shows a line of the page's own as the panel's error; "" takes it away
+ * @property {(callback: (name: string, part: number | null) => void) => void} onUpload null when it has ended
+ * @property {(blob: Blob, name: string, purpose: "source" | "mask") => Promise<boolean>} upload
+ * @property {() => void} stopUpload
+ * @property {(callback: () => void) => void} onClose
  * @property {() => void} close
  */
 
@@ -29,213 +37,182 @@ const SECTIONS = ["source", "settings", "run", "gallery", "history", "code"];
  * @returns {Panel}
  */
 function connect(model, root) {
-  const line = el("p", { class: "imgvar-link", role: "status", hidden: true });
   const spoken = el("div", { class: "imgvar-spoken", "aria-live": "polite" });
-  /** @type {Map<string, Set<(state: State) => void>>} */
-  const draws = new Map(SECTIONS.map((name) => [name, new Set()]));
-  /** @type {Map<string, ((message: any, buffers: DataView[]) => void)[]>} */
-  const handlers = new Map();
-  /** @type {((live: boolean) => void)[]} */
-  const watchers = [];
-  /** @type {(() => void)[]} */
+  const unique = `imgvar-${Math.random().toString(36).slice(2)}`;
+  /** @type {[string, Callback][]} */
+  const draws = [];
+  /** @type {[string, Callback][]} */
+  const handlers = [];
+  /** @type {Callback[]} */
   const closers = [];
-
   /** @type {Map<string, State>} sections that the notebook must not save come as messages */
   const unsaved = new Map();
-  const get = (/** @type {string} */ name) => unsaved.get(name) ?? (model.get(name) || {});
   const redraw = (/** @type {string} */ name) => {
-    const state = get(name);
-    if (Object.keys(state).length) draws.get(name)?.forEach((draw) => draw(state));
+    const state = panel.get(name);
+    if (Object.keys(state).length) for (const [section, draw] of draws) if (section === name) draw(state);
   };
-
+  /** @type {any} the functions below put these in */
+  const later = null;
   /** @type {Panel} */
   const panel = {
     root,
     model,
     live: true,
-    get,
-    send: () => {},
+    onLive: later,
+    send: later,
+    show: later,
+    original: later,
+    complain: later,
+    onUpload: later,
+    upload: later,
+    stopUpload: later,
+    id: (name) => `${unique}-${name}`,
+    get: (name) => unsaved.get(name) ?? (model.get(name) || {}),
     on(name, draw) {
-      draws.get(name)?.add(draw);
-      if (Object.keys(get(name)).length) draw(get(name));
+      draws.push([name, draw]);
+      if (Object.keys(panel.get(name)).length) draw(panel.get(name));
     },
-    show: () => {},
-    original: () => Promise.reject(new Error(GONE)),
-    onLive(callback) {
-      watchers.push(callback);
-      callback(panel.live);
+    onMessage: (type, callback) => handlers.push([type, callback]),
+    listen(event, callback) {
+      model.on(event, callback);
+      closers.push(() => model.off(event, callback));
     },
-    onMessage: (type, callback) => handlers.set(type, [...(handlers.get(type) ?? []), callback]),
-    onClose: (callback) => closers.push(callback),
-    // The same words twice are spoken twice only when the text changes in between.
+    // The same words are spoken again only when the text changed in between.
     announce(text) {
       spoken.textContent = "";
       setTimeout(() => (spoken.textContent = text), 50);
     },
+    onClose: (callback) => closers.push(callback),
     close: () => closers.splice(0).forEach((callback) => callback()),
   };
-
-  const listen = (/** @type {string} */ event, /** @type {(...rest: any[]) => void} */ callback) => {
-    model.on(event, callback);
-    panel.onClose(() => model.off(event, callback));
-  };
-  for (const name of SECTIONS) listen(`change:${name}`, () => redraw(name));
-  listen("msg:custom", (message, buffers) => {
-    handlers.get(message?.type)?.forEach((handler) => handler(message, buffers ?? []));
+  for (const name of SECTIONS) panel.listen(`change:${name}`, () => redraw(name));
+  panel.listen("msg:custom", (message, buffers = []) => {
+    for (const [type, callback] of handlers) if (type === message?.type) callback(message, buffers);
   });
   panel.onMessage("section", ({ name, value }) => {
     unsaved.set(name, value);
     redraw(name);
   });
-  panel.onMessage("heard", ({ error }) => {
-    // A refused field shows what holds again.
-    if (error) SECTIONS.forEach(redraw);
-  });
-  linkLiveness(panel, line, watchers, listen);
-  linkPictures(panel, listen);
+  // A refused field shows what holds again.
+  panel.onMessage("heard", ({ error }) => error && SECTIONS.forEach(redraw));
+  root.append(spoken);
+  linkLiveness(panel);
+  linkPictures(panel);
   linkOriginals(panel);
-  root.append(line, spoken);
+  linkUploads(panel);
   return panel;
 }
 
 /**
  * Send messages, and say when no answer comes or the kernel is gone.
  * @param {Panel} panel
- * @param {HTMLElement} line where it is said
- * @param {((live: boolean) => void)[]} watchers
- * @param {(event: string, callback: (...rest: any[]) => void) => void} listen
  */
-function linkLiveness(panel, line, watchers, listen) {
+function linkLiveness(panel) {
   const { model, root } = panel;
+  const line = el("p", { class: "imgvar-link", role: "status" });
   /** @type {Map<number, ReturnType<typeof setTimeout>>} */
   const waiting = new Map();
+  /** @type {Callback[]} */
+  const watchers = [];
   // Two views of one panel hear each other's answers, so their counts must not meet.
   let count = Math.floor(Math.random() * 1e9) * 1000;
   let late = false;
-  /** @type {any} the model itself; the one that anywidget gives does not tell whether it is live */
+  /** @type {any} the model itself: the one that anywidget gives does not tell whether it is live */
   let real = null;
-
   const tell = () => {
     const text = panel.live ? (late ? BUSY : "") : GONE;
     if (line.textContent !== text) line.textContent = text;
-    line.hidden = !text;
     root.classList.toggle("imgvar-offline", !panel.live);
   };
-  const answered = () => {
+  const forget = () => {
     waiting.forEach(clearTimeout);
     waiting.clear();
     late = false;
   };
   const setLive = (/** @type {boolean} */ live) => {
-    if (!live) answered();
+    if (!live) forget();
     const changed = panel.live !== live;
     panel.live = live;
     tell();
     if (changed) watchers.forEach((callback) => callback(live));
   };
-
-  panel.send = (action, data = {}, buffers = []) => {
+  panel.onLive = (callback) => {
+    watchers.push(callback);
+    callback(panel.live);
+  };
+  panel.send = (action, data, buffers = []) => {
     if (!panel.live) return;
-    const mine = ++count;
-    waiting.set(mine, setTimeout(() => ((late = true), tell()), 3000));
-    model.send({ action, count: mine, ...data }, undefined, buffers);
+    waiting.set(++count, setTimeout(() => ((late = true), tell()), 3000));
+    model.send({ action, count, ...data }, undefined, buffers);
   };
   panel.onMessage("heard", (message) => {
     clearTimeout(waiting.get(message.count));
     waiting.delete(message.count);
-    if (!waiting.size) late = false;
+    late = late && waiting.size > 0;
     setLive(true);
   });
-  listen("comm_live_update", () => {
+  panel.listen("comm_live_update", () => {
     // Without the model itself the event means what it nearly always means: the kernel restarted.
-    const live = real ? Boolean(real.comm_live) : false;
-    const back = live && !panel.live;
-    setLive(live);
+    const back = Boolean(real?.comm_live) && !panel.live;
+    setLive(Boolean(real?.comm_live));
     if (back) panel.send("ready");
   });
-  panel.onClose(answered);
-  // A notebook that is opened again draws its saved panels, which never had a kernel.
-  Promise.resolve(model.get("ident") && model.widget_manager?.get_model(model.get("ident"))).then(
-    (found) => {
-      real = found || null;
-      if (real && real.comm_live === false) setLive(false);
-      else panel.send("ready");
-    },
-    () => setLive(false),
-  );
+  panel.onClose(forget);
+  root.append(line);
+  // A notebook that is opened again draws its saved panels, which have no kernel.
+  const find = async () => {
+    real = model.get("ident") && (await model.widget_manager?.get_model(model.get("ident")));
+    if (real?.comm_live === false) setLive(false);
+    else panel.send("ready");
+  };
+  find().catch(() => setLive(false));
 }
 
 /**
  * Keep the bytes of the pictures that the state names, as URLs of this page.
  * @param {Panel} panel
- * @param {(event: string, callback: (...rest: any[]) => void) => void} listen
  */
-function linkPictures(panel, listen) {
+function linkPictures(panel) {
   /** @type {Map<string, string>} */
   const urls = new Map();
-  /** @type {Set<string>} ids that the state named at some time: a picture may come before its name does */
-  const known = new Set();
-  /** @type {Set<string>} ids that were asked for again */
-  const asked = new Set();
-
-  const named = () => {
-    const source = panel.get("source");
-    const groups = /** @type {any[]} */ (panel.get("gallery").groups ?? []);
-    const cards = groups.flatMap((group) => group.cards.map((/** @type {any} */ card) => String(card.id)));
-    return new Set([source.preview, source.mask?.preview, ...cards].filter(Boolean));
-  };
+  /** @type {Set<string>} ids that the state named: a picture may come before its name does */
+  let known = new Set();
   const put = (/** @type {string} */ id, /** @type {Blob} */ blob) => {
-    const old = urls.get(id);
+    const old = urls.get(id) ?? "";
     urls.set(id, URL.createObjectURL(blob));
     for (const img of panel.root.querySelectorAll("img")) if (img.dataset.picture === id) panel.show(img, id);
-    if (old) URL.revokeObjectURL(old);
+    URL.revokeObjectURL(old);
   };
   const restore = () => {
     for (const [id, bytes] of Object.entries(panel.get("thumbnails"))) {
-      if (urls.has(id) || !bytes?.byteLength) continue;
-      const type = new Uint8Array(bytes.buffer ?? bytes, bytes.byteOffset ?? 0, 1)[0] === 0xff ? "image/jpeg" : "image/png";
-      put(id, new Blob([bytes], { type }));
+      const type = bytes.byteLength && bytes.getUint8(0) === 0xff ? "image/jpeg" : "image/png";
+      if (!urls.has(id)) put(id, new Blob([bytes], { type }));
     }
   };
   const sweep = () => {
-    const ids = named();
-    ids.forEach((id) => known.add(id));
+    const { preview, mask } = panel.get("source");
+    const ids = new Set([preview, mask?.preview]);
+    for (const group of panel.get("gallery").groups ?? []) for (const card of group.cards) ids.add(String(card.id));
     for (const id of known) {
       if (ids.has(id)) continue;
-      known.delete(id);
-      asked.delete(id);
       URL.revokeObjectURL(urls.get(id) ?? "");
       urls.delete(id);
     }
+    known = ids;
   };
-  // A card that comes back from the history may name bytes that were let go.
-  let timer = setTimeout(() => {}, 0);
-  const check = () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      const lost = [...named()].filter((id) => !urls.has(id) && !asked.has(id) && !id.startsWith("look:"));
-      lost.forEach((id) => asked.add(id));
-      if (lost.length) panel.send("ready");
-    }, 2000);
-  };
-
   panel.show = (img, id) => {
     img.dataset.picture = id;
     const url = urls.get(id);
-    if (url && img.src !== url) img.src = url;
     // Without `src` an image shows its alternative text, not a broken icon.
-    else if (!url) img.removeAttribute("src");
+    if (!url) img.removeAttribute("src");
+    else if (img.src !== url) img.src = url;
   };
-  panel.onMessage("picture", ({ id, mime }, [bytes]) => put(String(id), new Blob([/** @type {any} */ (bytes)], { type: mime })));
-  for (const name of ["source", "gallery"]) listen(`change:${name}`, () => (sweep(), check()));
-  listen("change:thumbnails", restore);
+  panel.onMessage("picture", ({ id, mime }, [bytes]) => put(String(id), new Blob([bytes], { type: mime })));
+  for (const name of ["source", "gallery"]) panel.listen(`change:${name}`, sweep);
+  panel.listen("change:thumbnails", restore);
   restore();
   sweep();
-  panel.onClose(() => {
-    clearTimeout(timer);
-    urls.forEach((url) => URL.revokeObjectURL(url));
-    urls.clear();
-  });
+  panel.onClose(() => urls.forEach((url) => URL.revokeObjectURL(url)));
 }
 
 /**
@@ -243,34 +220,31 @@ function linkPictures(panel, listen) {
  * @param {Panel} panel
  */
 function linkOriginals(panel) {
-  /** @type {Map<string, {promise: Promise<{blob: Blob, name: string}>, settle: (error: string, value?: {blob: Blob, name: string}) => void}>} */
+  /** @type {Map<string, {promise: Promise<{blob: Blob, name: string}>, resolve: Callback, reject: Callback}>} */
   const waiting = new Map();
+  const end = (/** @type {string} */ key, error = GONE, /** @type {any} */ value = null) => {
+    const one = waiting.get(key);
+    waiting.delete(key);
+    if (value) one?.resolve(value);
+    else one?.reject(new Error(error));
+  };
   panel.original = (id, purpose) => {
     const key = `${purpose} ${id}`;
     const found = waiting.get(key);
     if (found) return found.promise;
     if (!panel.live) return Promise.reject(new Error(GONE));
-    /** @type {(error: string, value?: {blob: Blob, name: string}) => void} */
-    let settle = () => {};
-    const promise = /** @type {Promise<{blob: Blob, name: string}>} */ (
-      new Promise((resolve, reject) => {
-        settle = (error, value) => {
-          waiting.delete(key);
-          if (value) resolve(value);
-          else reject(new Error(error));
-        };
-      })
-    );
-    waiting.set(key, { promise, settle });
+    /** @type {any} */
+    const one = {};
+    one.promise = new Promise((resolve, reject) => Object.assign(one, { resolve, reject }));
+    waiting.set(key, one);
     panel.send("fetch", { id, purpose });
-    return promise;
+    return one.promise;
   };
   panel.onMessage("original", ({ id, purpose, mime, name, error }, [bytes]) => {
-    const one = waiting.get(`${purpose} ${id}`);
-    if (error || !bytes) one?.settle(error || "The picture is no longer there.");
-    else one?.settle("", { blob: new Blob([/** @type {any} */ (bytes)], { type: mime }), name });
+    const value = error || !bytes ? null : { blob: new Blob([bytes], { type: mime }), name };
+    end(`${purpose} ${id}`, error || "The picture is no longer there.", value);
   });
-  const end = () => [...waiting.values()].forEach((one) => one.settle(GONE));
-  panel.onLive((live) => live || end());
-  panel.onClose(end);
+  const endAll = () => [...waiting.keys()].forEach((key) => end(key));
+  panel.onLive((live) => live || endAll());
+  panel.onClose(endAll);
 }

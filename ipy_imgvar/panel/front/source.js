@@ -1,0 +1,150 @@
+// @ts-check
+// The source: how it is chosen, what will be sent of it, and its mask.
+
+/**
+ * @param {Panel} panel
+ * @param {HTMLElement} beside stands right after the picture, so that Run is few Tabs away from it
+ * @returns {HTMLElement}
+ */
+function sourcePart(panel, beside) {
+  const take = (/** @type {FileList | File[]} */ files, name = "") => {
+    if (!files.length || !panel.live) return;
+    upload(panel, files[0], name || files[0].name, "source");
+    if (files.length > 1) panel.announce(`${files.length} files came; the panel takes one: ${files[0].name}`);
+  };
+  const part = el(
+    "section",
+    { class: "imgvar-source", "aria-label": "Source" },
+    dropArea(panel, take),
+    uploadBar(panel),
+    beside,
+    otherWays(panel),
+    maskRow(panel),
+  );
+  catchFiles(panel, take);
+  return part;
+}
+
+/**
+ * @param {Panel} panel
+ * @param {(files: FileList | File[]) => void} take
+ */
+function dropArea(panel, take) {
+  const input = el("input", { type: "file", accept: "image/*", hidden: true });
+  input.addEventListener("change", () => {
+    take([...(input.files ?? [])]);
+    input.value = ""; // the same file again is a change, too
+  });
+  const choose = el("button", { type: "button", class: "imgvar-choose", onclick: () => input.click() }, icon("picture"), "Choose a picture");
+  const image = el("img", { alt: "", hidden: true });
+  const empty = el("p", { class: "imgvar-empty" }, icon("picture"), "Drop or paste a picture here");
+  const words = el("p", { class: "imgvar-words" });
+  const path = el("input", { type: "text", autocomplete: "off", spellcheck: false, placeholder: "cat.png or https://…" });
+  onTyped(path, (text) => text.trim() && panel.send("type_source", { text }));
+  panel.on("source", (source) => {
+    panel.show(image, source.preview ?? "");
+    image.alt = source.preview ? `Source: ${source.words}` : "";
+    image.hidden = !source.preview;
+    empty.hidden = Boolean(source.name);
+    words.textContent = source.loading ? "Reading the picture …" : source.words || source.name;
+    words.classList.toggle("imgvar-loading", source.loading);
+    fill(path, source.typed);
+  });
+  const frame = el("div", { class: "imgvar-frame", onclick: () => panel.live && input.click() }, image, empty);
+  return el(
+    "div",
+    { class: "imgvar-drop" },
+    frame,
+    el("div", { class: "imgvar-chosen" }, words, choose, input, el("label", {}, el("span", { text: "Path or URL" }), path)),
+  );
+}
+
+/**
+ * Take files that are dropped or pasted anywhere in the panel.
+ * @param {Panel} panel
+ * @param {(files: FileList | File[], name?: string) => void} take
+ */
+function catchFiles(panel, take) {
+  const { root } = panel;
+  const over = (/** @type {boolean} */ on) => root.classList.toggle("imgvar-over", on);
+  const listen = (/** @type {string} */ type, /** @type {(event: any) => void} */ callback) => {
+    root.addEventListener(type, callback);
+    panel.onClose(() => root.removeEventListener(type, callback));
+  };
+  for (const type of ["dragenter", "dragover"]) {
+    listen(type, (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      event.stopPropagation();
+      over(panel.live);
+    });
+  }
+  listen("dragleave", (event) => root.contains(event.relatedTarget) || over(false));
+  listen("drop", (event) => {
+    over(false);
+    if (!event.dataTransfer?.files.length) return;
+    // Otherwise the browser leaves the notebook and shows the file.
+    event.preventDefault();
+    event.stopPropagation();
+    take(event.dataTransfer.files);
+  });
+  listen("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+    if (!files.length) return;
+    event.preventDefault();
+    event.stopPropagation();
+    // Browsers call every copied picture image.png.
+    take(files, files[0].name === "image.png" ? "pasted.png" : "");
+  });
+}
+
+/** @param {Panel} panel */
+function uploadBar(panel) {
+  const bar = el("progress", { "aria-label": "upload", max: 1, value: 0 });
+  const percent = el("span");
+  const stop = el("button", { type: "button", text: "Stop the upload", onclick: () => panel.stopUpload() });
+  const row = el("div", { class: "imgvar-upload", hidden: true }, bar, percent, stop);
+  panel.onUpload((name, part) => {
+    row.hidden = part === null;
+    bar.value = part ?? 0;
+    percent.textContent = `${name}: ${Math.floor(100 * (part ?? 0))} %`;
+  });
+  return row;
+}
+
+/** @param {Panel} panel */
+function otherWays(panel) {
+  const variable = el("select", {
+    onchange: () => variable.value && panel.send("pick_variable", { name: variable.value }),
+  });
+  const last = el("button", { type: "button", text: "Last result", onclick: () => panel.send("use_last") });
+  panel.on("source", (source) => {
+    const names = source.variables ?? [];
+    const first = names.length ? "choose one" : "none holds a picture";
+    fillChoices(variable, [["", first], ...names.map((/** @type {string} */ name) => [name, name])], source.variable);
+    variable.disabled = !names.length;
+    last.disabled = !source.can_last;
+  });
+  return el("div", { class: "imgvar-ways" }, el("label", {}, el("span", { text: "Variable" }), variable), last);
+}
+
+/** @param {Panel} panel */
+function maskRow(panel) {
+  const image = el("img", { alt: "", hidden: true });
+  const words = el("span");
+  const paint = el("button", { type: "button", onclick: () => openMask(panel) }, icon("brush"), el("span"));
+  const remove = el("button", { type: "button", text: "Remove the mask", onclick: () => panel.send("clear_mask") });
+  const row = el("div", { class: "imgvar-masked" }, image, paint, remove, words);
+  panel.on("source", ({ name, mask }) => {
+    const has = typeof mask?.kept === "number";
+    row.hidden = !name || !mask;
+    panel.show(image, mask?.preview ?? "");
+    image.hidden = !mask?.preview;
+    image.alt = has ? "The mask" : "";
+    paint.hidden = !mask?.allowed;
+    /** @type {HTMLElement} */ (paint.lastElementChild).textContent = has ? "Change the mask" : "Paint a mask";
+    remove.hidden = !has;
+    words.textContent = mask?.allowed ? (has ? `${Math.round(100 * mask.kept)} % of the picture stays` : "") : mask?.why;
+  });
+  return row;
+}

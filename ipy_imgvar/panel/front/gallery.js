@@ -81,7 +81,12 @@ function hearCards(panel, section, articles) {
   const act = (/** @type {Card | false | undefined} */ card, /** @type {string | undefined} */ does) => {
     if (!card || !card.ready || !does) return false;
     if (does === "open") openLightbox(panel, card.id);
-    else if (does === "select") panel.send("select", { card: card.id, on: !card.selected });
+    else if (does === "select") {
+      // The box turns at once, so that a double click turns it twice and leaves it as it was.
+      const box = /** @type {HTMLInputElement} */ (articles().find((each) => each.dataset.card === card.id)?.querySelector("input"));
+      box.checked = !box.checked;
+      panel.send("select", { card: card.id, on: box.checked });
+    }
     else if (does === "star") panel.send("star", { card: card.id, on: !card.starred });
     else if (does === "remove") panel.send("remove", { card: card.id });
     else panel.send("vary", { card: card.id, how: does });
@@ -97,7 +102,7 @@ function hearCards(panel, section, articles) {
     article?.focus({ preventScroll: true });
     act(card, "select");
   });
-  hear("change", (_, card) => act(card, "select"));
+  hear("change", ({ target }, card) => panel.send("select", { card: card?.id, on: target.checked }));
   hear("dblclick", ({ target }, card) => target.matches(".imgvar-picture, img") && act(card, "open"));
   hear("keydown", (event, card, article) => {
     const { key } = event;

@@ -55,7 +55,7 @@ function dropArea(panel, take) {
     "div",
     { class: "imgvar-drop" },
     frame,
-    el("div", { class: "imgvar-chosen" }, words, choose, input, el("label", {}, el("span", { text: "Path or URL" }), path)),
+    el("div", { class: "imgvar-chosen" }, words, choose, input, labelled(panel, "Path or URL", path)),
   );
 }
 
@@ -125,7 +125,7 @@ function otherWays(panel) {
     variable.disabled = !names.length;
     last.disabled = !source.can_last;
   });
-  return el("div", { class: "imgvar-ways" }, el("label", {}, el("span", { text: "Variable" }), variable), last);
+  return el("div", { class: "imgvar-ways" }, labelled(panel, "Variable", variable), last);
 }
 
 /** @param {Panel} panel */

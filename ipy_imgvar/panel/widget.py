@@ -157,7 +157,7 @@ class VariationPanel(anywidget.AnyWidget):
 
     def _ipython_display_(self) -> None:
         if self._closed:
-            display({"text/plain": "VariationPanel: closed"}, raw=True)  # type: ignore[no-untyped-call]
+            display({"text/plain": "VariationPanel: closed"}, raw=True)
         else:
             self._place.show(self._repr_mimebundle_())
 

@@ -25,8 +25,6 @@ from ipy_imgvar.results.markup import embedded, escaped, figure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipy_imgvar.client import Client
-
 __all__ = ["BasicPanel"]
 
 _FIELDS: Final = ("engine", "n", "strength", "seed", "seed_locked")
@@ -39,7 +37,7 @@ class BasicPanel(widgets.VBox):
 
     _closed = True  # until `__init__` ends, so that a failure there leaves nothing to close
 
-    def __init__(self, image: Any = None, client: Client | None = None, **more: Any) -> None:
+    def __init__(self, image: Any = None, client: Any = None, **more: Any) -> None:
         shell, worker, loader = (more.pop(name, None) for name in ("shell", "worker", "loader"))
         shell = shell or get_ipython()
         self.state = PanelState()
@@ -135,8 +133,7 @@ class BasicPanel(widgets.VBox):
     def _draw_source(self, section: dict[str, Any]) -> None:
         self.variable.options = [("", ""), *((name, name) for name in section["variables"])]
         self.variable.value = section["variable"]
-        loading = "reading ..." if section["loading"] else ""
-        self.source.value = _image(self.state.preview, "The source", section["words"], loading)
+        self.source.value = _image(self.state.preview, "The source", section["words"])
 
     def _draw_settings(self, _: dict[str, Any]) -> None:
         state = self.state

@@ -40,6 +40,7 @@ function dropArea(panel, take) {
   const empty = el("p", { class: "imgvar-empty" }, icon("picture"), "Drop or paste a picture here");
   const words = el("p", { class: "imgvar-words" });
   const path = el("input", { type: "text", autocomplete: "off", spellcheck: false, placeholder: "cat.png or https://…" });
+  let shown = "";
   onTyped(path, (text) => text.trim() && panel.send("type_source", { text }));
   panel.on("source", (source) => {
     panel.show(image, source.preview ?? "");
@@ -48,7 +49,10 @@ function dropArea(panel, take) {
     empty.hidden = Boolean(source.name);
     words.textContent = source.loading ? "Reading the picture …" : source.words || source.name;
     words.classList.toggle("imgvar-loading", source.loading);
-    fill(path, source.typed);
+    // A path that was refused stays to be corrected until there is another source.
+    const chosen = `${source.typed} ${source.preview}`;
+    if (chosen !== shown) fill(path, source.typed);
+    shown = chosen;
   });
   const frame = el("div", { class: "imgvar-frame", onclick: () => panel.live && input.click() }, image, empty);
   return el(

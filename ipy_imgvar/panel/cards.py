@@ -25,8 +25,8 @@ __all__ = ["card_of", "look_of", "mask_of", "mask_thumbnail", "saved_copy", "sen
 
 #: Bytes of a thumbnail; a transparent picture is a PNG, which is larger.
 _MAX_BYTES: Final = 33_000
-#: Bytes of a thumbnail that the notebook saves as it is, and the side of the others in pixels.
-_SAVED_BYTES, _SAVED_PX = 9_000, 160
+#: Bytes of a thumbnail that the notebook saves, and the sides that are tried in pixels, the largest first.
+_SAVED_BYTES, _SAVED_PX = 6_000, (192, 160, 128)
 #: Numbers for the ids of pictures: a front end that is asked for a new picture must never show an old one.
 _numbers = count(1)
 
@@ -86,10 +86,13 @@ def mask_thumbnail(mask: Source) -> Thumbnail:
 
 @lru_cache(maxsize=64)
 def saved_copy(small: Thumbnail) -> bytes:
-    """Return a thumbnail for the saved notebook: at most 160 px a side if it has more bytes than eight may have."""
-    if len(small.data) <= _SAVED_BYTES:
-        return small.data
-    return thumbnail(small.data, _SAVED_PX)[0]
+    """Return a thumbnail for the saved notebook, smaller than the page's where that has many bytes."""
+    data = small.data
+    for side_px in _SAVED_PX:
+        if len(data) <= _SAVED_BYTES:
+            break
+        data = thumbnail(small.data, side_px)[0]
+    return data
 
 
 def _bounded(picture: Variation) -> tuple[bytes, str]:

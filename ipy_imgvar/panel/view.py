@@ -29,7 +29,7 @@ _FORMS: Final = [
 _HOW: Final = "structural similarity (SSIM) of the two at 256 px in grey: 100 % is the same picture"
 #: Bytes of the thumbnails that the notebook saves, the newest first: eight of them, and the panel's code, make less
 #: than 200 kB of it.
-_SAVED_BYTES: Final = 72_000
+_SAVED_BYTES: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ function dropArea(panel, take) {
   const empty = el("p", { class: "imgvar-empty" }, icon("picture"), "Drop or paste a picture here");
   const words = el("p", { class: "imgvar-words" });
   const path = el("input", { type: "text", autocomplete: "off", spellcheck: false, placeholder: "cat.png or https://…" });
-  let shown = "";
+  let drawn = "";
   onTyped(path, (text) => text.trim() && panel.send("type_source", { text }));
   panel.on("source", (source) => {
     panel.show(image, source.preview ?? "");
@@ -49,10 +49,10 @@ function dropArea(panel, take) {
     empty.hidden = Boolean(source.name);
     words.textContent = source.loading ? "Reading the picture …" : source.words || source.name;
     words.classList.toggle("imgvar-loading", source.loading);
-    // A path that was refused stays to be corrected until there is another source.
-    const chosen = `${source.typed} ${source.preview}`;
-    if (chosen !== shown) fill(path, source.typed);
-    shown = chosen;
+    // A path that could not be read stays as it was typed, until another source is there.
+    const now = `${source.name}\n${source.typed}`;
+    if (now !== drawn) fill(path, source.typed);
+    drawn = now;
   });
   const frame = el("div", { class: "imgvar-frame", onclick: () => panel.live && input.click() }, image, empty);
   return el(

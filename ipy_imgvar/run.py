@@ -49,8 +49,15 @@ def run_request(
 def collect(engine: Engine, requests: Sequence[VariationRequest], job: Job) -> Variations:
     """Run every request, and record the run and its end, also after an error or an interrupt."""
     shared = replace(requests[0], image=None, mask=None)
+    # One mask for all images is a setting of the run; one for each belongs to no record.
+    masks = {id(each.mask): each.mask for each in requests}
+    mask = requests[0].mask if len(masks) == 1 else None
     recorder = Recorder(
-        shared, engine=engine.name, model=engine.model(shared), warnings=job.warnings, usage=job.usage
+        replace(shared, mask=mask),
+        engine=engine.name,
+        model=engine.model(shared),
+        warnings=job.warnings,
+        usage=job.usage,
     )
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug("%d image(s) for %s: %s", len(requests), engine.name, shared.settings())

@@ -198,9 +198,8 @@ class PanelActions(SettingsActions):
         status, result, error = Status.FAILED, None, ""
         try:
             with ending:
-                stored = None if request.image is None else keep_source(request.image)
                 result = client.run(
-                    [replace(request, image=stored)],
+                    [_stored(request)],
                     on_progress=progress,
                     on_picture=picture,
                     on_preview=preview,
@@ -316,6 +315,15 @@ class PanelActions(SettingsActions):
             raise InvalidRequestError("this run is no longer in the history; choose another")
         run: Variations = self.state.nodes[index].run
         return run
+
+
+def _stored(request: VariationRequest) -> VariationRequest:
+    """Return the request with files for its source and mask, which the history and the code can name."""
+    return replace(
+        request,
+        image=None if request.image is None else keep_source(request.image),
+        mask=None if request.mask is None else keep_source(request.mask),
+    )
 
 
 def label_of(source: Source, engine: str, request: VariationRequest) -> str:

@@ -1,28 +1,61 @@
-"""The code that repeats a run, or one of its pictures, as a line of the magic and as a call in Python."""
+"""The code that repeats a run, or one of its pictures, as a line of the magic and as a call in Python.
+
+A run of a picture that an earlier run has made is told from the root: first that picture, then this run. Where a step
+can't be repeated, its stored file stands in the code, and a note says so.
+"""
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
+from ipy_imgvar.engines import capabilities_of
+from ipy_imgvar.errors import ImageVariationError
 from ipy_imgvar.line.options import quote
+from ipy_imgvar.plain import plain
+from ipy_imgvar.results.history import store
+from ipy_imgvar.settings import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
-    from ipy_imgvar.results.variations import Variations
+    from ipy_imgvar.images.source import Source
+    from ipy_imgvar.results.variations import Variation, Variations
 
 __all__ = ["Recipe", "call", "line", "recipe"]
 
+_IMPORT: Final = "from ipy_imgvar import variations\n"
 
-def _sources(run: Variations, origin: str) -> tuple[str, str]:
-    """Return the sources as words of a line and as an expression."""
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the code gets an image: an expression, or a path or address."""
+
+    code: str = ""
+    text: str = ""
+
+    @property
+    def word(self) -> str:
+        return "{" + self.code + "}" if self.code else quote(self.text)
+
+    @property
+    def expression(self) -> str:
+        return self.code or repr(self.text)
+
+
+def _places(run: Variations, origin: str) -> list[_Place]:
+    """Return the sources as they are: the expression of all, or each one's file or name."""
     if origin:
-        return "{" + origin + "}", origin
-    sources = [each.source for each in run]
-    # Each source once, in order: several pictures of a run share one.
-    paths = list(dict.fromkeys(str(each.path) if each.path else each.name for each in sources))
-    return " ".join(map(quote, paths)), repr(paths[0] if len(paths) == 1 else paths)
+        return [_Place(code=origin)]
+    return [_Place(text=str(each.path or each.name)) for each in _sources(run)]
+
+
+def _sources(run: Variations) -> list[Source]:
+    """Return each source once, in order: several pictures of a run share one."""
+    return list({each.source.path or each.source.name: each.source for each in run}.values())
 
 
 def _arguments(run: Variations) -> dict[str, Any]:
@@ -30,8 +63,9 @@ def _arguments(run: Variations) -> dict[str, Any]:
     request = run.request
     if request is None:
         return {"engine": run.engine}
-    settings = request.settings() | _which(run) | {"model": _model(run)}
-    names = ("n", "size", "strength", "fit", "seed", "index", "model", "prompt", "options")
+    mask = str(request.mask.path) if request.mask is not None and request.mask.path is not None else None
+    settings = request.settings() | _which(run) | {"model": _model(run), "mask": mask}
+    names = ("n", "size", "strength", "fit", "seed", "index", "mask", "model", "prompt", "options")
     return {"engine": run.engine} | {
         name: settings[name] for name in names if settings.get(name) not in (None, {})
     }
@@ -71,7 +105,11 @@ def line(run: Variations, origin: str = "") -> str:
     origin
         A Python expression for its source, or "" if the sources are files.
     """
-    words = ["%imagevariation", _sources(run, origin)[0]]
+    return _line(run, _places(run, origin))
+
+
+def _line(run: Variations, places: Iterable[_Place]) -> str:
+    words = ["%imagevariation", *(each.word for each in places)]
     for name, value in _arguments(run).items():
         if name == "options":
             words += [f"--option {_word(f'{key}={each}')}" for key, each in value.items()]
@@ -88,8 +126,13 @@ def _word(value: Any) -> str:
 
 def call(run: Variations, origin: str = "") -> str:
     """Return the Python code, import and call, that makes the same pictures again; see `line`."""
+    return _IMPORT + _call(run, _places(run, origin))
+
+
+def _call(run: Variations, places: Sequence[_Place]) -> str:
+    images = ", ".join(each.expression for each in places)
     arguments = ", ".join(f"{name}={value!r}" for name, value in _arguments(run).items())
-    return f"from ipy_imgvar import variations\nvariations({_sources(run, origin)[1]}, {arguments})"
+    return f"variations({images if len(places) == 1 else f'[{images}]'}, {arguments})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +146,7 @@ class Recipe:
     call
         Python code.
     notes
-        What a reader has to know before running it.
+        What a reader has to know before running it, each in one line.
     """
 
     line: str
@@ -111,6 +154,148 @@ class Recipe:
     notes: tuple[str, ...] = ()
 
 
-def recipe(run: Variations, origin: str, runs: Sequence[Variations]) -> Recipe:  # noqa: ARG001
-    """Return the code that makes a run's pictures again."""
-    return Recipe(line(run, origin), call(run, origin))
+def recipe(run: Variations, origin: str, runs: Sequence[Variations]) -> Recipe:
+    """Return the code that makes a run's pictures again, from the root of its source.
+
+    Parameters
+    ----------
+    run
+        The run to repeat, or some of its pictures; at least one.
+    origin
+        A Python expression for its source: a variable, or an address in quotes; "" if the source is a file.
+    runs
+        The earlier runs that may have made its source.
+    """
+    return _Writer(runs).recipe(run, origin)
+
+
+class _Writer:
+    """Writes one recipe: the steps that its sources need, then the run."""
+
+    def __init__(self, runs: Sequence[Variations]) -> None:
+        self._makers = {each.path: (run, each) for run in runs for each in run if each.path is not None}
+        #: The variable of each picture that a step makes; "" while its own source is looked for.
+        self._steps: dict[Path, str] = {}
+        self._lines: list[str] = []
+        self._calls: list[str] = []
+        self._notes: list[str] = []
+
+    def recipe(self, run: Variations, origin: str) -> Recipe:
+        sources = _sources(run)
+        maker = self._maker(sources[0]) if len(sources) == 1 else None
+        if origin and (maker is None or _obstacle(*maker)):
+            places = [self._origin(origin, sources[0])]
+        else:
+            places = [self._place(each) for each in sources]
+        self._add(run, places)
+        request = run.request
+        if request is not None and request.seed is None:
+            self._note(
+                f"{plain(run.engine or 'the engine')} takes no seed: the code makes new pictures, not these"
+            )
+        if _lacks_mask(run[0], run):
+            self._note("a mask kept a part of the picture, and it is in no file: add it with --mask or mask=")
+        if request is not None and not _which(run) and len({each.index for each in run}) < request.n:
+            self._note(f"the code makes all {request.n} pictures of that run")
+        return Recipe("\n".join(self._lines), _IMPORT + "\n".join(self._calls), tuple(self._notes))
+
+    def _add(self, run: Variations, places: Sequence[_Place], name: str = "") -> None:
+        bound = f"{name} = " if name else ""
+        self._lines.append(bound + _line(run, places))
+        self._calls.append(bound + _call(run, places))
+        mask = None if run.request is None else run.request.mask
+        if mask is not None and mask.path is not None and _is_stored(mask.path):
+            self._note(
+                f"the painted mask is in the store: a colleague needs the file {plain(str(mask.path))}"
+            )
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)
+
+    def _maker(self, source: Source) -> tuple[Variations, Variation] | None:
+        """Return the earlier run that has made a source, with the picture; None for any other source."""
+        return None if source.path is None else self._makers.get(source.path)
+
+    def _origin(self, origin: str, source: Source) -> _Place:
+        if origin.isidentifier():
+            self._note(f"{origin} is a variable of this notebook: a colleague needs the cell that makes it")
+            return _Place(code=origin)
+        address = _text_of(origin)
+        if address is None:
+            return _Place(code=origin)
+        parts = urlsplit(address)
+        # A query may hold a signature, and nothing tells that from a harmless one.
+        if "@" not in parts.netloc and not parts.query:
+            return _Place(text=address)
+        place = self._file(source)
+        self._note("its address may hold a password or a key, so it is not in the code")
+        return place
+
+    def _place(self, source: Source) -> _Place:
+        """Return where the code gets a source, after the steps that make it."""
+        maker = self._maker(source)
+        if maker is None or source.path is None or self._steps.get(source.path) == "":
+            return self._file(source)
+        if source.path not in self._steps:
+            run, picture = maker
+            if obstacle := _obstacle(run, picture):
+                self._note(
+                    f"{plain(source.name)} can't be made again ({obstacle}): a colleague needs its file"
+                )
+                return _Place(text=str(source.path))
+            # A damaged record may name a picture as its own source.
+            self._steps[source.path] = ""
+            places = [self._place(picture.source)]
+            name = f"step{len(self._lines) + 1}"
+            self._add(run.with_pictures([picture]), places, name)
+            self._steps[source.path] = name
+        return _Place(code=self._steps[source.path])
+
+    def _file(self, source: Source) -> _Place:
+        name = plain(source.name)
+        if source.path is None:
+            self._note(f"{name} was in memory and is in no file: put a path or a variable in its place")
+            return _Place(text=source.name)
+        path = plain(str(source.path))
+        if not source.path.is_file():
+            self._note(f"the file {path} is gone: put another path of {name} in its place")
+        elif _is_stored(source.path):
+            self._note(f"{name} is a copy in the store: for a colleague, put its own path in place of {path}")
+        return _Place(text=str(source.path))
+
+
+def _obstacle(run: Variations, picture: Variation) -> str:
+    """Return why a run can't make one of its pictures again, or ""."""
+    request, engine = run.request, plain(run.engine or "")
+    if request is None:
+        return "the history lacks its settings"
+    if request.seed is None:
+        return f"the engine {engine} takes no seed"
+    if _lacks_mask(picture, run):
+        return "its mask is in no file"
+    try:
+        hosted = capabilities_of(run.engine or "", Connection()).hosted
+    except ImageVariationError:
+        return f"the engine {engine} is not here"
+    return f"the engine {engine} is a server's" if hosted else ""
+
+
+def _lacks_mask(picture: Variation, run: Variations) -> bool:
+    """Return whether a picture was made with a mask that is in no file."""
+    mask = None if run.request is None else run.request.mask
+    return (mask is not None or "mask_sha256" in picture.parameters) and (mask is None or mask.path is None)
+
+
+def _is_stored(path: Path) -> bool:
+    disk = store()
+    return disk is not None and path.is_relative_to(disk.root)
+
+
+def _text_of(expression: str) -> str | None:
+    """Return the text that a literal stands for; None for any other expression."""
+    try:
+        value = ast.literal_eval(expression)
+    except (SyntaxError, ValueError):
+        return None
+    return value if isinstance(value, str) else None

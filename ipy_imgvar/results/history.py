@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,7 +157,7 @@ class Recorder:
     Parameters
     ----------
     request
-        The run's request; only `request.settings()` is written.
+        The run's request; only `request.settings()` and the path of its mask are written.
     engine, model
         The names of the engine and the model.
     warnings, usage
@@ -201,6 +202,9 @@ class Recorder:
                 "status": "running",
                 "request": self._request.settings(),
             }
+            mask = self._request.mask
+            if mask is not None and mask.path is not None:
+                record["mask_path"] = str(mask.path.absolute())
             return disk.begin(self._name, record)
         except OSError as exc:
             self._give_up(exc)
@@ -299,6 +303,9 @@ def _restore(folder: Path, record: dict[str, Any], *, is_living: bool) -> Variat
     except (InvalidRequestError, TypeError):
         request = None
         fields.misfits.append("request")
+    mask_path = fields.text("mask_path")
+    if request is not None and mask_path is not None:
+        request = replace(request, mask=Source(Path(mask_path).name, path=Path(mask_path)))
     pictures = [_restore_picture(folder, entry) for entry in fields.records("pictures")]
     if None in pictures:
         fields.misfits.append("pictures")

@@ -1,18 +1,11 @@
-"""The tree of runs, and the code that repeats one."""
+"""The tree of runs, and what a person is told of one."""
 
 from pathlib import Path
 
-import pytest
-
 from ipy_imgvar.images.source import Source
-from ipy_imgvar.line.grammar import split
-from ipy_imgvar.line.parser import parse
-from ipy_imgvar.panel.recipe import call, line
 from ipy_imgvar.panel.tree import details, grow
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.results.variations import Variation, Variations
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def run_of(source, *names, **settings):
@@ -57,62 +50,3 @@ def test_details_name_all_that_repeats_it():
     assert found["seed"] == "3"
     assert found["strength"] == "0.2"
     assert found["size"] == "64x64"
-
-
-def test_the_line_is_read_back_as_it_was_meant():
-    """The magic's grammar gets every value of the line back, however the path is spelled."""
-    path = '/data/it\'s {my} "cat" $1.png'
-    run = run_of(at(path), "/s/1", "/s/2", seed=3, n=2, prompt="two words; {x}", options={"flip": False})
-    found = parse(split(line(run).removeprefix("%imagevariation ")))
-
-    def meaning(token):
-        part = token.parts[0]
-        return eval(part.code) if hasattr(part, "code") else part  # noqa: S307
-
-    values = {name: [meaning(token) for token in tokens] for name, tokens in found.items()}
-    assert values["image"] == [path]
-    assert values["prompt"] == ["two words; {x}"]
-    assert (values["seed"], values["n"], values["options"]) == (["3"], ["2"], ["flip=False"])
-
-
-def test_the_call_is_python():
-    """The call compiles and names the source by the expression that it came from."""
-    run = run_of(Source("photo", data=b"x"), "/s/1", seed=3)
-    code = call(run, "photo")
-    compile(code, "<call>", "exec")
-    assert "variations(photo, engine='patch', n=1" in code
-
-
-def test_the_code_names_every_source():
-    """A run of several images is repeated with all of them, each once."""
-    both = Variations(
-        [*run_of(at("/a b.png"), "/s/1", "/s/2"), *run_of(at("/c.png"), "/s/3", "/s/4")],
-        engine="patch",
-        request=VariationRequest.from_arguments(n=2, seed=3),
-    )
-    assert line(both).startswith("%imagevariation '/a b.png' '/c.png' --engine 'patch' -n 2 ")
-    assert "variations(['/a b.png', '/c.png'], engine='patch', n=2" in call(both)
-    assert "--seed 3 --index 2" in line(both[1::2])
-
-
-@pytest.mark.parametrize(
-    ("named", "recorded", "written"),
-    [
-        (None, {"model": "owner/name@0123456789ab", "revision": COMMIT}, f"owner/name@{COMMIT}"),
-        ("owner/name", {"model": "owner/name@0123456789ab", "revision": COMMIT}, f"owner/name@{COMMIT}"),
-        ("owner/name@main", {"model": "owner/name@0123456789ab", "revision": COMMIT}, f"owner/name@{COMMIT}"),
-        ("short", {"model": "owner/name@0123456789ab", "revision": COMMIT}, "short"),
-        ("./folder", {"model": "folder"}, "./folder"),
-        (None, {"model": "paint-2"}, None),
-        ("paint-1", {"model": "paint-1"}, "paint-1"),
-        (None, {"model": None, "revision": None}, None),
-        (None, {}, None),
-    ],
-)
-def test_the_code_names_the_model_that_answered(named, recorded, written):
-    """A repository of the hub has its commit, also as a default; other names stay as they were typed."""
-    run = run_of(at("/a.png"), "/s/1", seed=3, model=named)
-    run[0].parameters = recorded
-    assert (f"model={written!r}" in call(run)) == (written is not None)
-    assert (f"--model '{written}'" in line(run)) == (written is not None)
-    assert ("model" in call(run)) == (written is not None)

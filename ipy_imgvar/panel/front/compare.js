@@ -36,9 +36,9 @@ function openCompare(panel, ids) {
   if (cards.length > COMPARED) note.textContent = `the first ${COMPARED} of ${cards.length}`;
   const percent = el("span", { class: "imgvar-percent" });
   const body = el("div", { class: "imgvar-view" });
-  const close = toolButton("Close", () => dialog.close(), icon("close"));
+  const close = toolButton("Close", () => dialog.close(), "close");
   const layouts = items.length === 2 ? ["Slider", "Side by side"] : ["Side by side"];
-  const choice = layouts.map((name) => toolButton(name, () => lay(name)));
+  const choice = layouts.map((name) => wordButton(name, () => lay(name)));
   const bar = el("div", { class: "imgvar-bar" }, el("span", { class: "imgvar-tools", hidden: layouts.length < 2 }, ...choice), zoomButtons(() => view, percent), close);
   const dialog = openDialog(panel, "Compare", "imgvar-compare", bar, body, note);
   const slider = makeSlider(items);

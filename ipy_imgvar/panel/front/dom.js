@@ -140,3 +140,14 @@ function fillChoices(list, choices, value) {
   }
   if (list instanceof HTMLSelectElement) list.value = String(value ?? "");
 }
+
+/**
+ * Put a label above a control. It does not contain the control: the options of a list would become a part of its name.
+ * @param {Panel} panel
+ * @param {string} text
+ * @param {HTMLElement} control
+ */
+function labelled(panel, text, control) {
+  control.id = panel.id(text.replace(/\W+/g, "-"));
+  return el("div", {}, el("label", { for: control.id, text }), control);
+}

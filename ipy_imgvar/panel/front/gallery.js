@@ -37,18 +37,17 @@ function galleryPart(panel) {
   const rove = (/** @type {HTMLElement | undefined} */ card) => {
     active = card;
     for (const each of articles()) {
-      const index = each === card ? 0 : -1;
-      for (const one of [each, .../** @type {NodeListOf<HTMLElement>} */ (each.querySelectorAll("button, input"))]) one.tabIndex = index;
+      each.tabIndex = each === card ? 0 : -1;
+      for (const one of each.querySelectorAll("button, input")) /** @type {HTMLElement} */ (one).tabIndex = each.tabIndex;
     }
   };
-  const keyOf = cardKeys();
-
-  const draw = (/** @type {State} */ state) => {
+  const keysOf = cardKeys();
+  const draw = () => {
+    const state = /** @type {State} */ ({ groups: [], ...panel.get("gallery") });
     const within = section.contains(focusedIn(panel));
     const index = active ? articles().indexOf(active) : 0;
-    keyed(groups, state.groups, (group) => group.id, makeGroup, (element, group) => {
-      drawGroup(panel, element, group, (card) => keyOf(state.groups, card));
-    });
+    const keys = keysOf(state.groups);
+    keyed(groups, state.groups, (group) => group.id, makeGroup, (element, group) => drawGroup(panel, element, group, keys));
     section.hidden = !state.groups.length;
     const left = articles();
     rove(active?.isConnected ? active : left[Math.min(Math.max(index, 0), left.length - 1)]);
@@ -58,52 +57,64 @@ function galleryPart(panel) {
   let busy = false;
   panel.on("gallery", draw);
   panel.on("run", (run) => {
-    if (busy !== run.busy) draw({ groups: [], ...panel.get("gallery") });
+    if (busy === run.busy) return;
     busy = run.busy;
+    draw();
   });
-  panel.onLive(() => draw({ groups: [], ...panel.get("gallery") }));
+  panel.onLive(draw);
   panel.onClose(() => panel.root.querySelectorAll("dialog").forEach((dialog) => dialog.close()));
+  section.addEventListener("focusin", ({ target }) => {
+    const card = /** @type {HTMLElement} */ (target).closest(".imgvar-card");
+    if (card && card !== active) rove(/** @type {HTMLElement} */ (card));
+  });
+  hearCards(panel, section, articles);
+  return section;
+}
 
-  const cardAt = (/** @type {Event} */ event) => {
-    const article = /** @type {HTMLElement} */ (event.target).closest?.(".imgvar-card");
-    return { article: /** @type {HTMLElement | null} */ (article), card: cardsOf(panel).find((card) => card.id === article?.getAttribute("data-card")) };
-  };
-  section.addEventListener("focusin", (event) => {
-    const { article } = cardAt(event);
-    if (article && article !== active) rove(article);
-  });
-  section.addEventListener("click", (event) => {
-    const target = /** @type {HTMLElement} */ (event.target);
-    const { card, article } = cardAt(event);
-    if (!card?.ready) return;
-    const does = target.closest("button")?.dataset.do;
-    if (does) act(panel, card, does);
-    else if (target.closest(".imgvar-picture") && !target.closest("label")) {
-      article?.focus({ preventScroll: true });
-      act(panel, card, "select");
+/**
+ * Do what clicks and keys on the cards ask for.
+ * @param {Panel} panel
+ * @param {HTMLElement} section
+ * @param {() => HTMLElement[]} articles
+ */
+function hearCards(panel, section, articles) {
+  const act = (/** @type {Card | false | undefined} */ card, /** @type {string | undefined} */ does) => {
+    if (!card || !card.ready || !does) return false;
+    if (does === "open") openLightbox(panel, card.id);
+    else if (does === "select") {
+      // The box turns at once, so that a double click turns it twice and leaves it as it was.
+      const box = /** @type {HTMLInputElement} */ (articles().find((each) => each.dataset.card === card.id)?.querySelector("input"));
+      box.checked = !box.checked;
+      panel.send("select", { card: card.id, on: box.checked });
     }
+    else if (does === "star") panel.send("star", { card: card.id, on: !card.starred });
+    else if (does === "remove") panel.send("remove", { card: card.id });
+    else panel.send("vary", { card: card.id, how: does });
+    return true;
+  };
+  const hear = (/** @type {string} */ name, /** @type {(event: any, card: Card | undefined, article: HTMLElement | null) => void} */ does) =>
+    section.addEventListener(name, (event) => {
+      const article = /** @type {HTMLElement} */ (event.target).closest(".imgvar-card");
+      does(event, cardsOf(panel).find((card) => card.id === article?.getAttribute("data-card")), /** @type {any} */ (article));
+    });
+  hear("click", ({ target }, card, article) => {
+    if (act(card, target.closest("button")?.dataset.do) || !target.matches(".imgvar-picture, img")) return;
+    article?.focus({ preventScroll: true });
+    act(card, "select");
   });
-  section.addEventListener("change", (event) => {
-    const { card } = cardAt(event);
-    if (card) panel.send("select", { card: card.id, on: /** @type {HTMLInputElement} */ (event.target).checked });
-  });
-  section.addEventListener("dblclick", (event) => {
-    const { card } = cardAt(event);
-    if (card?.ready && /** @type {HTMLElement} */ (event.target).matches(".imgvar-picture, img")) act(panel, card, "open");
-  });
-  section.addEventListener("keydown", (event) => {
-    const { article, card } = cardAt(event);
+  hear("change", ({ target }, card) => panel.send("select", { card: card?.id, on: target.checked }));
+  hear("dblclick", ({ target }, card) => target.matches(".imgvar-picture, img") && act(card, "open"));
+  hear("keydown", (event, card, article) => {
+    const { key } = event;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const next = article && neighbour(articles(), article, event.key);
-    const numbered = /^[1-9]$/.test(event.key) && cardsOf(panel).find((each) => each.number === Number(event.key));
-    const does = card && event.target === article && keyAction(event.key);
+    const next = article && neighbour(articles(), article, key);
+    const numbered = /^[1-9]$/.test(key) && cardsOf(panel).find((each) => each.number === Number(key));
+    /** @type {Record<string, string>} */
+    const does = { Enter: "open", " ": "select", s: "star", S: "star", Delete: "remove" };
     if (next) next.focus();
-    else if (numbered && numbered.ready) act(panel, numbered, "select");
-    else if (card?.ready && does) act(panel, card, does);
-    else return;
+    else if (!act(numbered, "select") && !(event.target === article && act(card, does[key]))) return;
     event.preventDefault();
   });
-  return section;
 }
 
 /**
@@ -117,50 +128,21 @@ function focusedIn(panel) {
 /**
  * Return a function that gives each card a key. A finished picture gets the key of a first look that went, so that it
  * takes the element over: nothing moves, and the focus stays.
- * @returns {(groups: State[], card: Card) => string}
+ * @returns {(groups: State[]) => Map<string, string>}
  */
 function cardKeys() {
   /** @type {Map<string, string>} */
   let keys = new Map();
-  let seen = /** @type {State[]} */ ([]);
   let count = 0;
-  return (groups, card) => {
-    if (groups !== seen) {
-      const cards = groups.flatMap((group) => group.cards.map((/** @type {Card} */ each) => ({ id: each.id, group: group.id })));
-      const now = new Set(cards.map((each) => each.id));
-      const gone = [...keys].filter(([id]) => id.startsWith("look:") && !now.has(id));
-      const next = new Map();
-      for (const { id, group } of cards) {
-        const at = keys.has(id) ? -1 : gone.findIndex(([look]) => look.startsWith(`look:${group}:`));
-        next.set(id, keys.get(id) ?? (at < 0 ? String(count++) : gone.splice(at, 1)[0][1]));
-      }
-      keys = next;
-      seen = groups;
+  return (groups) => {
+    const next = new Map();
+    for (const { id: group, cards } of groups) {
+      const ids = cards.map((/** @type {Card} */ card) => card.id);
+      const gone = [...keys.keys()].filter((id) => id.startsWith(`look:${group}:`) && !ids.includes(id));
+      for (const id of ids) next.set(id, keys.get(id) ?? keys.get(gone.shift() ?? "") ?? String(count++));
     }
-    return keys.get(card.id) ?? card.id;
+    return (keys = next);
   };
-}
-
-/**
- * @param {string} key
- * @returns {string}
- */
-function keyAction(key) {
-  return { Enter: "open", " ": "select", s: "star", S: "star", Delete: "remove" }[key] ?? "";
-}
-
-/**
- * Do what a button, a click or a key of a card asks for.
- * @param {Panel} panel
- * @param {Card} card
- * @param {string} does
- */
-function act(panel, card, does) {
-  if (does === "open") openLightbox(panel, card.id);
-  else if (does === "select") panel.send("select", { card: card.id, on: !card.selected });
-  else if (does === "star") panel.send("star", { card: card.id, on: !card.starred });
-  else if (does === "remove") panel.send("remove", { card: card.id });
-  else panel.send("vary", { card: card.id, how: does });
 }
 
 /**
@@ -172,19 +154,20 @@ function act(panel, card, does) {
  */
 function neighbour(cards, from, key) {
   const index = cards.indexOf(from);
-  if (key === "ArrowLeft") return cards[index - 1];
-  if (key === "ArrowRight") return cards[index + 1];
-  if (key === "Home") return cards[0];
-  if (key === "End") return cards[cards.length - 1];
-  if (key !== "ArrowUp" && key !== "ArrowDown") return undefined;
+  /** @type {Record<string, number>} */
+  const steps = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: cards.length - 1 };
+  const sign = { ArrowUp: -1, ArrowDown: 1 }[key];
+  if (!sign) return cards[steps[key]];
   const start = from.getBoundingClientRect();
-  const sign = key === "ArrowDown" ? 1 : -1;
-  const far = (/** @type {HTMLElement} */ card) => {
-    const box = card.getBoundingClientRect();
-    return Math.abs(box.top - start.top) * 100 + Math.abs(box.left - start.left);
-  };
-  const beyond = cards.filter((card) => (card.getBoundingClientRect().top - start.top) * sign > start.height / 2);
-  return beyond.sort((one, other) => far(one) - far(other))[0];
+  let [best, least] = [/** @type {HTMLElement | undefined} */ (undefined), Infinity];
+  for (const card of cards) {
+    const { top, left } = card.getBoundingClientRect();
+    const down = (top - start.top) * sign;
+    // A row counts more than a column.
+    const far = down * 100 + Math.abs(left - start.left);
+    if (down > 20 && far < least) [best, least] = [card, far];
+  }
+  return best;
 }
 
 /** @returns {HTMLElement} */
@@ -196,9 +179,9 @@ function makeGroup() {
  * @param {Panel} panel
  * @param {HTMLElement} element
  * @param {State} group
- * @param {(card: Card) => string} key
+ * @param {Map<string, string>} keys
  */
-function drawGroup(panel, element, group, key) {
+function drawGroup(panel, element, group, keys) {
   const [label, cards] = /** @type {HTMLElement[]} */ ([...element.children]);
   label.textContent = group.label;
   element.setAttribute("aria-label", group.label);
@@ -208,7 +191,7 @@ function drawGroup(panel, element, group, key) {
     cards.style.setProperty(`--columns-${most}`, String(Math.ceil(group.cards.length / rows) || 1));
   }
   const size = group.cards.find((/** @type {Card} */ card) => card.size)?.size ?? sizeSetting(panel);
-  keyed(cards, /** @type {Card[]} */ (group.cards), key, makeCard, (article, card) => drawCard(panel, article, card, size));
+  keyed(cards, /** @type {Card[]} */ (group.cards), (card) => keys.get(card.id) ?? "", makeCard, (article, card) => drawCard(panel, article, card, size));
 }
 
 /**
@@ -225,7 +208,7 @@ function sizeSetting(panel) {
 /** @returns {HTMLElement} */
 function makeCard() {
   const button = (/** @type {string} */ does, /** @type {Node | string} */ face) =>
-    el("button", { type: "button", class: typeof face === "string" ? "imgvar-word" : "imgvar-bare", "data-do": does }, face);
+    el("button", { type: "button", class: typeof face === "string" ? "" : "imgvar-bare", "data-do": does }, face);
   return el(
     "article",
     { class: "imgvar-card" },

@@ -18,14 +18,23 @@ function openDialog(panel, label, name, ...children) {
 }
 
 /**
+ * A button with words.
  * @param {string} name
  * @param {() => void} does
- * @param {Node | string} [face]
- * @returns {HTMLButtonElement}
+ * @param {Node} [face] an icon before the words
+ */
+function wordButton(name, does, face) {
+  return el("button", { type: "button", onclick: does }, face, name);
+}
+
+/**
+ * A button with an icon.
+ * @param {string} name
+ * @param {() => void} does
+ * @param {keyof typeof ICONS} face
  */
 function toolButton(name, does, face) {
-  const label = typeof face === "object" ? name : undefined;
-  return el("button", { type: "button", class: face && label ? "imgvar-bare" : "imgvar-word", "aria-label": label, title: label, onclick: does }, face ?? name);
+  return el("button", { type: "button", class: `imgvar-bare imgvar-${face}`, "aria-label": name, title: name, onclick: does }, icon(face));
 }
 
 /**
@@ -207,11 +216,11 @@ function zoomButtons(view, percent) {
   return el(
     "span",
     { class: "imgvar-tools" },
-    toolButton("Zoom out", () => view().zoomOut(), icon("zoom-out")),
+    toolButton("Zoom out", () => view().zoomOut(), "zoom-out"),
     percent,
-    toolButton("Zoom in", () => view().zoomIn(), icon("zoom-in")),
-    toolButton("Fit", () => view().fit()),
-    toolButton("1:1", () => view().actual()),
+    toolButton("Zoom in", () => view().zoomIn(), "zoom-in"),
+    wordButton("Fit", () => view().fit()),
+    wordButton("1:1", () => view().actual()),
   );
 }
 
@@ -229,14 +238,14 @@ function openLightbox(panel, id) {
   const note = el("p", { class: "imgvar-note", "aria-live": "polite" });
   const percent = el("span", { class: "imgvar-percent" });
   const cards = () => cardsOf(panel).filter((card) => card.ready);
-  const close = toolButton("Close", () => dialog.close(), icon("close"));
+  const close = toolButton("Close", () => dialog.close(), "close");
   const turn = [
-    toolButton("Previous", () => step(-1), icon("left")),
-    toolButton("Next", () => step(1), icon("right")),
+    toolButton("Previous", () => step(-1), "left"),
+    toolButton("Next", () => step(1), "right"),
   ];
-  const compare = toolButton("Compare with the source", () => openCompare(panel, [now]));
+  const compare = wordButton("Compare with the source", () => openCompare(panel, [now]));
   const bar = el("div", { class: "imgvar-bar" }, el("span", { class: "imgvar-tools" }, ...turn), zoomButtons(() => view, percent), compare, close);
-  const dialog = openDialog(panel, `Picture`, "imgvar-lightbox", bar, stage, caption, note);
+  const dialog = openDialog(panel, "Picture", "imgvar-lightbox", bar, stage, caption, note);
   const view = zoomable(dialog, (value) => (percent.textContent = `${value} %`));
 
   const show = async (/** @type {string} */ next) => {

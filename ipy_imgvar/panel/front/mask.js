@@ -71,13 +71,20 @@ function makePaint(width, height) {
 }
 
 /**
+ * @typedef {Panel & {drawn?: {painted: Uint8Array, of: string}}} Painted remembers the mask that was painted last
+ */
+
+/** @param {State} source */
+const sourceKey = ({ name, size }) => `${name} ${size}`;
+
+/**
  * @param {Panel} panel
  */
 function openMask(panel) {
   const source = panel.get("source");
   const hint = el("output", { class: "imgvar-note", text: "reading the source" });
-  const use = el("button", { type: "button", class: "imgvar-word imgvar-primary", text: "Use this mask", disabled: true });
-  const cancel = toolButton("Cancel", () => dialog.close());
+  const use = el("button", { type: "button", class: "imgvar-primary", text: "Use this mask", disabled: true });
+  const cancel = wordButton("Cancel", () => dialog.close());
   const bar = el("div", { class: "imgvar-bar" });
   const body = el("div", { class: "imgvar-view" });
   const words = el(
@@ -101,12 +108,14 @@ function openMask(panel) {
       paint.canvas.focus();
       use.onclick = async () => {
         use.disabled = true;
-        const blob = await paint.blob();
+        const [blob, painted] = [await paint.blob(), paint.read()];
         const arrived = await upload(panel, blob, "mask.png", "mask");
         use.disabled = false;
         if (!arrived) hint.textContent = "The mask did not arrive; the panel says why.";
-        else panel.drawn = { blob, name: source.name, size: String(source.size) };
-        if (arrived) dialog.close();
+        else {
+          /** @type {Painted} */ (panel).drawn = { painted, of: sourceKey(source) };
+          dialog.close();
+        }
       };
     },
     (error) => (hint.textContent = error.message),
@@ -125,17 +134,10 @@ async function loadMask(panel, source) {
   img.src = url;
   await img.decode().finally(() => URL.revokeObjectURL(url));
   const paint = makePaint(img.naturalWidth, img.naturalHeight);
-  const { drawn } = panel;
-  const has = source.mask?.kept !== null && source.mask?.kept !== undefined;
-  const same = has && drawn && drawn.name === source.name && drawn.size === String(source.size);
-  if (same) {
-    const bitmap = await createImageBitmap(drawn.blob);
-    const sheet = el("canvas", { width: img.naturalWidth, height: img.naturalHeight });
-    const context = /** @type {CanvasRenderingContext2D} */ (sheet.getContext("2d"));
-    context.drawImage(bitmap, 0, 0, sheet.width, sheet.height);
-    const { data } = context.getImageData(0, 0, sheet.width, sheet.height);
-    paint.write(Uint8Array.from({ length: data.length / 4 }, (_, index) => (data[4 * index] >= 128 ? 1 : 0)));
-  }
+  const { drawn } = /** @type {Painted} */ (panel);
+  const has = typeof source.mask?.kept === "number";
+  const same = has && drawn?.of === sourceKey(source);
+  if (same) paint.write(drawn.painted);
   return { img, paint, lost: has && !same ? "The mask in use was not painted here; what you paint replaces it." : "" };
 }
 
@@ -153,8 +155,6 @@ function editMask(dialog, img, paint, bar, tell) {
   const longest = Math.max(canvas.width, canvas.height);
   const size = el("input", { type: "range", min: "1", max: "100", value: "25", "aria-label": "Size of the brush" });
   const tool = { name: "Brush", size: () => Math.max(1, (Number(size.value) / 100) ** 2 * longest * 0.6) };
-  const button = (/** @type {keyof typeof ICONS | ""} */ face, /** @type {string} */ name, /** @type {() => void} */ does) =>
-    el("button", { type: "button", class: "imgvar-word", onclick: does }, face ? icon(face) : null, name);
   const pick = (/** @type {string} */ name) => {
     tool.name = name;
     tools.forEach((each) => each.setAttribute("aria-pressed", String(each.textContent === name)));
@@ -170,9 +170,11 @@ function editMask(dialog, img, paint, bar, tell) {
     changed();
   };
   const whole = (/** @type {(one: number) => number} */ of) => step(() => (paint.remember(), paint.write(paint.read().map(of))));
-  const tools = [button("brush", "Brush", () => pick("Brush")), button("eraser", "Eraser", () => pick("Eraser")), button("rectangle", "Rectangle", () => pick("Rectangle"))];
-  const undo = button("undo", "Undo", step(() => paint.undo()));
-  const rest = [undo, button("invert", "Invert", whole((one) => 1 - one)), button("", "Clear", whole(() => 0))];
+  const tools = /** @type {const} */ (["Brush", "Eraser", "Rectangle"]).map((name) =>
+    wordButton(name, () => pick(name), icon(/** @type {keyof typeof ICONS} */ (name.toLowerCase()))),
+  );
+  const undo = wordButton("Undo", step(paint.undo), icon("undo"));
+  const rest = [undo, wordButton("Invert", whole((one) => 1 - one), icon("invert")), wordButton("Clear", whole(() => 0))];
   bar.append(el("span", { class: "imgvar-tools" }, ...tools), el("label", { class: "imgvar-tools" }, el("span", { "aria-hidden": "true", text: "Size" }), size), el("span", { class: "imgvar-tools" }, ...rest));
   const cursor = makeCursor(paint, tool);
   size.addEventListener("input", cursor.draw);
@@ -225,8 +227,8 @@ function makeCursor({ canvas }, tool) {
       cursor.draw();
     },
   };
-  for (const name of ["blur", "pointerleave"]) canvas.addEventListener(name, () => (element.hidden = document.activeElement === canvas ? false : true));
   canvas.addEventListener("focus", () => cursor.move(cursor.at));
+  canvas.addEventListener("blur", () => (element.hidden = true));
   return cursor;
 }
 

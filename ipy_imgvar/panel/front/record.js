@@ -17,8 +17,8 @@ function historyPart(panel) {
   const title = el("summary");
   const list = el("ul", { class: "imgvar-tree" });
   const make = () => {
-    const again = toolButton("Show again", () => panel.send("go_back", { node: Number(again.value) }));
-    const remix = toolButton("Use its settings", () => panel.send("remix", { node: Number(remix.value) }));
+    const again = wordButton("Show again", () => panel.send("go_back", { node: Number(again.value) }));
+    const remix = wordButton("Use its settings", () => panel.send("remix", { node: Number(remix.value) }));
     const more = el("details", {}, el("summary", { text: "Details" }), el("dl"));
     return el("li", {}, el("div", {}, el("span", { class: "imgvar-node" }), el("b", { text: "shown now" })), el("div", { class: "imgvar-tools" }, again, remix, more));
   };
@@ -54,13 +54,12 @@ function codePart(panel) {
   const piece = (/** @type {string} */ title, /** @type {string} */ name) => {
     const pre = el("pre", { tabIndex: 0, role: "group", "aria-label": title });
     const done = el("span", { class: "imgvar-done", "aria-hidden": "true" });
-    const button = el("button", { type: "button", class: "imgvar-word" }, icon("copy"), name);
-    button.addEventListener("click", async () => {
+    const button = wordButton(name, async () => {
       const copied = await copyText(panel, pre);
       done.textContent = copied ? "copied" : "select it and copy it by hand";
       panel.announce(done.textContent);
       setTimeout(() => (done.textContent = ""), 4000);
-    });
+    }, icon("copy"));
     return { pre, box: el("div", {}, el("div", { class: "imgvar-tools" }, el("span", { text: title }), button, done), pre) };
   };
   const line = piece("In a cell", "Copy the line");

@@ -62,23 +62,13 @@ function redrawn(element, field) {
   /** @type {any} */ (element).redraw(field);
 }
 
-/**
- * A label around its control: the label's text is the control's name.
- * @param {Field} field
- * @param {HTMLElement} control
- * @param {...HTMLElement} more
- */
-function labelled(field, control, ...more) {
-  return el("label", {}, el("span", { text: field.label }), control, ...more);
-}
-
 /** @typedef {(panel: Panel, field: Field, send: (value: any, name?: string) => void) => Control} Maker */
 
 /** @type {Maker} */
 function textField(panel, field, send) {
   const control = el("input", { type: "text", autocomplete: "off", spellcheck: false });
   onTyped(control, send);
-  return { element: labelled(field, control), control, draw: (now) => drawText(control, now) };
+  return { element: labelled(panel, field.label, control), control, draw: (now) => drawText(control, now) };
 }
 
 /** @param {HTMLInputElement | HTMLTextAreaElement} control @param {Field} field */
@@ -91,7 +81,7 @@ function drawText(control, field) {
 function longField(panel, field, send) {
   const control = el("textarea", { rows: 2 });
   onTyped(control, send);
-  return { element: labelled(field, control), control, draw: (now) => drawText(control, now) };
+  return { element: labelled(panel, field.label, control), control, draw: (now) => drawText(control, now) };
 }
 
 /** @type {Maker} */
@@ -109,7 +99,7 @@ function numberField(panel, field, send) {
     control.step = String(now.step ?? (now.kind === "integer" ? 1 : "any"));
     drawText(control, now);
   };
-  return { element: labelled(field, control), control, draw };
+  return { element: labelled(panel, field.label, control), control, draw };
 }
 
 /** @type {Maker} */
@@ -119,7 +109,7 @@ function choiceField(panel, field, send) {
   control.addEventListener("change", () => send(choices[control.selectedIndex]?.[0] ?? control.value));
   /** @param {Field} now */
   const draw = (now) => fillChoices(control, (choices = now.choices ?? []), now.value);
-  return { element: labelled(field, control), control, draw };
+  return { element: labelled(panel, field.label, control), control, draw };
 }
 
 /** @type {Maker} */
@@ -139,7 +129,7 @@ function comboField(panel, field, send) {
 /** @type {Maker} */
 function flagField(panel, field, send) {
   const control = el("input", { type: "checkbox", onchange: () => send(control.checked) });
-  const element = el("label", {}, control, el("span", { text: field.label }));
+  const element = el("label", {}, control, field.label);
   return { element, control, draw: (now) => (control.checked = Boolean(now.value)) };
 }
 
@@ -169,7 +159,7 @@ function seedField(panel, field, send) {
   const made = textField(panel, field, send);
   const keep = el("input", { type: "checkbox", onchange: () => send(keep.checked, "seed_locked") });
   /** @type {HTMLInputElement} */ (made.control).inputMode = "numeric";
-  const element = el("div", {}, made.element, el("label", { class: "imgvar-flag" }, keep, el("span", { text: "Keep seed" })));
+  const element = el("div", {}, made.element, el("label", { class: "imgvar-flag" }, keep, "Keep seed"));
   /** @param {Field} now */
   const draw = (now) => {
     made.draw(now);

@@ -40,6 +40,7 @@ function dropArea(panel, take) {
   const empty = el("p", { class: "imgvar-empty" }, icon("picture"), "Drop or paste a picture here");
   const words = el("p", { class: "imgvar-words" });
   const path = el("input", { type: "text", autocomplete: "off", spellcheck: false, placeholder: "cat.png or https://…" });
+  let drawn = "";
   onTyped(path, (text) => text.trim() && panel.send("type_source", { text }));
   panel.on("source", (source) => {
     panel.show(image, source.preview ?? "");
@@ -48,14 +49,17 @@ function dropArea(panel, take) {
     empty.hidden = Boolean(source.name);
     words.textContent = source.loading ? "Reading the picture …" : source.words || source.name;
     words.classList.toggle("imgvar-loading", source.loading);
-    fill(path, source.typed);
+    // A path that could not be read stays as it was typed, until another source is there.
+    const now = `${source.name}\n${source.typed}`;
+    if (now !== drawn) fill(path, source.typed);
+    drawn = now;
   });
   const frame = el("div", { class: "imgvar-frame", onclick: () => panel.live && input.click() }, image, empty);
   return el(
     "div",
     { class: "imgvar-drop" },
     frame,
-    el("div", { class: "imgvar-chosen" }, words, choose, input, el("label", {}, el("span", { text: "Path or URL" }), path)),
+    el("div", { class: "imgvar-chosen" }, words, choose, input, labelled(panel, "Path or URL", path)),
   );
 }
 
@@ -125,7 +129,7 @@ function otherWays(panel) {
     variable.disabled = !names.length;
     last.disabled = !source.can_last;
   });
-  return el("div", { class: "imgvar-ways" }, el("label", {}, el("span", { text: "Variable" }), variable), last);
+  return el("div", { class: "imgvar-ways" }, labelled(panel, "Variable", variable), last);
 }
 
 /** @param {Panel} panel */

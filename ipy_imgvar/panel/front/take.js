@@ -7,15 +7,15 @@
  */
 function takePart(panel) {
   const selected = () => cardsOf(panel).filter((card) => card.ready && card.selected).map((card) => card.id);
-  const compare = toolButton("Compare", () => openCompare(panel, selected()));
+  const compare = wordButton("Compare", () => openCompare(panel, selected()));
   const all = el("input", { type: "checkbox", onchange: () => panel.send("select_all", { on: all.checked }) });
-  const sort = el("select", { onchange: () => panel.send("sort", { by: sort.value }) }, el("option", { value: "made", text: "order made" }), el("option", { value: "similarity", text: "similarity" }));
+  const sort = el("select", { "aria-label": "Sort by", onchange: () => panel.send("sort", { by: sort.value }) }, el("option", { value: "made", text: "order made" }), el("option", { value: "similarity", text: "similarity" }));
   const name = el("input", { type: "text", spellcheck: false, autocomplete: "off" });
-  const form = el("select");
+  const form = el("select", { "aria-label": "As" });
   const where = el("input", { type: "text", spellcheck: false, autocomplete: "off", placeholder: "out, or out/{stem}-{i}.jpg" });
-  const bind = toolButton("Bind", () => panel.send("bind", { name: name.value, form: form.value }));
-  const save = toolButton("Save", () => panel.send("save", { where: where.value }));
-  const insert = toolButton("Insert", () => panel.send("insert"));
+  const bind = wordButton("Bind", () => panel.send("bind", { name: name.value, form: form.value }));
+  const save = wordButton("Save", () => panel.send("save", { where: where.value }));
+  const insert = wordButton("Insert", () => panel.send("insert"));
   for (const [field, button] of /** @type {const} */ ([[name, bind], [where, save]])) {
     field.addEventListener("keydown", (event) => event.key === "Enter" && button.click());
   }

@@ -1,0 +1,97 @@
+"""What is left of the panel when the page is loaded again, the kernel ends, or the notebook is opened with a new one."""
+
+import base64
+import io
+import json
+
+from lab import SETUP
+from panelpage import Panel
+from PIL import Image
+
+SHOW = "panel = VariationPanel(photo, size=64, n=2)\npanel"
+STATE = "application/vnd.jupyter.widget-state+json"
+#: Compared with a saved state: a path of the store is "...kept/..." anywhere.
+MOST_BYTES = 200_000
+
+
+def state_of(saved):
+    return saved["metadata"]["widgets"][STATE]["state"]
+
+
+def buffers_of(state):
+    """Return the binary values of a saved state."""
+    return [
+        base64.b64decode(buffer["data"]) for model in state.values() for buffer in model.get("buffers", ())
+    ]
+
+
+def says_that_it_is_off(notebook, panel, pictures):
+    """Check what is seen of a panel without its kernel: one line, its pictures, no broken image, nothing to press."""
+    line = panel.box.locator(".imgvar-link")
+    notebook.wait(line.is_visible, "the line")
+    assert "kernel" in line.inner_text()
+    assert "\n" not in line.inner_text().strip()
+    notebook.wait(lambda: panel.pictures() == pictures, f"{pictures} pictures")
+    assert panel.broken() == []
+    assert (
+        panel.box.locator(":is(button, input, select):not(:disabled, [inert] *)").evaluate_all(
+            "(all) => all.filter((e) => e.checkVisibility() && /^(Run|Cancel|Bind|Save|Insert|Vary|Use|Remove)/"
+            ".test(e.ariaLabel || e.innerText)).map((e) => e.outerHTML)"
+        )
+        == []
+    )
+
+
+def test_it_lives_through_a_reload_and_says_when_its_kernel_is_gone(open_notebook):
+    """After a reload it has its pictures and answers; after a restart, and with a new kernel, one line says it is off."""
+    notebook = open_notebook(SETUP, SHOW)
+    notebook.run_cell(0)
+    notebook.run_cell(1)
+    panel = Panel(notebook)
+    panel.wait_source("photo")
+    panel.run(2)
+    notebook.save()
+    notebook.reload()
+    panel.wait_done(2)
+    panel.wait_source("photo")
+    assert panel.broken() == []
+    panel.run(4)
+    notebook.save()
+
+    notebook.restart()
+    says_that_it_is_off(notebook, panel, 4)
+    notebook.save()
+    notebook.reload()
+    says_that_it_is_off(notebook, panel, 4)
+    # Once more, in the order that once lost the panel's model.
+    notebook.restart()
+    says_that_it_is_off(notebook, panel, 4)
+
+    notebook.server.end_kernels(notebook.path.name)
+    notebook.reload()
+    says_that_it_is_off(notebook, panel, 4)
+    notebook.run_cell(0)
+    notebook.run_cell(1)
+    panel.wait_source("photo")
+    panel.run(2)
+    assert notebook.errors == []
+    assert notebook.foreign == []
+
+
+def test_what_is_saved_is_small(notebook):
+    """The saved state of eight results of 512 px has thumbnails of the results, and nothing of the source."""
+    panel = notebook.show("VariationPanel(photo, size=512, n=4)")
+    panel.wait_source("photo")
+    panel.run(4)
+    panel.run(8)
+    saved = notebook.save()
+    state = {name: model for name, model in state_of(saved).items() if "thumbnails" in json.dumps(model)}
+    assert len(json.dumps(state_of(saved))) <= MOST_BYTES + 30_000 * (len(state) - 1)
+    thumbnails = [Image.open(io.BytesIO(each)) for each in buffers_of(state)]
+    assert len(thumbnails) == 8
+    assert all(max(each.size) <= 256 for each in thumbnails)
+    texts = json.dumps(state)
+    store = [path.read_bytes() for path in notebook.server.folder.glob("store/**/*.png")]
+    assert len(store) >= 8
+    assert all(base64.b64encode(each).decode() not in texts for each in store)
+    assert str(notebook.server.folder) not in texts

@@ -137,8 +137,8 @@ def test_the_controls_show_the_settings_and_set_them(open_basic):
         "7",
         True,
     )
-    panel.n.value, panel.strength.value, panel.seed_locked.value = 3, 0.8, False
-    assert (panel.state.n, panel.state.strength, panel.state.seed_locked) == (3, 0.8, False)
+    panel.n.value, panel.strength.value, panel.seed_locked.value = 3, 0.85, False
+    assert (panel.state.n, panel.state.strength, panel.state.seed_locked) == (3, 0.85, False)
     panel.seed.value = "seven"
     assert "seed is" in panel.said.value
     assert panel.seed.value == panel.state.seed == "7"
@@ -228,5 +228,6 @@ def test_without_widgets_a_line_says_what_to_run(open_basic, monkeypatch):
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == panel.model_id
     assert "%imagevariation photo.jpg -n 4" in bundle["text/plain"]
     panel.close()
-    panel._ipython_display_()
-    assert shown[-1] == {"text/plain": "VariationPanel: closed"}
+    if not IS_OLD:  # It takes the method from a closed widget.
+        panel._ipython_display_()
+        assert shown[-1] == {"text/plain": "VariationPanel: closed"}

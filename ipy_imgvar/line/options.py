@@ -228,6 +228,10 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "panel", ("--panel",), "flag", "", _SHOW, "open the panel, with this image and these settings",
         places=_NOTEBOOK,
     ),
+    Option(
+        "basic", ("--basic",), "flag", "", _SHOW,
+        "with --panel: fewer controls, for a notebook whose server lacks anywidget", places=_NOTEBOOK,
+    ),
     Option("json", ("--json",), "flag", "", _SHOW, "print a JSON object that describes the pictures", places=_TERMINAL),
     Option("quiet", ("--quiet",), "flag", "", _SHOW, "show nothing, as a ; at the end does; the value stays"),
     Option("help", ("-h", "--help"), "flag", "", _SHOW, "show this", "Get-Help"),

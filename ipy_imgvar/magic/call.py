@@ -55,11 +55,14 @@ class Call:
         The arguments of the client.
     display
         The options for the output.
+    basic
+        With "panel": the basic view of it.
     """
 
     action: Literal["run", "help", "history", "unload", "panel"]
     arguments: Arguments
     display: Display = Display()
+    basic: bool = False
 
     def targets(self, n: int) -> list[Path]:
         """Return the files to write, for `n` pictures of each image.
@@ -117,7 +120,9 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
     if "panel" in words:
         if "n" not in words:
             arguments.request.pop("n", None)  # 1 is the magic's default; the panel has its own.
-        return Call("panel", arguments, display)
+        return Call("panel", arguments, display, basic="basic" in words)
+    if "basic" in words:
+        raise InvalidRequestError("--basic is received without --panel; write --panel --basic", field="basic")
     if not arguments.images:
         raise InvalidRequestError(f"no image was given; usage: {usage('%imagevariation')}", field="image")
     return Call("run", arguments, display)

@@ -197,7 +197,9 @@ class ImageVariationMagics(Magics):
         fixed = arguments.connection or not isinstance(arguments.engine, str | None)
         client = self._client(arguments) if fixed else None
         settings["engine"] = None if fixed else arguments.engine
-        panel = VariationPanel(arguments.images or None, client, shell=self._shell, **settings)
+        panel = VariationPanel(
+            arguments.images or None, client, basic=call.basic, shell=self._shell, **settings
+        )
         if not call.display.quiet:
             display(panel)  # type: ignore[no-untyped-call]
         return self._bound(call, panel)

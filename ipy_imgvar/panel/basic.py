@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import ipywidgets as widgets
 from IPython.core.getipython import get_ipython
-from IPython.display import display
 from traitlets import dlink
 
 from ipy_imgvar.images import codec
 from ipy_imgvar.panel.actions import PanelActions
 from ipy_imgvar.panel.shown import FALLBACK, Place
 from ipy_imgvar.panel.sources import message
-from ipy_imgvar.panel.state import PanelState
+from ipy_imgvar.panel.state import PanelState, Thumbnail
 from ipy_imgvar.panel.view import SECTIONS
 from ipy_imgvar.request import STRENGTHS
 from ipy_imgvar.results.markup import embedded, escaped, figure
@@ -26,17 +25,9 @@ from ipy_imgvar.results.markup import embedded, escaped, figure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from IPython.core.interactiveshell import InteractiveShell
-
-    from ipy_imgvar.client import Client
-    from ipy_imgvar.panel.state import Thumbnail
-
 __all__ = ["BasicPanel"]
 
 _FIELDS: Final = ("engine", "n", "strength", "seed", "seed_locked")
-_STRENGTHS: Final = tuple(STRENGTHS.items())
-#: Runs whose pictures are shown: the newest one and, until its pictures come, the one before.
-_GROUPS: Final = 2
 _ROW: Final = "display:flex;flex-wrap:wrap;gap:8px"
 _UPLOAD: Final = "Up to 10 MB: Jupyter drops larger ones without a word, so type the path of a larger picture"
 
@@ -46,13 +37,13 @@ class BasicPanel(widgets.VBox):
 
     _closed = True  # until `__init__` ends, so that a failure there leaves nothing to close
 
-    def __init__(
-        self, image: Any = None, client: Client | None = None, *, shell: InteractiveShell | None = None, **more: Any
-    ) -> None:  # fmt: skip
+    def __init__(self, image: Any = None, client: Any = None, **more: Any) -> None:
+        shell, worker, loader = (more.pop(name, None) for name in ("shell", "worker", "loader"))
         shell = shell or get_ipython()
-        workers = more.pop("worker", None), more.pop("loader", None)
         self.state = PanelState()
-        self.actions = PanelActions(self.state, {} if shell is None else shell.user_ns, client, *workers)
+        self.actions = PanelActions(
+            self.state, {} if shell is None else shell.user_ns, client, worker, loader
+        )
         self.state.restore(more)
         # The run's thread draws, too; what a control gets from the thread that draws is not a person's choice.
         self._lock = threading.RLock()
@@ -69,14 +60,14 @@ class BasicPanel(widgets.VBox):
 
     def _build(self) -> list[Any]:
         """Make the controls, and return them in rows."""
-        # A layout is a model of its own, so those that are alike share one.
+        # A layout is a model of its own, so they share one.
         wrap = widgets.Layout(flex_flow="row wrap", align_items="center")
         self.path = widgets.Text(description="Path or URL", continuous_update=False)
         self.variable = widgets.Dropdown(description="Variable", options=[("", "")])
         self.upload = widgets.FileUpload(description="Upload", accept="image/*", tooltip=_UPLOAD)
         self.engine = widgets.Dropdown(description="Engine", options=self.actions.engines)
         self.n = widgets.BoundedIntText(description="Pictures", min=1, max=10)
-        self.strength = widgets.Dropdown(description="Strength", options=_STRENGTHS)
+        self.strength = widgets.Dropdown(description="Strength")
         self.seed = widgets.Text(description="Seed", continuous_update=False)
         self.seed_locked = widgets.Checkbox(description="Keep seed", indent=False)
         self.run = widgets.Button(description="Run", button_style="primary", tooltip="Make the variations")
@@ -85,8 +76,7 @@ class BasicPanel(widgets.VBox):
         self.bind = widgets.Button(tooltip="Bind the pictures, as PIL images, to this variable")
         self.where = widgets.Text(description="Save to", placeholder="a folder, or out/{stem}-{i}.png")
         self.save = widgets.Button(tooltip="Write the pictures to files")
-        block = widgets.Layout()
-        self.source, self.progress, self.said, self.pictures = (widgets.HTML(layout=block) for _ in range(4))
+        self.source, self.progress, self.said, self.pictures = (widgets.HTML(layout=wrap) for _ in range(4))
         rows = (
             (self.path, self.variable, self.upload),
             (self.engine, self.n, self.strength, self.seed, self.seed_locked),
@@ -97,65 +87,58 @@ class BasicPanel(widgets.VBox):
         return [source, self.source, settings, run, self.said, self.pictures, take]
 
     def _listen(self) -> None:
-        actions = self.actions
-        self._on(self.path, actions.type_source)
-        self._on(self.variable, actions.pick_variable)
-        self._on(self.upload, self._uploaded)
-        for name in _FIELDS:
-            self._on(getattr(self, name), partial(actions.set_field, name))
-        self.run.on_click(lambda _: self._do(actions.run))
-        self.cancel.on_click(lambda _: self._do(actions.cancel))
-        self.bind.on_click(lambda _: self._do(actions.bind, self.name.value, "image"))
-        self.save.on_click(lambda _: self._do(actions.save, self.where.value))
+        chosen = [(self.path, self.actions.type_source), (self.variable, self.actions.pick_variable)]
+        chosen += [(getattr(self, name), partial(self.actions.set_field, name)) for name in _FIELDS]
+        for control, action in [*chosen, (self.upload, self._uploaded)]:
+            control.observe(partial(self._changed, action), "value")
+        self.run.on_click(lambda _: self._do(self.actions.run))
+        self.cancel.on_click(lambda _: self._do(self.actions.cancel))
+        self.bind.on_click(lambda _: self._do(self.actions.bind, self.name.value, "image"))
+        self.save.on_click(lambda _: self._do(self.actions.save, self.where.value))
         dlink((self.state, "typed"), (self.path, "value"))
 
-    def _on(self, control: Any, action: Callable[[Any], object]) -> None:
-        """Call an action with each value that a person gives a control; show what holds where it is refused."""
+    def _changed(self, action: Callable[[Any], object], change: Any) -> None:
+        self._do(action, change["new"])
 
-        def changed(change: Any) -> None:
-            if self._drawer != threading.get_ident() and not self._do(action, change["new"]):
-                self._draw("source")
-                self._draw("settings")
-
-        control.observe(changed, "value")
-
-    def _do(self, action: Callable[..., object], *arguments: Any) -> bool:
-        """Call an action and return True; or show its exception, which a notebook hides, and return False."""
+    def _do(self, action: Callable[..., object], *arguments: Any) -> None:
+        """Call an action that a person chose, and show its exception, which a notebook hides, and what still holds."""
+        if self._drawer == threading.get_ident():
+            return
         try:
             action(*arguments)
         except Exception as exc:  # noqa: BLE001
             self.state.error = message(exc)
-            return False
-        return True
+            self._draw("source")
+            self._draw("settings")
 
     def _uploaded(self, files: Any) -> None:
         """Take the file, and empty the control, since the notebook would save the picture."""
-        for name in files if isinstance(files, dict) else ():  # ipywidgets 7
-            self.actions.upload(name, files[name]["content"])
+        if isinstance(files, dict):  # ipywidgets 7
+            files = [{"name": name, **file} for name, file in files.items()]
             self.upload.data = self.upload.metadata = []
             self.upload._counter = 0  # noqa: SLF001 - its change empties the value
-        for file in files if isinstance(files, tuple) else ():
-            self.actions.upload(file["name"], bytes(file["content"]))
+        else:
             self.upload.value = ()
+        for file in files:
+            self.actions.upload(file["name"], bytes(file["content"]))
 
     def _draw(self, name: str, _: Any = None) -> None:
         with self._lock:
-            earlier, self._drawer = self._drawer, threading.get_ident()
+            self._drawer = threading.get_ident()
             try:
                 getattr(self, f"_draw_{name}")(SECTIONS[name].make(self.state, self.actions))
             finally:
-                self._drawer = earlier
+                self._drawer = None
 
     def _draw_source(self, section: dict[str, Any]) -> None:
         self.variable.options = [("", ""), *((name, name) for name in section["variables"])]
         self.variable.value = section["variable"]
-        words = "reading ..." if section["loading"] else section["words"]
-        self.source.value = _image(self.state.preview, "The source", words)
+        self.source.value = _image(self.state.preview, "The source", section["words"])
 
     def _draw_settings(self, _: dict[str, Any]) -> None:
         state = self.state
-        other = () if state.strength in STRENGTHS.values() else ((f"{state.strength:g}", state.strength),)
-        self.strength.options = (*_STRENGTHS, *other)
+        other = [] if state.strength in STRENGTHS.values() else [(f"{state.strength:g}", state.strength)]
+        self.strength.options = [*STRENGTHS.items(), *other]
         for name in _FIELDS:
             control = getattr(self, name)
             control.value, control.disabled = getattr(state, name), name in state.refused
@@ -170,11 +153,11 @@ class BasicPanel(widgets.VBox):
     def _draw_gallery(self, section: dict[str, Any]) -> None:
         images = {card.id: card.thumbnail for card in self.state.cards}
         parts = []
-        for group in section["groups"][:_GROUPS]:
-            cards = [card for card in group["cards"] if card["ready"]]
-            texts = (" · ".join(filter(None, [card["words"], card["similar"]])) for card in cards)
+        for group in section["groups"][:2]:  # the newest run and, until its pictures come, the one before
             shown = (
-                _image(images[card["id"]], card["alt"], text) for card, text in zip(cards, texts, strict=True)
+                _image(images[card["id"]], card["alt"], card["words"], card["similar"])
+                for card in group["cards"]
+                if card["ready"]
             )
             parts.append(f'<div>{escaped(group["label"])}</div><div style="{_ROW}">{"".join(shown)}</div>')
         self.pictures.value = "".join(parts)
@@ -187,10 +170,7 @@ class BasicPanel(widgets.VBox):
 
     def _ipython_display_(self, **_: Any) -> None:
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        if self._closed:
-            display({"text/plain": "VariationPanel: closed"}, raw=True)
-        else:
-            self._place.show({"text/plain": FALLBACK, "application/vnd.jupyter.widget-view+json": view})
+        self._place.show({"text/plain": FALLBACK, "application/vnd.jupyter.widget-view+json": view})
 
     def close(self) -> None:
         """End the tasks, free the widgets and remove the panel from the page; safe to call twice."""
@@ -199,8 +179,9 @@ class BasicPanel(widgets.VBox):
             self.actions.close()
             self.state.unobserve_all()
             self._place.close()
-            for widget in reversed(_parts(self)):
-                super(BasicPanel, widget).close() if widget is self else widget.close()
+            for widget in _parts(self)[1:]:
+                widget.close()
+            super().close()
 
 
 def _parts(widget: Any) -> list[Any]:
@@ -210,8 +191,9 @@ def _parts(widget: Any) -> list[Any]:
     return [widget, *below, *own]
 
 
-def _image(thumbnail: Thumbnail | None, alt: str, words: str) -> str:
+def _image(thumbnail: Thumbnail | None, alt: str, *words: str) -> str:
+    caption = " · ".join(filter(None, words))
     if thumbnail is None:
-        return figure("", words)
+        return figure("", caption)
     _, size = codec.probe(thumbnail.data, "the thumbnail")
-    return figure(embedded((thumbnail.data, thumbnail.mime_type, size), alt), words)
+    return figure(embedded((thumbnail.data, thumbnail.mime_type, size), alt), caption)

@@ -64,6 +64,9 @@ class Place:
 
     def show(self, bundle: Any) -> None:
         """Display a panel's MIME bundle, with an output below it that the saved notebook keeps."""
+        if self._is_closed:
+            _output({"text/plain": "VariationPanel: closed"})
+            return
         _output(bundle)
         if getattr(self._shell, "kernel", None) is not None:
             # Empty until a picture is inserted.

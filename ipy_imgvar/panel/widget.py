@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import anywidget
 from IPython.core.getipython import get_ipython
-from IPython.display import display
 from traitlets import Dict, Unicode
 
 from ipy_imgvar.panel import front, view
@@ -156,10 +155,7 @@ class VariationPanel(anywidget.AnyWidget):
         return {**data, "text/plain": FALLBACK}
 
     def _ipython_display_(self) -> None:
-        if self._closed:
-            display({"text/plain": "VariationPanel: closed"}, raw=True)
-        else:
-            self._place.show(self._repr_mimebundle_())
+        self._place.show(self._repr_mimebundle_())
 
     def close(self) -> None:
         """End the tasks, free the widget and remove the panel from the page; safe to call twice."""

@@ -16,7 +16,6 @@
  * @property {(event: string, callback: Callback) => void} listen to the model, until the panel is closed
  * @property {(img: HTMLImageElement, id: string) => void} show sets `src` when the bytes are there; "" clears it
  * @property {(id: string, purpose: "original" | "source") => Promise<{blob: Blob, name: string}>} original
- * @property {{blob: Blob, name: string, size: string}} [drawn] the mask that was painted last, and on which source
  * @property {(name: string) => string} id makes an element's id that no other panel has
  * @property {(text: string) => void} announce for screen readers
  * @property {(text: string) => void} complain shows a line of the page's own as the panel's error; "" takes it away

@@ -89,7 +89,7 @@ function openMask(panel) {
   const body = el("div", { class: "imgvar-view" });
   const words = el(
     "p",
-    { class: "imgvar-help" },
+    { class: "imgvar-note" },
     el("b", { text: "What you paint stays; the rest is varied." }),
     " By keyboard: the arrows move the brush over the picture, Space paints.",
   );

@@ -230,7 +230,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "basic", ("--basic",), "flag", "", _SHOW,
-        "with --panel: fewer controls, for a notebook whose server lacks anywidget", places=_NOTEBOOK,
+        "with --panel: fewer controls, for a server without anywidget", places=_NOTEBOOK,
     ),
     Option("json", ("--json",), "flag", "", _SHOW, "print a JSON object that describes the pictures", places=_TERMINAL),
     Option("quiet", ("--quiet",), "flag", "", _SHOW, "show nothing, as a ; at the end does; the value stays"),

@@ -64,7 +64,8 @@ class BasicPanel(widgets.VBox):
         wrap = widgets.Layout(flex_flow="row wrap", align_items="center")
         self.path = widgets.Text(description="Path or URL", continuous_update=False)
         self.variable = widgets.Dropdown(description="Variable", options=[("", "")])
-        self.upload = widgets.FileUpload(description="Upload", accept="image/*", tooltip=_UPLOAD)
+        self.upload = widgets.FileUpload(description="Upload, to 10 MB", accept="image/*")
+        self.upload.tooltip = _UPLOAD  # no argument, since ipywidgets 7 has no such trait
         self.engine = widgets.Dropdown(description="Engine", options=self.actions.engines)
         self.n = widgets.BoundedIntText(description="Pictures", min=1, max=10)
         self.strength = widgets.Dropdown(description="Strength")
@@ -169,7 +170,7 @@ class BasicPanel(widgets.VBox):
         return f"<VariationPanel: {'closed' if self._closed else self.state.status.value}>"
 
     def _ipython_display_(self, **_: Any) -> None:
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        view = {"version_major": 2, "version_minor": 0, "model_id": getattr(self.comm, "comm_id", "")}
         self._place.show({"text/plain": FALLBACK, "application/vnd.jupyter.widget-view+json": view})
 
     def close(self) -> None:

@@ -11,7 +11,7 @@
  * @property {(callback: (live: boolean) => void) => void} onLive called now and after each change
  * @property {(section: string) => State} get
  * @property {(section: string, draw: (state: State) => void) => void} on draws now, after each change and each refusal
- * @property {(action: string, data?: object, buffers?: ArrayBuffer[]) => void} send does nothing without a kernel
+ * @property {(action: string, data?: object, buffers?: ArrayBuffer[]) => number} send returns its count; does nothing without a kernel
  * @property {(type: string, callback: Callback) => void} onMessage its message and its buffers
  * @property {(event: string, callback: Callback) => void} listen to the model, until the panel is closed
  * @property {(img: HTMLImageElement, id: string) => void} show sets `src` when the bytes are there; "" clears it
@@ -61,7 +61,7 @@ function connect(model, root) {
     send: later,
     show: later,
     original: later,
-    complain: later,
+    complain: () => {},
     onUpload: later,
     upload: later,
     stopUpload: later,
@@ -140,9 +140,12 @@ function linkLiveness(panel) {
     callback(panel.live);
   };
   panel.send = (action, data, buffers = []) => {
-    if (!panel.live) return;
+    if (!panel.live) return 0;
+    // The page's own complaint is over when a person does something else.
+    if (!/^(ready|fetch|upload)/.test(action)) panel.complain("");
     waiting.set(++count, setTimeout(() => ((late = true), tell()), 3000));
     model.send({ action, count, ...data }, undefined, buffers);
+    return count;
   };
   panel.onMessage("heard", (message) => {
     clearTimeout(waiting.get(message.count));

@@ -71,32 +71,34 @@ function dropArea(panel, take) {
 function catchFiles(panel, take) {
   const { root } = panel;
   const over = (/** @type {boolean} */ on) => root.classList.toggle("imgvar-over", on);
-  const listen = (/** @type {string} */ type, /** @type {(event: any) => void} */ callback) => {
-    root.addEventListener(type, callback);
-    panel.onClose(() => root.removeEventListener(type, callback));
+  const hold = (/** @type {Event} */ event) => {
+    // Otherwise the browser leaves the notebook and shows the file, or the notebook takes it.
+    event.preventDefault();
+    event.stopPropagation();
   };
-  for (const type of ["dragenter", "dragover"]) {
-    listen(type, (event) => {
+  // A card would be dropped as a file: its thumbnail.
+  root.addEventListener("dragstart", (event) => event.target instanceof HTMLImageElement && event.preventDefault());
+  for (const type of /** @type {const} */ (["dragenter", "dragover"])) {
+    root.addEventListener(type, (event) => {
       if (!event.dataTransfer?.types.includes("Files")) return;
-      event.preventDefault();
-      event.stopPropagation();
+      hold(event);
       over(panel.live);
     });
   }
-  listen("dragleave", (event) => root.contains(event.relatedTarget) || over(false));
-  listen("drop", (event) => {
+  root.addEventListener("dragleave", (event) => root.contains(/** @type {Node | null} */ (event.relatedTarget)) || over(false));
+  root.addEventListener("drop", (event) => {
     over(false);
     if (!event.dataTransfer?.files.length) return;
-    // Otherwise the browser leaves the notebook and shows the file.
-    event.preventDefault();
-    event.stopPropagation();
+    hold(event);
     take(event.dataTransfer.files);
   });
-  listen("paste", (event) => {
-    const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
-    if (!files.length) return;
-    event.preventDefault();
-    event.stopPropagation();
+  root.addEventListener("paste", (event) => {
+    const data = event.clipboardData;
+    const files = [...(data?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+    // Office programs copy a text as a picture, too.
+    const isText = /** @type {HTMLElement} */ (event.target).matches("input, textarea") && data?.types.includes("text/plain");
+    if (!files.length || isText) return;
+    hold(event);
     // Browsers call every copied picture image.png.
     take(files, files[0].name === "image.png" ? "pasted.png" : "");
   });

@@ -10,14 +10,13 @@ import pytest
 from IPython.lib.pretty import pretty
 from PIL import Image
 
-from ipy_imgvar import Client
+from ipy_imgvar import Client, VariationPanel
 from ipy_imgvar.errors import ImageVariationError
 from ipy_imgvar.images import codec
 from ipy_imgvar.images.source import Source
 from ipy_imgvar.magic.display import RunDisplay, spoken_log
-from ipy_imgvar.panel import recipe
+from ipy_imgvar.panel import recipe, view
 from ipy_imgvar.panel.tree import details, grow
-from ipy_imgvar.panel.view import VariationPanel
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.results import gallery
 from ipy_imgvar.results.variations import Variation, Variations
@@ -34,6 +33,19 @@ def acting(text):
         if unicodedata.category(char) in ("Cc", "Zl", "Zp")
         or char in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067"
     }
+
+
+def texts(value):
+    """Return every text in JSON-like data."""
+    if isinstance(value, dict):
+        value = [*value.values()]
+    return (
+        [value]
+        if isinstance(value, str)
+        else [each for part in value for each in texts(part)]
+        if isinstance(value, (list, tuple))
+        else []
+    )
 
 
 def evil_run():
@@ -66,6 +78,7 @@ SHOWN = {
     "details": lambda run: "".join(name + value for name, value in details(run)),
     "line": recipe.line,
     "call": recipe.call,
+    "notes": lambda run: "".join(recipe.recipe(run, "", []).notes),
 }
 
 
@@ -97,15 +110,19 @@ def test_lines_of_the_magic_are_plain(capsys):
 
 def test_lines_of_the_panel_are_plain():
     """The panel's error, notice and progress escape what a server or a name brings."""
-    panel = VariationPanel(client=Client("patch"))
-    panel.state.error, panel.state.notice, panel.state.key_origin = EVIL, EVIL, EVIL
-    panel._guard(lambda: 1 / 0)()
-    panel.state.status = type(panel.state.status).RUNNING
-    panel.state.doing = EVIL
-    shown = panel.error.value + panel.notice.value + panel.progress.value + panel.settings.origin.value
+    panel = VariationPanel(engine="openai")
+    state = panel.state
+    state.error, state.notice, state.key_origin, state.preview_words = EVIL, EVIL, EVIL, EVIL
+    state.source = Source(EVIL, data=b"")
+    state.nodes = grow([evil_run()])
+    state.status, state.doing = type(state.status).RUNNING, EVIL
+    sections = {name: each.make(state, panel.actions) for name, each in view.SECTIONS.items()}
     panel.close()
-    assert acting(shown) == set()
-    assert shown.count("vil") == 3
+    assert acting("".join(texts(sections))) == set()
+    run, source = sections["run"], sections["source"]
+    words = [run["error"], run["notice"], run["doing"], sections["settings"]["key"]]
+    assert all("vil" in each for each in [*words, source["name"], source["words"]])
+    assert "vil" in "".join(texts(sections["history"]))
 
 
 def test_a_failure_of_several_images_names_them_plainly(fake_engine, photo):

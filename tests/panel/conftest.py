@@ -25,7 +25,7 @@ def photo():
 
 
 class ScriptedEngine:
-    """Yields a picture for each colour; raises what is an exception; calls what can be called with the job."""
+    """Yields a picture for each picture or colour; raises what is an exception; calls what can be called with the job."""
 
     name = "scripted"
     features = frozenset({"seed", "prompt", "strength"})
@@ -56,7 +56,8 @@ class ScriptedEngine:
                 step(job)
                 continue
             index += 1
-            png = codec.encode_png(Image.new("RGB", request.size, step))
+            drawn = step if isinstance(step, Image.Image) else Image.new("RGB", request.size, step)
+            png = codec.encode_png(drawn)
             yield Variation(
                 png,
                 source=request.image,

@@ -134,7 +134,7 @@ class FrontEnd:
     def wait(self, condition, what, timeout_s=120):
         end = time.monotonic() + timeout_s
         while not condition():
-            assert time.monotonic() < end, f"waited for {what}; the panel: {self.models.get('run')}"
+            assert time.monotonic() < end, f"waited for {what}; the panel: {self.section('run')}"
             self.read(0.2)
 
     def wait_until(self, status, timeout_s=120):
@@ -142,11 +142,14 @@ class FrontEnd:
 
     def made(self, timeout_s=120):
         """Run, wait for the end, and return the new run's cards."""
-        earlier = len(self.section("gallery")["groups"])
+        newest = self._newest()
         assert not self.do("run")
-        self.wait(lambda: len(self.section("gallery")["groups"]) > earlier, "a group")
+        self.wait(lambda: self._newest() != newest, "a group")
         self.wait_until("done", timeout_s)
         return self.section("gallery")["groups"][0]["cards"]
+
+    def _newest(self):
+        return next((group["id"] for group in self.section("gallery")["groups"]), None)
 
     def wait_for_source(self, name):
         self.wait(

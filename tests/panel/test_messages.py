@@ -43,10 +43,10 @@ NAMES = [
 
 @pytest.fixture
 def open_inbox(make, photo):
-    """Return a function that gives an inbox over a panel with three pictures, and its answers."""
+    """Return a function that gives an inbox over a panel with a picture, and its answers."""
 
     def build():
-        panel = make("red", "green", "blue", namespace={"photo": photo})
+        panel = make("red", namespace={"photo": photo})
         panel.do.pick_variable("photo")
         panel.do.run()
         answers = []

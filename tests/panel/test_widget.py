@@ -249,8 +249,9 @@ def test_a_page_that_is_drawn_again_gets_every_picture(open_panel, photo):
 def test_the_saved_state_is_small_and_has_no_source_and_no_key(open_panel, shell):
     """With eight grainy results of 512 px the whole state is at most 200 kB, and no source or original is in it."""
     shell.user_ns["OPENAI_API_KEY"] = "sk-canary"
-    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3)).astype(np.uint8)
-    panel = open_panel(client=Client("patch"), image=noise, size=512, n=8)
+    random = np.random.default_rng(0)
+    grain = [Image.fromarray(random.integers(0, 256, (512, 512, 3)).astype(np.uint8)) for _ in range(9)]
+    panel = open_panel(*grain[1:], image=grain[0], size=512, n=8)
     panel.do("run")
     state = panel.get_state()
     binary = sum(len(each) for each in state["thumbnails"].values())

@@ -102,8 +102,12 @@ function zoomable(dialog, onZoom, takes = () => false) {
       return half >= 0.5 ? 0.5 : Math.min(Math.max(each, half), 1 - half);
     });
 
+  /** @type {Set<HTMLElement>} */
+  const watched = new Set();
   const place = () => {
     stages().forEach((stage, index) => {
+      if (!watched.has(stage)) watch.observe(stage);
+      watched.add(stage);
       const found = measure(stage);
       const { room, full, fit } = found;
       const at = bounded(middle, found);
@@ -117,6 +121,7 @@ function zoomable(dialog, onZoom, takes = () => false) {
       if (!index) onZoom(Math.round(scale * 100));
     });
   };
+  const watch = new ResizeObserver(place);
   const pan = (/** @type {HTMLElement} */ stage, /** @type {number[]} */ pixels) => {
     const found = measure(stage);
     middle = bounded(middle.map((each, axis) => each + pixels[axis] / found.full[axis]), found);
@@ -182,8 +187,6 @@ function zoomable(dialog, onZoom, takes = () => false) {
     held.set(event.pointerId, event);
   });
   for (const name of /** @type {const} */ (["pointerup", "pointercancel"])) dialog.addEventListener(name, (event) => held.delete(event.pointerId));
-  const watch = new ResizeObserver(place);
-  watch.observe(dialog);
   dialog.addEventListener("close", () => watch.disconnect());
   return view;
 }

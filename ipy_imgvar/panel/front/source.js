@@ -17,8 +17,8 @@ function sourcePart(panel, beside) {
     { class: "imgvar-source", "aria-label": "Source" },
     dropArea(panel, take),
     uploadBar(panel),
-    maskRow(panel),
     beside,
+    maskRow(panel),
     otherWays(panel),
   );
   catchFiles(panel, take);

@@ -104,7 +104,7 @@ class PanelActions(SettingsActions):
 
     def _engine_changed(self, _: Any = None) -> None:
         if self._client is not None:
-            engine: Engine | None = self._client.engine
+            engine: Engine | engines.Declared | None = self._client.engine
         else:
             engine = engines.known_engine(self.state.engine, self._connection())
         engines.describe(engine, self.state)

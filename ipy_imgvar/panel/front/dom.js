@@ -42,7 +42,7 @@ const ICONS = {
   play: "M5 3l8 5-8 5z",
   stop: "M4 4h8v8H4z",
   source: "M8 10V2.5M5 5.5l3-3 3 3M2.5 10v3.5h11V10",
-  compare: "M8 2v12M2.5 4H8M2.5 12H8M2.5 4v8M8 4h5.5v8H8",
+  compare: "M2.5 3.5h4.5v9H2.5zM9 3.5h4.5v9H9M8 1.5v13",
   copy: "M5.5 5.5h8v8h-8zM3.5 10.5h-1v-8h8v1",
 };
 

@@ -18,8 +18,8 @@ function sourcePart(panel, beside) {
     { class: "imgvar-source", role: "group", "aria-label": "Source" },
     dropArea(panel, take),
     uploadBar(panel),
-    maskRow(panel),
     beside,
+    maskRow(panel),
     otherWays(panel),
   );
   catchFiles(panel, take);

@@ -59,7 +59,7 @@ function codePart(panel) {
       panel.announce(done.textContent);
       setTimeout(() => (done.textContent = ""), 4000);
     }, icon("copy"));
-    return { pre, box: el("div", {}, el("div", { class: "imgvar-tools" }, el("span", { text: title }), button, done), pre) };
+    return { pre, box: el("div", {}, toolGroup(title, button, done), pre) };
   };
   const line = piece("In a cell", "Copy the line");
   const call = piece("In Python", "Copy the Python");

@@ -21,8 +21,6 @@ const COMPARED = 9;
 function openCompare(panel, ids) {
   const cards = cardsOf(panel).filter((card) => card.ready && ids.includes(card.id));
   if (!cards.length) return;
-  /** @type {string[]} */
-  const urls = [];
   /** @type {Compared[]} */
   const items = cards.slice(0, COMPARED).map((card) => ({
     id: card.id,
@@ -55,14 +53,12 @@ function openCompare(panel, ids) {
   };
   const resize = new ResizeObserver(() => body.querySelector(".imgvar-grid") && setColumns(body, items));
   resize.observe(body);
-  dialog.addEventListener("close", () => {
-    resize.disconnect();
-    urls.splice(0).forEach(URL.revokeObjectURL);
-  });
+  dialog.addEventListener("close", () => resize.disconnect());
   lay(layouts[0]);
   (dialog.querySelector("input") ?? close).focus();
+  const { showOriginal } = originals(panel, dialog);
   for (const { img, id, purpose } of items) {
-    showOriginal(panel, img, id, purpose, urls, () => dialog.open).catch((error) => (note.textContent = error.message));
+    showOriginal(img, id, purpose).then((problem) => (note.textContent ||= problem));
   }
 }
 

@@ -26,9 +26,10 @@ function cardsOf(panel) {
 
 /**
  * @param {Panel} panel
+ * @param {HTMLElement} taking what is done with the pictures: below the newest group, since that is what it takes
  * @returns {HTMLElement}
  */
-function galleryPart(panel) {
+function galleryPart(panel, taking) {
   const groups = el("div");
   const section = el("section", { class: "imgvar-gallery", "aria-label": "Pictures", tabIndex: -1 }, groups);
   const articles = () => /** @type {HTMLElement[]} */ ([...section.querySelectorAll(".imgvar-card")]);
@@ -47,8 +48,11 @@ function galleryPart(panel) {
     const within = section.contains(focusedIn(panel));
     const index = active ? articles().indexOf(active) : 0;
     const keys = keysOf(state.groups);
-    keyed(groups, state.groups, (group) => group.id, makeGroup, (element, group) => drawGroup(panel, element, group, keys));
-    section.hidden = !state.groups.length;
+    const [newest, ...older] = /** @type {State[]} */ (state.groups);
+    keyed(groups, newest ? [newest, { id: "take" }, ...older] : [], (group) => group.id, (group) => (group.cards ? makeGroup() : taking), (element, group) => {
+      if (group.cards) drawGroup(panel, element, group, keys);
+    });
+    section.hidden = !newest;
     const left = articles();
     rove(active?.isConnected ? active : left[Math.min(Math.max(index, 0), left.length - 1)]);
     // The card that had the focus was removed: the next one takes it.
@@ -92,14 +96,14 @@ function hearCards(panel, section, articles) {
     else panel.send("vary", { card: card.id, how: does });
     return true;
   };
-  const hear = (/** @type {string} */ name, /** @type {(event: any, card: Card | undefined, article: HTMLElement | null) => void} */ does) =>
+  const hear = (/** @type {string} */ name, /** @type {(event: any, card: Card | undefined, article: HTMLElement) => void} */ does) =>
     section.addEventListener(name, (event) => {
-      const article = /** @type {HTMLElement} */ (event.target).closest(".imgvar-card");
-      does(event, cardsOf(panel).find((card) => card.id === article?.getAttribute("data-card")), /** @type {any} */ (article));
+      const article = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest(".imgvar-card"));
+      if (article) does(event, cardsOf(panel).find((card) => card.id === article.dataset.card), article);
     });
   hear("click", ({ target }, card, article) => {
     if (act(card, target.closest("button")?.dataset.do) || !target.matches(".imgvar-picture, img")) return;
-    article?.focus({ preventScroll: true });
+    article.focus({ preventScroll: true });
     act(card, "select");
   });
   hear("change", ({ target }, card) => panel.send("select", { card: card?.id, on: target.checked }));
@@ -107,7 +111,7 @@ function hearCards(panel, section, articles) {
   hear("keydown", (event, card, article) => {
     const { key } = event;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const next = article && neighbour(articles(), article, key);
+    const next = neighbour(articles(), article, key);
     const numbered = /^[1-9]$/.test(key) && cardsOf(panel).find((each) => each.number === Number(key));
     /** @type {Record<string, string>} */
     const does = { Enter: "open", " ": "select", s: "star", S: "star", Delete: "remove" };

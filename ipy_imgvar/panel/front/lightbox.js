@@ -49,176 +49,194 @@ function makeStage(...layers) {
 /**
  * Tell how many pixels a stage's picture has.
  * @param {HTMLElement} stage
- * @param {[number, number]} size
+ * @param {[number, number] | null} size
  */
-function setStageSize(stage, [width, height]) {
-  stage.dataset.width = String(width);
-  stage.dataset.height = String(height);
+function setStageSize(stage, size) {
+  [stage.dataset.width, stage.dataset.height] = (size ?? [1, 1]).map(String);
 }
 
 /**
- * Show a picture: the thumbnail at once, the original when it is there.
+ * The originals of a dialog's pictures; their URLs are revoked when it closes.
  * @param {Panel} panel
- * @param {HTMLImageElement} img
- * @param {string} id
- * @param {"original" | "source"} purpose
- * @param {string[]} urls gets the original's URL, which the caller revokes
- * @param {() => boolean} [wanted]
+ * @param {HTMLDialogElement} dialog
  */
-async function showOriginal(panel, img, id, purpose, urls, wanted = () => true) {
-  if (purpose === "original") panel.show(img, id);
-  const { blob } = await panel.original(id, purpose);
-  if (!wanted()) return;
-  const url = URL.createObjectURL(blob);
-  urls.push(url);
-  const probe = new Image();
-  probe.src = url;
-  await probe.decode().catch(() => Promise.reject(new Error("This browser can't show the original; this is its thumbnail.")));
-  if (!wanted()) return;
-  // A thumbnail that comes later must not take its place.
-  delete img.dataset.picture;
-  img.src = url;
+function originals(panel, dialog) {
+  /** @type {string[]} */
+  const urls = [];
+  const revoke = () => urls.splice(0).forEach(URL.revokeObjectURL);
+  dialog.addEventListener("close", revoke);
+  return {
+    revoke,
+    /**
+     * Show a picture, the thumbnail at once and the original when it is there, and return what went wrong.
+     * @param {HTMLImageElement} img
+     * @param {string} id
+     * @param {"original" | "source"} purpose
+     * @param {() => boolean} [wanted]
+     */
+    async showOriginal(img, id, purpose, wanted = () => true) {
+      if (purpose === "original") panel.show(img, id);
+      try {
+        const { blob } = await panel.original(id, purpose);
+        if (!wanted() || !dialog.open) return "";
+        const probe = el("img", { src: URL.createObjectURL(blob) });
+        urls.push(probe.src);
+        await probe.decode();
+        if (!wanted()) return "";
+        // A thumbnail that comes later must not take its place.
+        delete img.dataset.picture;
+        img.src = probe.src;
+        return "";
+      } catch (error) {
+        const { name, message } = /** @type {Error} */ (error);
+        return name === "EncodingError" ? "This browser can't show the original." : message;
+      }
+    },
+  };
 }
 
 /**
- * Zoom and pan the stages of a dialog together: wheel, drag, pinch, double click and keys.
+ * @param {HTMLElement} stage
+ * @param {number} zoom beside the size that fits
+ */
+function measureStage({ dataset, clientWidth, clientHeight }, zoom) {
+  const size = [Number(dataset.width) || 1, Number(dataset.height) || 1];
+  const room = [clientWidth, clientHeight];
+  // A small picture is shown at most twice as large, where its pixels are not yet steps.
+  const fit = Math.min(room[0] / size[0], room[1] / size[1], 2) || 1;
+  return { room, fit, full: size.map((each) => each * fit * zoom), actual: 1 / fit / devicePixelRatio };
+}
+
+/**
+ * Keep a picture's point, 0 to 1, where it leaves no side of its stage empty.
+ * @param {number[]} point
+ * @param {ReturnType<typeof measureStage>} measured
+ */
+function boundedPoint(point, { room, full }) {
+  return point.map((each, axis) => {
+    const half = room[axis] / full[axis] / 2;
+    return half >= 0.5 ? 0.5 : Math.min(Math.max(each, half), 1 - half);
+  });
+}
+
+/**
+ * Zoom and pan the stages of a dialog together.
  * @param {HTMLDialogElement} dialog
  * @param {(percent: number) => void} onZoom called with the size of the first stage's pixels
- * @param {(event: PointerEvent, zoomed: boolean) => boolean} [takes] whether something else takes the drag
  */
-function zoomable(dialog, onZoom, takes = () => false) {
-  let zoom = 1; // beside the size that fits
-  let middle = [0.5, 0.5]; // the point of the picture in the middle of the stage, 0 to 1
+function makeView(dialog, onZoom) {
+  let zoom = 1;
+  let middle = [0.5, 0.5]; // the point of the picture in the middle of the stage
   const stages = () => /** @type {HTMLElement[]} */ ([...dialog.querySelectorAll(".imgvar-stage")]);
-  const measure = (/** @type {HTMLElement} */ stage) => {
-    const size = [Number(stage.dataset.width) || 1, Number(stage.dataset.height) || 1];
-    const room = [stage.clientWidth, stage.clientHeight];
-    const fit = Math.min(room[0] / size[0], room[1] / size[1]) || 1;
-    return { room, fit, full: size.map((each) => each * fit * zoom) };
-  };
-  const bounded = (/** @type {number[]} */ point, /** @type {ReturnType<typeof measure>} */ { room, full }) =>
-    point.map((each, axis) => {
-      const half = room[axis] / full[axis] / 2;
-      return half >= 0.5 ? 0.5 : Math.min(Math.max(each, half), 1 - half);
-    });
-
   const place = () => {
     stages().forEach((stage, index) => {
-      const found = measure(stage);
-      const { room, full, fit } = found;
-      const at = bounded(middle, found);
+      if (!watched.has(stage)) watch.observe(stage);
+      watched.add(stage);
+      const measured = measureStage(stage, zoom);
+      const { room, full, actual } = measured;
+      const at = boundedPoint(middle, measured);
       if (!index) middle = at;
+      const [left, top] = [0, 1].map((axis) => room[axis] / 2 - at[axis] * full[axis]);
       const content = /** @type {HTMLElement} */ (stage.firstElementChild);
-      content.style.cssText =
-        `width:${full[0]}px;height:${full[1]}px;left:${room[0] / 2 - at[0] * full[0]}px;top:${room[1] / 2 - at[1] * full[1]}px`;
-      const scale = fit * zoom * devicePixelRatio;
-      content.classList.toggle("imgvar-sharp", scale > 2);
+      content.style.cssText = `width:${full[0]}px;height:${full[1]}px;left:${left}px;top:${top}px`;
+      content.classList.toggle("imgvar-sharp", zoom / actual > 2);
       stage.classList.toggle("imgvar-zoomed", full[0] > room[0] + 1 || full[1] > room[1] + 1);
-      if (!index) onZoom(Math.round(scale * 100));
+      if (!index) onZoom(Math.round((100 * zoom) / actual));
     });
   };
-  const pan = (/** @type {HTMLElement} */ stage, /** @type {number[]} */ pixels) => {
-    const found = measure(stage);
-    middle = bounded(middle.map((each, axis) => each + pixels[axis] / found.full[axis]), found);
-    place();
-  };
+  /** @type {Set<HTMLElement>} */
+  const watched = new Set();
+  const watch = new ResizeObserver(place);
+  dialog.addEventListener("close", () => watch.disconnect());
   /** Zoom so that the point under `at`, in pixels from the stage's middle, stays there. */
   const zoomTo = (/** @type {number} */ value, stage = stages()[0], at = [0, 0]) => {
-    const before = measure(stage);
-    const one = 1 / before.fit / devicePixelRatio;
-    zoom = Math.min(Math.max(value, Math.min(1, one)), Math.max(1, 16 * one));
-    const after = measure(stage);
+    const before = measureStage(stage, zoom);
+    zoom = Math.min(Math.max(value, Math.min(1, before.actual)), Math.max(1, 16 * before.actual));
+    const after = measureStage(stage, zoom);
     middle = middle.map((each, axis) => each + at[axis] / before.full[axis] - at[axis] / after.full[axis]);
     place();
   };
-  const view = {
-    place,
-    zoomIn: () => zoomTo(zoom * 1.5),
-    zoomOut: () => zoomTo(zoom / 1.5),
+  return {
+    by: (/** @type {number} */ factor, stage = stages()[0], at = [0, 0]) => zoomTo(zoom * factor, stage, at),
     fit: () => zoomTo(1),
-    actual: () => zoomTo(1 / measure(stages()[0]).fit / devicePixelRatio),
-  };
-  zoomByKeys(dialog, view, (pixels) => pan(stages()[0], pixels));
-
-  const stageOf = (/** @type {Event} */ event) => /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest(".imgvar-stage"));
-  const fromMiddle = (/** @type {HTMLElement} */ stage, /** @type {{clientX: number, clientY: number}} */ { clientX, clientY }) => {
-    const box = stage.getBoundingClientRect();
-    return [clientX - box.left - box.width / 2, clientY - box.top - box.height / 2];
-  };
-  dialog.addEventListener(
-    "wheel",
-    (event) => {
-      const stage = stageOf(event);
-      if (!stage) return;
-      event.preventDefault();
-      zoomTo(zoom * Math.exp(-event.deltaY * (event.deltaMode ? 0.03 : 0.0015)), stage, fromMiddle(stage, event));
+    actual: (stage = stages()[0], at = [0, 0]) => zoomTo(measureStage(stage, zoom).actual, stage, at),
+    isFit: () => zoom === 1,
+    pan(/** @type {number[]} */ pixels, stage = stages()[0]) {
+      const measured = measureStage(stage, zoom);
+      middle = boundedPoint(middle.map((each, axis) => each + pixels[axis] / measured.full[axis]), measured);
+      place();
     },
-    { passive: false },
-  );
-  dialog.addEventListener("dblclick", (event) => {
-    const stage = stageOf(event);
-    if (!stage) return;
-    if (zoom === 1) zoomTo(1 / measure(stage).fit / devicePixelRatio, stage, fromMiddle(stage, event));
-    else view.fit();
-  });
+  };
+}
+
+/** @typedef {ReturnType<typeof makeView>} View */
+
+/**
+ * Zoom by wheel, pinch, double click and keys; pan by drag and keys.
+ * @param {HTMLDialogElement} dialog
+ * @param {(percent: number) => void} onZoom
+ * @param {(event: PointerEvent, zoomed: boolean) => boolean} [takes] whether something else takes the drag
+ */
+function zoomable(dialog, onZoom, takes = () => false) {
+  const view = makeView(dialog, onZoom);
   /** @type {Map<number, PointerEvent>} */
   const held = new Map();
-  dialog.addEventListener("pointerdown", (event) => {
-    const stage = stageOf(event);
-    if (!stage || event.button || takes(event, stage.classList.contains("imgvar-zoomed"))) return;
+  const hear = (/** @type {string} */ name, /** @type {(event: any, stage: HTMLElement, at: number[]) => void} */ does) =>
+    dialog.addEventListener(name, (event) => {
+      const stage = /** @type {HTMLElement} */ (event.target).closest(".imgvar-stage");
+      if (stage) does(event, /** @type {HTMLElement} */ (stage), fromMiddle(stage, [/** @type {MouseEvent} */ (event)]));
+    }, { passive: false });
+  const fromMiddle = (/** @type {Element} */ stage, /** @type {MouseEvent[]} */ events) => {
+    const { left, top, width, height } = stage.getBoundingClientRect();
+    const mean = (/** @type {"clientX" | "clientY"} */ name) => events.reduce((sum, each) => sum + each[name], 0) / events.length;
+    return [mean("clientX") - left - width / 2, mean("clientY") - top - height / 2];
+  };
+  hear("wheel", (event, stage, at) => {
+    event.preventDefault();
+    view.by(Math.exp(-event.deltaY * (event.deltaMode ? 0.03 : 0.0015)), stage, at);
+  });
+  hear("dblclick", (_, stage, at) => (view.isFit() ? view.actual(stage, at) : view.fit()));
+  hear("pointerdown", (event, stage) => {
+    if (event.button || takes(event, stage.classList.contains("imgvar-zoomed"))) return;
     held.set(event.pointerId, event);
     stage.setPointerCapture(event.pointerId);
   });
-  dialog.addEventListener("pointermove", (event) => {
-    const stage = stageOf(event);
+  hear("pointermove", (event, stage) => {
     const last = held.get(event.pointerId);
-    if (!stage || !last) return;
+    if (!last) return;
     const other = [...held.values()].find((each) => each.pointerId !== event.pointerId);
-    if (other) {
-      const apart = (/** @type {PointerEvent} */ each) => Math.hypot(each.clientX - other.clientX, each.clientY - other.clientY) || 1;
-      const between = { clientX: (event.clientX + other.clientX) / 2, clientY: (event.clientY + other.clientY) / 2 };
-      zoomTo(zoom * (apart(event) / apart(last)), stage, fromMiddle(stage, between));
-    } else pan(stage, [last.clientX - event.clientX, last.clientY - event.clientY]);
+    const apart = (/** @type {PointerEvent} */ each) => Math.hypot(each.clientX - (other?.clientX ?? 0), each.clientY - (other?.clientY ?? 0)) || 1;
+    if (other) view.by(apart(event) / apart(last), stage, fromMiddle(stage, [event, other]));
+    else view.pan([last.clientX - event.clientX, last.clientY - event.clientY], stage);
     held.set(event.pointerId, event);
   });
-  for (const name of /** @type {const} */ (["pointerup", "pointercancel"])) dialog.addEventListener(name, (event) => held.delete(event.pointerId));
-  const watch = new ResizeObserver(place);
-  watch.observe(dialog);
-  dialog.addEventListener("close", () => watch.disconnect());
-  return view;
-}
-
-/**
- * @param {HTMLElement} dialog
- * @param {{zoomIn: () => void, zoomOut: () => void, fit: () => void, actual: () => void}} view
- * @param {(pixels: number[]) => void} pan
- */
-function zoomByKeys(dialog, view, pan) {
-  /** @type {Record<string, () => void>} */
-  const does = { "+": view.zoomIn, "=": view.zoomIn, "-": view.zoomOut, 0: view.fit, 1: view.actual };
-  /** @type {Record<string, number[]>} */
-  const moves = { ArrowLeft: [-60, 0], ArrowRight: [60, 0], ArrowUp: [0, -60], ArrowDown: [0, 60] };
+  for (const name of ["pointerup", "pointercancel"]) hear(name, (event) => held.delete(event.pointerId));
   dialog.addEventListener("keydown", (event) => {
+    /** @type {Record<string, () => void>} */
+    const does = { "+": () => view.by(1.5), "=": () => view.by(1.5), "-": () => view.by(1 / 1.5), 0: view.fit, 1: view.actual };
+    /** @type {Record<string, number[]>} */
+    const moves = { ArrowLeft: [-60, 0], ArrowRight: [60, 0], ArrowUp: [0, -60], ArrowDown: [0, 60] };
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.shiftKey && moves[event.key]) pan(moves[event.key]);
+    if (event.shiftKey && moves[event.key]) view.pan(moves[event.key]);
     else if (does[event.key]) does[event.key]();
     else return;
     event.preventDefault();
   });
+  return view;
 }
 
 /**
  * The buttons that zoom.
- * @param {() => ReturnType<typeof zoomable>} view
+ * @param {() => View} view
  * @param {HTMLElement} percent
  */
 function zoomButtons(view, percent) {
   return el(
     "span",
     { class: "imgvar-tools" },
-    toolButton("Zoom out", () => view().zoomOut(), "zoom-out"),
+    toolButton("Zoom out", () => view().by(1 / 1.5), "zoom-out"),
     percent,
-    toolButton("Zoom in", () => view().zoomIn(), "zoom-in"),
+    toolButton("Zoom in", () => view().by(1.5), "zoom-in"),
     wordButton("Fit", () => view().fit()),
     wordButton("1:1", () => view().actual()),
   );
@@ -230,61 +248,47 @@ function zoomButtons(view, percent) {
  */
 function openLightbox(panel, id) {
   let now = id;
-  /** @type {string[]} */
-  const urls = [];
   const img = el("img", { draggable: false });
   const stage = makeStage(img);
-  const caption = el("p", { class: "imgvar-caption" });
+  const caption = el("p");
   const note = el("p", { class: "imgvar-note", "aria-live": "polite" });
   const percent = el("span", { class: "imgvar-percent" });
   const cards = () => cardsOf(panel).filter((card) => card.ready);
+  const step = (/** @type {number} */ by) => {
+    const all = cards();
+    const next = all[(all.findIndex((card) => card.id === now) + by + all.length) % all.length];
+    if (next && next.id !== now) show((now = next.id));
+  };
+  const turn = [toolButton("Previous", () => step(-1), "left"), toolButton("Next", () => step(1), "right")];
+  const compare = wordButton("Compare with the source", () => openCompare(panel, [now]), icon("compare"));
   const close = toolButton("Close", () => dialog.close(), "close");
-  const turn = [
-    toolButton("Previous", () => step(-1), "left"),
-    toolButton("Next", () => step(1), "right"),
-  ];
-  const compare = wordButton("Compare with the source", () => openCompare(panel, [now]));
   const bar = el("div", { class: "imgvar-bar" }, el("span", { class: "imgvar-tools" }, ...turn), zoomButtons(() => view, percent), compare, close);
   const dialog = openDialog(panel, "Picture", "imgvar-lightbox", bar, stage, caption, note);
   const view = zoomable(dialog, (value) => (percent.textContent = `${value} %`));
+  const { showOriginal, revoke } = originals(panel, dialog);
 
   const show = async (/** @type {string} */ next) => {
-    const card = cardsOf(panel).find((each) => each.id === next);
+    const card = cards().find((each) => each.id === next);
     if (!card) return;
-    now = next;
     dialog.setAttribute("aria-label", `Picture ${card.number}`);
     img.alt = card.alt;
     caption.textContent = [`${card.number} of ${cards().length}`, card.alt, card.words, card.similar].filter(Boolean).join(" · ");
     turn.forEach((button) => (button.hidden = cards().length < 2));
-    setStageSize(stage, card.size ?? [1, 1]);
+    setStageSize(stage, card.size);
     view.fit();
-    urls.splice(0).forEach(URL.revokeObjectURL);
+    revoke();
     note.textContent = "reading the original";
-    try {
-      await showOriginal(panel, img, next, "original", urls, () => now === next && dialog.open);
-      if (now === next) note.textContent = "";
-    } catch (error) {
-      if (now === next) note.textContent = /** @type {Error} */ (error).message;
-    }
-  };
-  const step = (/** @type {number} */ by) => {
-    const all = cards();
-    const index = all.findIndex((card) => card.id === now);
-    const next = all[(index + by + all.length) % all.length];
-    if (next && next.id !== now) {
-      show(next.id);
-      panel.announce(caption.textContent ?? "");
-    }
+    const problem = await showOriginal(img, next, "original", () => now === next);
+    if (now === next) note.textContent = problem;
   };
   dialog.addEventListener("keydown", (event) => {
     if (event.shiftKey || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "ArrowLeft") step(-1);
-    else if (event.key === "ArrowRight") step(1);
+    if (event.key === "ArrowRight") step(1);
   });
   dialog.addEventListener("close", () => {
-    urls.splice(0).forEach(URL.revokeObjectURL);
-    const card = /** @type {HTMLElement | undefined} */ ([...panel.root.querySelectorAll(".imgvar-card")].find((each) => each.getAttribute("data-card") === now));
-    if (now !== id) card?.focus();
+    const card = [...panel.root.querySelectorAll(".imgvar-card")].find((each) => each.getAttribute("data-card") === now);
+    if (now !== id) /** @type {HTMLElement | undefined} */ (card)?.focus();
   });
   close.focus();
   show(id);

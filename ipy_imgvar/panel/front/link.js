@@ -11,12 +11,11 @@
  * @property {(callback: (live: boolean) => void) => void} onLive called now and after each change
  * @property {(section: string) => State} get
  * @property {(section: string, draw: (state: State) => void) => void} on draws now, after each change and each refusal
- * @property {(action: string, data?: object, buffers?: ArrayBuffer[]) => void} send does nothing without a kernel
+ * @property {(action: string, data?: object, buffers?: ArrayBuffer[]) => number} send returns its count; does nothing without a kernel
  * @property {(type: string, callback: Callback) => void} onMessage its message and its buffers
  * @property {(event: string, callback: Callback) => void} listen to the model, until the panel is closed
  * @property {(img: HTMLImageElement, id: string) => void} show sets `src` when the bytes are there; "" clears it
  * @property {(id: string, purpose: "original" | "source") => Promise<{blob: Blob, name: string}>} original
- * @property {{blob: Blob, name: string, size: string}} [drawn] the mask that was painted last, and on which source
  * @property {(name: string) => string} id makes an element's id that no other panel has
  * @property {(text: string) => void} announce for screen readers
  * @property {(text: string) => void} complain shows a line of the page's own as the panel's error; "" takes it away
@@ -62,7 +61,7 @@ function connect(model, root) {
     send: later,
     show: later,
     original: later,
-    complain: later,
+    complain: () => {},
     onUpload: later,
     upload: later,
     stopUpload: later,
@@ -141,9 +140,12 @@ function linkLiveness(panel) {
     callback(panel.live);
   };
   panel.send = (action, data, buffers = []) => {
-    if (!panel.live) return;
+    if (!panel.live) return 0;
+    // The page's own complaint is over when a person does something else.
+    if (!/^(ready|fetch|upload)/.test(action)) panel.complain("");
     waiting.set(++count, setTimeout(() => ((late = true), tell()), 3000));
     model.send({ action, count, ...data }, undefined, buffers);
+    return count;
   };
   panel.onMessage("heard", (message) => {
     clearTimeout(waiting.get(message.count));

@@ -14,14 +14,15 @@ const PAINT = [0, 200, 83];
 function makePaint(width, height) {
   const canvas = el("canvas", { width, height, tabIndex: 0, role: "application", "aria-label": "Picture to paint on" });
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+  context.lineCap = "round";
+  context.strokeStyle = context.fillStyle = `rgb(${PAINT.join()})`;
   /** @type {Uint8Array[]} */
   const steps = [];
-  const colour = `rgb(${PAINT.join()})`;
   const read = () => {
     const { data } = context.getImageData(0, 0, width, height);
-    return Uint8Array.from({ length: width * height }, (_, index) => (data[4 * index + 3] >= 128 ? 1 : 0));
+    return Uint8Array.from({ length: width * height }, (_, index) => Number(data[4 * index + 3] > 127));
   };
-  /** Set each pixel to the colour that `of` gives for painted (1) or not (0): red, green, blue, alpha. */
+  /** An image with the colour that `of` gives for painted (1) or not (0): red, green, blue, alpha. */
   const image = (/** @type {Uint8Array} */ painted, /** @type {(one: number) => number[]} */ of) => {
     const colours = [of(0), of(1)];
     const made = new ImageData(width, height);
@@ -29,26 +30,22 @@ function makePaint(width, height) {
     return made;
   };
   const write = (/** @type {Uint8Array} */ painted) => context.putImageData(image(painted, (one) => [...PAINT, one * 255]), 0, 0);
-  const remember = () => {
-    steps.push(read());
-    if (steps.length > UNDO_STEPS) steps.shift();
-  };
   return {
     canvas,
+    steps,
     read,
     write,
-    remember,
-    canUndo: () => steps.length > 0,
+    remember() {
+      steps.push(read());
+      if (steps.length > UNDO_STEPS) steps.shift();
+    },
     undo() {
       const last = steps.pop();
       if (last) write(last);
     },
-    /** Draw a line with round ends. */
     line(/** @type {number[]} */ from, /** @type {number[]} */ to, /** @type {number} */ size, /** @type {boolean} */ erase) {
       context.globalCompositeOperation = erase ? "destination-out" : "source-over";
-      context.strokeStyle = colour;
       context.lineWidth = size;
-      context.lineCap = "round";
       context.beginPath();
       context.moveTo(from[0], from[1]);
       // A line without length would draw nothing in some browsers.
@@ -56,11 +53,11 @@ function makePaint(width, height) {
       context.stroke();
     },
     rectangle(/** @type {number[]} */ from, /** @type {number[]} */ to) {
+      const [left, top, right, bottom] = [...from, ...to].map(Math.round);
       context.globalCompositeOperation = "source-over";
-      context.fillStyle = colour;
-      context.fillRect(Math.round(from[0]), Math.round(from[1]), Math.round(to[0]) - Math.round(from[0]), Math.round(to[1]) - Math.round(from[1]));
+      context.fillRect(left, top, right - left, bottom - top);
     },
-    /** @returns {Promise<Blob>} the mask's file: white stays, black is varied, nothing between and nothing transparent. */
+    /** @returns {Promise<Blob>} the mask's file: white stays, black is varied, nothing between and nothing transparent */
     blob() {
       const sheet = el("canvas", { width, height });
       const opaque = /** @type {CanvasRenderingContext2D} */ (sheet.getContext("2d", { alpha: false }));
@@ -89,9 +86,9 @@ function openMask(panel) {
   const body = el("div", { class: "imgvar-view" });
   const words = el(
     "p",
-    { class: "imgvar-help" },
+    { class: "imgvar-note" },
     el("b", { text: "What you paint stays; the rest is varied." }),
-    " By keyboard: the arrows move the brush over the picture, Space paints.",
+    " By keyboard: the arrows move the brush over the picture, Space paints while it is held.",
   );
   const dialog = openDialog(panel, "Mask", "imgvar-mask", words, bar, body, el("div", { class: "imgvar-bar imgvar-end" }, hint, cancel, use));
   cancel.focus();
@@ -163,23 +160,24 @@ function editMask(dialog, img, paint, bar, tell) {
   const changed = () => {
     const painted = paint.read();
     tell(painted.reduce((sum, one) => sum + one, 0) / painted.length);
-    undo.disabled = !paint.canUndo();
+    undo.disabled = !paint.steps.length;
   };
-  const step = (/** @type {() => void} */ does) => () => {
-    does();
+  const whole = (/** @type {(one: number) => number} */ of) => () => {
+    paint.remember();
+    paint.write(paint.read().map(of));
     changed();
   };
-  const whole = (/** @type {(one: number) => number} */ of) => step(() => (paint.remember(), paint.write(paint.read().map(of))));
   const tools = /** @type {const} */ (["Brush", "Eraser", "Rectangle"]).map((name) =>
     wordButton(name, () => pick(name), icon(/** @type {keyof typeof ICONS} */ (name.toLowerCase()))),
   );
-  const undo = wordButton("Undo", step(paint.undo), icon("undo"));
+  const undo = wordButton("Undo", () => (paint.undo(), changed()), icon("undo"));
   const rest = [undo, wordButton("Invert", whole((one) => 1 - one), icon("invert")), wordButton("Clear", whole(() => 0))];
-  bar.append(el("span", { class: "imgvar-tools" }, ...tools), el("label", { class: "imgvar-tools" }, el("span", { "aria-hidden": "true", text: "Size" }), size), el("span", { class: "imgvar-tools" }, ...rest));
-  const cursor = makeCursor(paint, tool);
+  const part = (/** @type {(Node | string)[]} */ ...children) => el("span", { class: "imgvar-tools" }, ...children);
+  bar.append(part(...tools), part(el("span", { "aria-hidden": "true", text: "Size" }), size), part(...rest));
+  const cursor = makeCursor(paint, tool, changed);
   size.addEventListener("input", cursor.draw);
-  paintByPointer(paint, tool, cursor, changed);
-  paintByKeys(paint, tool, cursor, changed);
+  hearPointer(paint.canvas, cursor);
+  hearKeys(paint.canvas, cursor);
   dialog.addEventListener("keydown", (event) => {
     const names = { b: "Brush", e: "Eraser", r: "Rectangle" };
     if ((event.ctrlKey || event.metaKey) && event.key === "z") undo.click();
@@ -195,129 +193,98 @@ function editMask(dialog, img, paint, bar, tell) {
 }
 
 /**
- * The ring that shows where the brush is, and the frame of a rectangle that is being drawn.
+ * The brush: the ring that shows where it is, the frame of a rectangle that is being drawn, and what it paints.
  * @param {ReturnType<typeof makePaint>} paint
  * @param {{name: string, size: () => number}} tool
+ * @param {() => void} changed
  */
-function makeCursor({ canvas }, tool) {
-  const element = el("div", { class: "imgvar-cursor", hidden: true });
+function makeCursor(paint, tool, changed) {
+  const { canvas } = paint;
+  const element = el("div", { class: "imgvar-cursor" });
   const band = el("div", { class: "imgvar-band", hidden: true });
-  const share = (/** @type {number} */ pixels, /** @type {number} */ axis) => `${(100 * pixels) / (axis ? canvas.height : canvas.width)}%`;
+  const sides = [canvas.width, canvas.height];
+  const put = (/** @type {HTMLElement} */ one, /** @type {number[]} */ at, /** @type {number[]} */ size) => {
+    const [left, top, width, height] = [...at, ...size].map((each, index) => `${(100 * each) / sides[index % 2]}%`);
+    Object.assign(one.style, { left, top, width, height });
+  };
   const cursor = {
     element,
     band,
-    at: [canvas.width / 2, canvas.height / 2],
-    /** @type {number[] | null} the first corner of a rectangle */
-    corner: null,
+    at: sides.map((side) => side / 2),
+    /** @type {number[] | null} where a stroke began, while it goes on */
+    from: null,
     draw() {
-      const { at, corner } = cursor;
-      const size = tool.name === "Rectangle" ? 0 : tool.size();
-      const scale = canvas.clientWidth / canvas.width || 1;
-      Object.assign(element.style, { left: share(at[0], 0), top: share(at[1], 1), width: `${Math.max(size * scale, 8)}px`, height: `${Math.max(size * scale, 8)}px` });
-      element.classList.toggle("imgvar-cross", tool.name === "Rectangle");
-      band.hidden = !corner;
-      if (!corner) return;
-      const [left, top] = [0, 1].map((axis) => Math.min(at[axis], corner[axis]));
-      const [width, height] = [0, 1].map((axis) => Math.abs(at[axis] - corner[axis]));
-      Object.assign(band.style, { left: share(left, 0), top: share(top, 1), width: share(width, 0), height: share(height, 1) });
+      const { at, from } = cursor;
+      const isBox = tool.name === "Rectangle";
+      const least = 8 / (canvas.clientWidth / sides[0] || 1);
+      const side = isBox ? least : Math.max(tool.size(), least);
+      put(element, at, [side, side]);
+      element.classList.toggle("imgvar-cross", isBox);
+      band.hidden = !from || !isBox;
+      if (from) put(band, at.map((each, axis) => Math.min(each, from[axis])), at.map((each, axis) => Math.abs(each - from[axis])));
+    },
+    begin() {
+      paint.remember();
+      cursor.from = cursor.at;
+      cursor.move(cursor.at);
     },
     move(/** @type {number[]} */ to) {
+      if (cursor.from && tool.name !== "Rectangle") paint.line(cursor.at, to, tool.size(), tool.name === "Eraser");
       cursor.at = to;
-      element.hidden = false;
       cursor.draw();
     },
+    end() {
+      const { from, at } = cursor;
+      if (!from) return;
+      if (tool.name === "Rectangle") paint.rectangle(from, at);
+      cursor.from = null;
+      cursor.draw();
+      changed();
+    },
   };
-  canvas.addEventListener("focus", () => cursor.move(cursor.at));
-  canvas.addEventListener("blur", () => (element.hidden = true));
   return cursor;
 }
 
 /**
- * @param {ReturnType<typeof makePaint>} paint
- * @param {{name: string, size: () => number}} tool
+ * @param {HTMLCanvasElement} canvas
  * @param {ReturnType<typeof makeCursor>} cursor
- * @param {() => void} changed
  */
-function paintByPointer(paint, tool, cursor, changed) {
-  const { canvas } = paint;
-  /** @type {number[] | null} */
-  let last = null;
-  const point = (/** @type {PointerEvent} */ { clientX, clientY }) => {
-    const box = canvas.getBoundingClientRect();
-    return [((clientX - box.left) / box.width) * canvas.width, ((clientY - box.top) / box.height) * canvas.height];
-  };
-  const to = (/** @type {number[]} */ next) => {
-    if (last && tool.name !== "Rectangle") paint.line(last, next, tool.size(), tool.name === "Eraser");
-    if (last) last = next;
+function hearPointer(canvas, cursor) {
+  const move = (/** @type {PointerEvent} */ { clientX, clientY }) => {
+    const { left, top, width, height } = canvas.getBoundingClientRect();
+    cursor.move([((clientX - left) / width) * canvas.width, ((clientY - top) / height) * canvas.height]);
   };
   canvas.addEventListener("pointerdown", (event) => {
     if (!event.isPrimary || event.button) return;
     canvas.setPointerCapture(event.pointerId);
-    paint.remember();
-    last = point(event);
-    cursor.corner = tool.name === "Rectangle" ? last : null;
-    to(last);
-    cursor.move(last);
+    move(event);
+    cursor.begin();
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (!event.isPrimary) return;
     // A fast hand moves far between two events; the browser has the points between.
-    for (const each of event.getCoalescedEvents?.() ?? []) to(point(each));
-    to(point(event));
-    cursor.move(point(event));
+    if (event.isPrimary) [...(event.getCoalescedEvents?.() ?? []), event].forEach(move);
   });
-  const end = (/** @type {PointerEvent} */ event) => {
-    if (!last || !event.isPrimary) return;
-    if (cursor.corner) paint.rectangle(cursor.corner, last);
-    last = cursor.corner = null;
-    cursor.draw();
-    changed();
-  };
-  canvas.addEventListener("pointerup", end);
-  canvas.addEventListener("pointercancel", end);
+  canvas.addEventListener("pointerup", cursor.end);
+  canvas.addEventListener("pointercancel", cursor.end);
 }
 
 /**
- * @param {ReturnType<typeof makePaint>} paint
- * @param {{name: string, size: () => number}} tool
+ * Space paints as long as it is held, and the arrows move.
+ * @param {HTMLCanvasElement} canvas
  * @param {ReturnType<typeof makeCursor>} cursor
- * @param {() => void} changed
  */
-function paintByKeys(paint, tool, cursor, changed) {
-  const { canvas } = paint;
+function hearKeys(canvas, cursor) {
   /** @type {Record<string, number[]>} */
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-  let down = false;
-  const space = () => {
-    if (tool.name !== "Rectangle") {
-      if (!down) paint.remember();
-      down = true;
-      return paint.line(cursor.at, cursor.at, tool.size(), tool.name === "Eraser");
-    }
-    if (down) return;
-    down = true;
-    if (cursor.corner) {
-      paint.remember();
-      paint.rectangle(cursor.corner, cursor.at);
-    }
-    cursor.corner = cursor.corner ? null : cursor.at;
-    cursor.draw();
-  };
   canvas.addEventListener("keydown", (event) => {
     const move = moves[event.key];
     if (event.ctrlKey || event.metaKey || event.altKey || !(move || event.key === " ")) return;
     event.preventDefault();
-    if (!move) return space();
+    if (!move) return cursor.from ? undefined : cursor.begin();
     const far = event.shiftKey ? 1 : Math.max(2, canvas.width / 40);
     const sides = [canvas.width, canvas.height];
-    const next = cursor.at.map((each, axis) => Math.min(Math.max(each + move[axis] * far, 0), sides[axis]));
-    if (down && tool.name !== "Rectangle") paint.line(cursor.at, next, tool.size(), tool.name === "Eraser");
-    cursor.move(next);
+    cursor.move(cursor.at.map((each, axis) => Math.min(Math.max(each + move[axis] * far, 0), sides[axis])));
   });
-  const up = () => {
-    if (down) changed();
-    down = false;
-  };
-  canvas.addEventListener("keyup", (event) => event.key === " " && up());
-  canvas.addEventListener("blur", up);
+  canvas.addEventListener("keyup", ({ key }) => key === " " && cursor.end());
+  canvas.addEventListener("blur", cursor.end);
 }

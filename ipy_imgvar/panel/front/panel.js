@@ -22,8 +22,7 @@ function render({ model, el: host }) {
     "div",
     { class: "imgvar-body" },
     el("div", { class: "imgvar-top" }, ...needing),
-    galleryPart(panel),
-    taking,
+    galleryPart(panel, taking),
     recordPart(panel),
   );
   root.prepend(body);

@@ -20,14 +20,13 @@ function historyPart(panel) {
     const again = wordButton("Show again", () => panel.send("go_back", { node: Number(again.value) }));
     const remix = wordButton("Use its settings", () => panel.send("remix", { node: Number(remix.value) }));
     const more = el("details", {}, el("summary", { text: "Details" }), el("dl"));
-    return el("li", {}, el("div", {}, el("span", { class: "imgvar-node" }), el("b", { text: "shown now" })), el("div", { class: "imgvar-tools" }, again, remix, more));
+    return el("li", {}, el("div", { class: "imgvar-node" }, el("span"), el("b", { text: "shown now" })), again, remix, more);
   };
   const draw = (/** @type {State} */ { nodes = [] }) => {
     title.textContent = `History (${nodes.length})`;
     keyed(list, /** @type {State[]} */ (nodes), (node) => node.index, make, (item, node) => {
       const [label, mark] = /** @type {HTMLElement[]} */ ([...(item.firstElementChild?.children ?? [])]);
       item.style.setProperty("--depth", String(Math.min(node.depth, 8)));
-      item.classList.toggle("imgvar-child", node.depth > 0);
       label.textContent = node.label.trim();
       mark.hidden = !node.current;
       if (node.current) item.setAttribute("aria-current", "true");

@@ -15,16 +15,14 @@ function runPart(panel) {
   const bar = el("progress", { "aria-label": "progress of the run", max: 1, value: 0, hidden: true });
   const doing = el("span", { class: "imgvar-doing" });
   const start = () => {
-    if (run.getAttribute("aria-disabled") === "true") return;
-    panel.complain("");
-    panel.send("run");
+    if (run.getAttribute("aria-disabled") !== "true") panel.send("run");
   };
   panel.root.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    const at = /** @type {HTMLElement} */ (event.target);
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || at.closest("dialog")) return;
     event.preventDefault();
     // What is being typed counts for this run.
-    const at = /** @type {HTMLElement | null} */ (event.target);
-    if (at?.dataset.typing) at.dispatchEvent(new Event("change", { bubbles: true }));
+    if (at.dataset.typing) at.dispatchEvent(new Event("change", { bubbles: true }));
     start();
   });
   let status = panel.get("run").status;

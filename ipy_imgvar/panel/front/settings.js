@@ -14,7 +14,7 @@ function settingsPart(panel) {
   const groups = el("div", { class: "imgvar-groups" });
   /** @param {HTMLElement} parent @param {Field[]} fields */
   const drawFields = (parent, fields) =>
-    keyed(parent, fields, (field) => `${field.name} ${field.kind}`, (field) => drawn(panel, field), redrawn);
+    keyed(parent, fields, ({ name, kind, label, help }) => [name, kind, label, help].join(), (field) => drawn(panel, field), redrawn);
 
   panel.on("settings", ({ fields = [], left_out = [], titles = {}, key = "" }) => {
     /** @param {string} group */

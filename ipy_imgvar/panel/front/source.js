@@ -18,8 +18,8 @@ function sourcePart(panel, beside) {
     dropArea(panel, take),
     uploadBar(panel),
     beside,
-    otherWays(panel),
     maskRow(panel),
+    otherWays(panel),
   );
   catchFiles(panel, take);
   return part;
@@ -59,7 +59,13 @@ function dropArea(panel, take) {
     "div",
     { class: "imgvar-drop" },
     frame,
-    el("div", { class: "imgvar-chosen" }, words, choose, input, labelled(panel, "Path or URL", path)),
+    el(
+      "div",
+      { class: "imgvar-chosen" },
+      words,
+      el("div", { class: "imgvar-row" }, choose, paintButton(panel), input),
+      labelled(panel, "Path or URL", path),
+    ),
   );
 }
 
@@ -71,32 +77,34 @@ function dropArea(panel, take) {
 function catchFiles(panel, take) {
   const { root } = panel;
   const over = (/** @type {boolean} */ on) => root.classList.toggle("imgvar-over", on);
-  const listen = (/** @type {string} */ type, /** @type {(event: any) => void} */ callback) => {
-    root.addEventListener(type, callback);
-    panel.onClose(() => root.removeEventListener(type, callback));
+  const hold = (/** @type {Event} */ event) => {
+    // Otherwise the browser leaves the notebook and shows the file, or the notebook takes it.
+    event.preventDefault();
+    event.stopPropagation();
   };
-  for (const type of ["dragenter", "dragover"]) {
-    listen(type, (event) => {
+  // A card would be dropped as a file: its thumbnail.
+  root.addEventListener("dragstart", (event) => event.target instanceof HTMLImageElement && event.preventDefault());
+  for (const type of /** @type {const} */ (["dragenter", "dragover"])) {
+    root.addEventListener(type, (event) => {
       if (!event.dataTransfer?.types.includes("Files")) return;
-      event.preventDefault();
-      event.stopPropagation();
+      hold(event);
       over(panel.live);
     });
   }
-  listen("dragleave", (event) => root.contains(event.relatedTarget) || over(false));
-  listen("drop", (event) => {
+  root.addEventListener("dragleave", (event) => root.contains(/** @type {Node | null} */ (event.relatedTarget)) || over(false));
+  root.addEventListener("drop", (event) => {
     over(false);
     if (!event.dataTransfer?.files.length) return;
-    // Otherwise the browser leaves the notebook and shows the file.
-    event.preventDefault();
-    event.stopPropagation();
+    hold(event);
     take(event.dataTransfer.files);
   });
-  listen("paste", (event) => {
-    const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
-    if (!files.length) return;
-    event.preventDefault();
-    event.stopPropagation();
+  root.addEventListener("paste", (event) => {
+    const data = event.clipboardData;
+    const files = [...(data?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+    // Office programs copy a text as a picture, too.
+    const isText = /** @type {HTMLElement} */ (event.target).matches("input, textarea") && data?.types.includes("text/plain");
+    if (!files.length || isText) return;
+    hold(event);
     // Browsers call every copied picture image.png.
     take(files, files[0].name === "image.png" ? "pasted.png" : "");
   });
@@ -133,22 +141,26 @@ function otherWays(panel) {
 }
 
 /** @param {Panel} panel */
-function maskRow(panel) {
-  const image = el("img", { alt: "", hidden: true });
+function paintButton(panel) {
   const words = el("span");
-  const paint = el("button", { type: "button", onclick: () => openMask(panel) }, icon("brush"), el("span"));
-  const remove = el("button", { type: "button", text: "Remove the mask", onclick: () => panel.send("clear_mask") });
-  const row = el("div", { class: "imgvar-masked" }, image, paint, remove, words);
+  const paint = el("button", { type: "button", onclick: () => openMask(panel) }, icon("brush"), words);
   panel.on("source", ({ name, mask }) => {
-    const has = typeof mask?.kept === "number";
-    row.hidden = !name || !mask;
+    paint.hidden = !name || !mask?.allowed;
+    words.textContent = typeof mask?.kept === "number" ? "Change the mask" : "Paint a mask";
+  });
+  return paint;
+}
+
+/** @param {Panel} panel */
+function maskRow(panel) {
+  const image = el("img", { alt: "The mask" });
+  const words = el("span");
+  const remove = el("button", { type: "button", text: "Remove the mask", onclick: () => panel.send("clear_mask") });
+  const row = el("div", { class: "imgvar-masked" }, image, words, remove);
+  panel.on("source", ({ mask }) => {
+    row.hidden = typeof mask?.kept !== "number";
     panel.show(image, mask?.preview ?? "");
-    image.hidden = !mask?.preview;
-    image.alt = has ? "The mask" : "";
-    paint.hidden = !mask?.allowed;
-    /** @type {HTMLElement} */ (paint.lastElementChild).textContent = has ? "Change the mask" : "Paint a mask";
-    remove.hidden = !has;
-    words.textContent = mask?.allowed ? (has ? `${Math.round(100 * mask.kept)} % of the picture stays` : "") : mask?.why;
+    words.textContent = `${Math.round(100 * (mask?.kept ?? 0))} % of the picture stays`;
   });
   return row;
 }

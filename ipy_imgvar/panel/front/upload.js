@@ -10,19 +10,17 @@ const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
  * @param {Panel} panel
  */
 function linkUploads(panel) {
-  /** @type {{id: string, blob: Blob, name: string, end: (arrived: boolean) => void} | null} */
+  /** @type {{id: string, blob: Blob, name: string, count: number, end: (arrived: boolean) => void} | null} */
   let current = null;
   /** @type {((name: string, part: number | null) => void)[]} */
   const watchers = [];
   const tell = (/** @type {string} */ name, /** @type {number | null} */ part) =>
     watchers.forEach((callback) => callback(name, part));
-  const end = (/** @type {boolean} */ arrived, problem = "") => {
+  const end = (/** @type {boolean} */ arrived) => {
     const ended = current;
     current = null;
-    if (!ended) return;
-    tell(ended.name, null);
-    if (problem) panel.complain(problem);
-    ended.end(arrived);
+    if (ended) tell(ended.name, null);
+    ended?.end(arrived);
   };
 
   panel.onUpload = (callback) => watchers.push(callback);
@@ -42,27 +40,28 @@ function linkUploads(panel) {
     }
     const id = crypto.getRandomValues(new Uint32Array(4)).join("-");
     return new Promise((resolve) => {
-      current = { id, blob, name, end: resolve };
       tell(name, 0);
-      panel.send("upload_begin", { upload: id, name, size: blob.size, purpose });
+      const count = panel.send("upload_begin", { upload: id, name, size: blob.size, purpose });
+      current = { id, blob, name, count, end: resolve };
     });
   };
   panel.onMessage("upload", async (answer) => {
     const mine = current;
     if (!mine || answer.upload !== mine.id) return;
-    // The kernel's own line says why; this one stands where it could not write one.
-    if (answer.error) return end(false, answer.error);
+    if (answer.error) return end(false);
     tell(mine.name, mine.blob.size ? answer.received / mine.blob.size : 1);
     if (answer.done) return end(true);
     const from = answer.received;
     try {
       const piece = await mine.blob.slice(from, from + panel.get("source").piece).arrayBuffer();
-      if (current === mine) panel.send("upload_piece", { upload: mine.id, offset: from }, [piece]);
+      if (current === mine) mine.count = panel.send("upload_piece", { upload: mine.id, offset: from }, [piece]);
     } catch {
       panel.stopUpload();
       panel.complain(`${mine.name} can't be read any more; was it moved or changed? Choose it again.`);
     }
   });
+  // The kernel's own line says why it refused.
+  panel.onMessage("heard", ({ count, error }) => error && count === current?.count && end(false));
   panel.onLive((live) => live || end(false));
   panel.onClose(() => end(false));
 }

@@ -32,19 +32,14 @@ function openCompare(panel, ids) {
   if (items.length === 1) items.unshift({ ...items[0], purpose: "source", label: "source", img: el("img", { alt: "The source", draggable: false }) });
   const note = el("p", { class: "imgvar-note", "aria-live": "polite" });
   if (cards.length > COMPARED) note.textContent = `the first ${COMPARED} of ${cards.length}`;
-  const percent = el("span", { class: "imgvar-percent" });
   const body = el("div", { class: "imgvar-view" });
   const close = toolButton("Close", () => dialog.close(), "close");
   const layouts = items.length === 2 ? ["Slider", "Side by side"] : ["Side by side"];
   const choice = layouts.map((name) => wordButton(name, () => lay(name)));
-  const bar = el("div", { class: "imgvar-bar" }, el("span", { class: "imgvar-tools", hidden: layouts.length < 2 }, ...choice), zoomButtons(() => view, percent), close);
+  const bar = el("div", { class: "imgvar-bar" }, toolGroup(...(layouts.length > 1 ? choice : [])), zoomButtons(() => view), close);
   const dialog = openDialog(panel, "Compare", "imgvar-compare", bar, body, note);
   const slider = makeSlider(items);
-  const view = zoomable(
-    dialog,
-    (value) => (percent.textContent = `${value} %`),
-    (event, zoomed) => slider.element.isConnected && slider.takes(event, zoomed),
-  );
+  const view = zoomable(dialog, (event, zoomed) => slider.element.isConnected && slider.takes(event, zoomed));
   const lay = (/** @type {string} */ name) => {
     choice.forEach((button) => button.setAttribute("aria-pressed", String(button.textContent === name)));
     if (name === "Slider") body.replaceChildren(slider.take(items));

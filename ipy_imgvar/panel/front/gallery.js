@@ -31,7 +31,7 @@ function cardsOf(panel) {
  */
 function galleryPart(panel, taking) {
   const groups = el("div");
-  const section = el("section", { class: "imgvar-gallery", "aria-label": "Pictures", tabIndex: -1 }, groups);
+  const section = el("div", { class: "imgvar-gallery", role: "group", "aria-label": "Gallery", tabIndex: -1 }, groups);
   const articles = () => /** @type {HTMLElement[]} */ ([...section.querySelectorAll(".imgvar-card")]);
   /** @type {HTMLElement | undefined} the card that a Tab reaches, with its buttons */
   let active;
@@ -96,9 +96,10 @@ function hearCards(panel, section, articles) {
     else panel.send("vary", { card: card.id, how: does });
     return true;
   };
-  const hear = (/** @type {string} */ name, /** @type {(event: any, card: Card | undefined, article: HTMLElement) => void} */ does) =>
+  /** @typedef {(event: any, card: Card | undefined, article: HTMLElement) => void} Heard */
+  const hear = (/** @type {string} */ name, /** @type {Heard} */ does) =>
     section.addEventListener(name, (event) => {
-      const article = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest(".imgvar-card"));
+      const article = /** @type {any} */ (event.target).closest(".imgvar-card");
       if (article) does(event, cardsOf(panel).find((card) => card.id === article.dataset.card), article);
     });
   hear("click", ({ target }, card, article) => {
@@ -189,10 +190,12 @@ function drawGroup(panel, element, group, keys) {
   const [label, cards] = /** @type {HTMLElement[]} */ ([...element.children]);
   label.textContent = group.label;
   element.setAttribute("aria-label", group.label);
-  // Rows of like length: the style sheet takes the number of columns for the width at hand.
+  // Rows of like length: the last one is at least half full. The style sheet chooses by the width at hand.
+  const count = group.cards.length || 1;
   for (const most of [2, 3, 4, 5]) {
-    const rows = Math.ceil(group.cards.length / most) || 1;
-    cards.style.setProperty(`--columns-${most}`, String(Math.ceil(group.cards.length / rows) || 1));
+    let columns = Math.min(most, count);
+    while (count % columns && (count % columns) * 2 < columns) columns--;
+    cards.style.setProperty(`--columns-${most}`, String(columns));
   }
   const size = group.cards.find((/** @type {Card} */ card) => card.size)?.size ?? sizeSetting(panel);
   keyed(cards, /** @type {Card[]} */ (group.cards), (card) => keys.get(card.id) ?? "", makeCard, (article, card) => drawCard(panel, article, card, size));

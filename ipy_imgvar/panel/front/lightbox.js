@@ -37,6 +37,9 @@ function toolButton(name, does, face) {
   return el("button", { type: "button", class: `imgvar-bare imgvar-${face}`, "aria-label": name, title: name, onclick: does }, icon(face));
 }
 
+/** @param {(Node | string)[]} children */
+const toolGroup = (...children) => el("div", { class: "imgvar-tools" }, ...children);
+
 /**
  * An element that shows a picture, or several on top of each other, zoomed.
  * @param {HTMLElement[]} layers
@@ -122,9 +125,8 @@ function boundedPoint(point, { room, full }) {
 /**
  * Zoom and pan the stages of a dialog together.
  * @param {HTMLDialogElement} dialog
- * @param {(percent: number) => void} onZoom called with the size of the first stage's pixels
  */
-function makeView(dialog, onZoom) {
+function makeView(dialog) {
   let zoom = 1;
   let middle = [0.5, 0.5]; // the point of the picture in the middle of the stage
   const stages = () => /** @type {HTMLElement[]} */ ([...dialog.querySelectorAll(".imgvar-stage")]);
@@ -141,7 +143,8 @@ function makeView(dialog, onZoom) {
       content.style.cssText = `width:${full[0]}px;height:${full[1]}px;left:${left}px;top:${top}px`;
       content.classList.toggle("imgvar-sharp", zoom / actual > 2);
       stage.classList.toggle("imgvar-zoomed", full[0] > room[0] + 1 || full[1] > room[1] + 1);
-      if (!index) onZoom(Math.round((100 * zoom) / actual));
+      const percent = dialog.querySelector(".imgvar-percent");
+      if (!index && percent) percent.textContent = `${Math.round((100 * zoom) / actual)} %`;
     });
   };
   /** @type {Set<HTMLElement>} */
@@ -172,24 +175,25 @@ function makeView(dialog, onZoom) {
 /** @typedef {ReturnType<typeof makeView>} View */
 
 /**
- * Zoom by wheel, pinch, double click and keys; pan by drag and keys.
+ * Zoom by wheel, pinch and double click, pan by drag; and both by keys.
  * @param {HTMLDialogElement} dialog
- * @param {(percent: number) => void} onZoom
  * @param {(event: PointerEvent, zoomed: boolean) => boolean} [takes] whether something else takes the drag
  */
-function zoomable(dialog, onZoom, takes = () => false) {
-  const view = makeView(dialog, onZoom);
+function zoomable(dialog, takes = () => false) {
+  const view = makeView(dialog);
   /** @type {Map<number, PointerEvent>} */
   const held = new Map();
-  const hear = (/** @type {string} */ name, /** @type {(event: any, stage: HTMLElement, at: number[]) => void} */ does) =>
-    dialog.addEventListener(name, (event) => {
-      const stage = /** @type {HTMLElement} */ (event.target).closest(".imgvar-stage");
-      if (stage) does(event, /** @type {HTMLElement} */ (stage), fromMiddle(stage, [/** @type {MouseEvent} */ (event)]));
-    }, { passive: false });
-  const fromMiddle = (/** @type {Element} */ stage, /** @type {MouseEvent[]} */ events) => {
+  /** @typedef {(event: any, stage: HTMLElement, at: number[]) => void} Heard */
+  const hear = (/** @type {string} */ name, /** @type {Heard} */ does) => {
+    const listener = (/** @type {any} */ event) => {
+      const stage = event.target.closest(".imgvar-stage");
+      if (stage) does(event, stage, fromMiddle(stage, event, event));
+    };
+    dialog.addEventListener(name, listener, { passive: false });
+  };
+  const fromMiddle = (/** @type {Element} */ stage, /** @type {MouseEvent} */ one, /** @type {MouseEvent} */ other) => {
     const { left, top, width, height } = stage.getBoundingClientRect();
-    const mean = (/** @type {"clientX" | "clientY"} */ name) => events.reduce((sum, each) => sum + each[name], 0) / events.length;
-    return [mean("clientX") - left - width / 2, mean("clientY") - top - height / 2];
+    return [(one.clientX + other.clientX) / 2 - left - width / 2, (one.clientY + other.clientY) / 2 - top - height / 2];
   };
   hear("wheel", (event, stage, at) => {
     event.preventDefault();
@@ -205,15 +209,27 @@ function zoomable(dialog, onZoom, takes = () => false) {
     const last = held.get(event.pointerId);
     if (!last) return;
     const other = [...held.values()].find((each) => each.pointerId !== event.pointerId);
-    const apart = (/** @type {PointerEvent} */ each) => Math.hypot(each.clientX - (other?.clientX ?? 0), each.clientY - (other?.clientY ?? 0)) || 1;
-    if (other) view.by(apart(event) / apart(last), stage, fromMiddle(stage, [event, other]));
-    else view.pan([last.clientX - event.clientX, last.clientY - event.clientY], stage);
+    if (other) {
+      const apart = (/** @type {PointerEvent} */ each) =>
+        Math.hypot(each.clientX - other.clientX, each.clientY - other.clientY);
+      view.by(apart(event) / (apart(last) || 1), stage, fromMiddle(stage, event, other));
+    } else view.pan([last.clientX - event.clientX, last.clientY - event.clientY], stage);
     held.set(event.pointerId, event);
   });
   for (const name of ["pointerup", "pointercancel"]) hear(name, (event) => held.delete(event.pointerId));
+  zoomByKeys(dialog, view);
+  return view;
+}
+
+/**
+ * @param {HTMLDialogElement} dialog
+ * @param {View} view
+ */
+function zoomByKeys(dialog, view) {
+  const closer = () => view.by(1.5);
   dialog.addEventListener("keydown", (event) => {
     /** @type {Record<string, () => void>} */
-    const does = { "+": () => view.by(1.5), "=": () => view.by(1.5), "-": () => view.by(1 / 1.5), 0: view.fit, 1: view.actual };
+    const does = { "+": closer, "=": closer, "-": () => view.by(1 / 1.5), 0: view.fit, 1: view.actual };
     /** @type {Record<string, number[]>} */
     const moves = { ArrowLeft: [-60, 0], ArrowRight: [60, 0], ArrowUp: [0, -60], ArrowDown: [0, 60] };
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -222,20 +238,16 @@ function zoomable(dialog, onZoom, takes = () => false) {
     else return;
     event.preventDefault();
   });
-  return view;
 }
 
 /**
  * The buttons that zoom.
  * @param {() => View} view
- * @param {HTMLElement} percent
  */
-function zoomButtons(view, percent) {
-  return el(
-    "span",
-    { class: "imgvar-tools" },
+function zoomButtons(view) {
+  return toolGroup(
     toolButton("Zoom out", () => view().by(1 / 1.5), "zoom-out"),
-    percent,
+    el("span", { class: "imgvar-percent" }),
     toolButton("Zoom in", () => view().by(1.5), "zoom-in"),
     wordButton("Fit", () => view().fit()),
     wordButton("1:1", () => view().actual()),
@@ -252,7 +264,6 @@ function openLightbox(panel, id) {
   const stage = makeStage(img);
   const caption = el("p");
   const note = el("p", { class: "imgvar-note", "aria-live": "polite" });
-  const percent = el("span", { class: "imgvar-percent" });
   const cards = () => cardsOf(panel).filter((card) => card.ready);
   const step = (/** @type {number} */ by) => {
     const all = cards();
@@ -262,9 +273,9 @@ function openLightbox(panel, id) {
   const turn = [toolButton("Previous", () => step(-1), "left"), toolButton("Next", () => step(1), "right")];
   const compare = wordButton("Compare with the source", () => openCompare(panel, [now]), icon("compare"));
   const close = toolButton("Close", () => dialog.close(), "close");
-  const bar = el("div", { class: "imgvar-bar" }, el("span", { class: "imgvar-tools" }, ...turn), zoomButtons(() => view, percent), compare, close);
+  const bar = el("div", { class: "imgvar-bar" }, toolGroup(...turn), zoomButtons(() => view), compare, close);
   const dialog = openDialog(panel, "Picture", "imgvar-lightbox", bar, stage, caption, note);
-  const view = zoomable(dialog, (value) => (percent.textContent = `${value} %`));
+  const view = zoomable(dialog);
   const { showOriginal, revoke } = originals(panel, dialog);
 
   const show = async (/** @type {string} */ next) => {

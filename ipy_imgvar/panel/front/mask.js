@@ -7,6 +7,32 @@ const UNDO_STEPS = 30;
 const PAINT = [0, 200, 83];
 
 /**
+ * Make an image with the colour that `of` gives for painted (1) or not (0): red, green, blue, alpha.
+ * @param {Uint8Array} painted
+ * @param {number} width
+ * @param {(one: number) => number[]} of
+ */
+function colourImage(painted, width, of) {
+  const colours = [of(0), of(1)];
+  const made = new ImageData(width, painted.length / width);
+  painted.forEach((one, index) => made.data.set(colours[one], 4 * index));
+  return made;
+}
+
+/**
+ * Make the mask's file: white stays, black is varied; nothing grey or transparent.
+ * @param {Uint8Array} painted
+ * @param {HTMLCanvasElement} canvas of its size
+ * @returns {Promise<Blob>}
+ */
+function maskFile(painted, { width, height }) {
+  const sheet = el("canvas", { width, height });
+  const white = (/** @type {number} */ one) => [255 * one, 255 * one, 255 * one, 255];
+  sheet.getContext("2d", { alpha: false })?.putImageData(colourImage(painted, width, white), 0, 0);
+  return new Promise((/** @type {(blob: any) => void} */ resolve) => sheet.toBlob(resolve, "image/png"));
+}
+
+/**
  * A canvas of paint. A pixel is painted where its alpha is at least half.
  * @param {number} width
  * @param {number} height
@@ -22,14 +48,8 @@ function makePaint(width, height) {
     const { data } = context.getImageData(0, 0, width, height);
     return Uint8Array.from({ length: width * height }, (_, index) => Number(data[4 * index + 3] > 127));
   };
-  /** An image with the colour that `of` gives for painted (1) or not (0): red, green, blue, alpha. */
-  const image = (/** @type {Uint8Array} */ painted, /** @type {(one: number) => number[]} */ of) => {
-    const colours = [of(0), of(1)];
-    const made = new ImageData(width, height);
-    painted.forEach((one, index) => made.data.set(colours[one], 4 * index));
-    return made;
-  };
-  const write = (/** @type {Uint8Array} */ painted) => context.putImageData(image(painted, (one) => [...PAINT, one * 255]), 0, 0);
+  const write = (/** @type {Uint8Array} */ painted) =>
+    context.putImageData(colourImage(painted, width, (one) => [...PAINT, one * 255]), 0, 0);
   return {
     canvas,
     steps,
@@ -43,7 +63,8 @@ function makePaint(width, height) {
       const last = steps.pop();
       if (last) write(last);
     },
-    line(/** @type {number[]} */ from, /** @type {number[]} */ to, /** @type {number} */ size, /** @type {boolean} */ erase) {
+    /** @type {(from: number[], to: number[], size: number, erase: boolean) => void} */
+    line(from, to, size, erase) {
       context.globalCompositeOperation = erase ? "destination-out" : "source-over";
       context.lineWidth = size;
       context.beginPath();
@@ -56,13 +77,6 @@ function makePaint(width, height) {
       const [left, top, right, bottom] = [...from, ...to].map(Math.round);
       context.globalCompositeOperation = "source-over";
       context.fillRect(left, top, right - left, bottom - top);
-    },
-    /** @returns {Promise<Blob>} the mask's file: white stays, black is varied, nothing between and nothing transparent */
-    blob() {
-      const sheet = el("canvas", { width, height });
-      const opaque = /** @type {CanvasRenderingContext2D} */ (sheet.getContext("2d", { alpha: false }));
-      opaque.putImageData(image(read(), (one) => [255 * one, 255 * one, 255 * one, 255]), 0, 0);
-      return new Promise((/** @type {(blob: any) => void} */ resolve) => sheet.toBlob(resolve, "image/png"));
     },
   };
 }
@@ -105,8 +119,8 @@ function openMask(panel) {
       paint.canvas.focus();
       use.onclick = async () => {
         use.disabled = true;
-        const [blob, painted] = [await paint.blob(), paint.read()];
-        const arrived = await upload(panel, blob, "mask.png", "mask");
+        const painted = paint.read();
+        const arrived = await upload(panel, await maskFile(painted, paint.canvas), "mask.png", "mask");
         use.disabled = false;
         if (!arrived) hint.textContent = "The mask did not arrive; the panel says why.";
         else {
@@ -172,18 +186,13 @@ function editMask(dialog, img, paint, bar, tell) {
   );
   const undo = wordButton("Undo", () => (paint.undo(), changed()), icon("undo"));
   const rest = [undo, wordButton("Invert", whole((one) => 1 - one), icon("invert")), wordButton("Clear", whole(() => 0))];
-  const part = (/** @type {(Node | string)[]} */ ...children) => el("span", { class: "imgvar-tools" }, ...children);
-  bar.append(part(...tools), part(el("span", { "aria-hidden": "true", text: "Size" }), size), part(...rest));
+  bar.append(toolGroup(...tools), toolGroup(el("span", { "aria-hidden": "true", text: "Size" }), size), toolGroup(...rest));
   const cursor = makeCursor(paint, tool, changed);
   size.addEventListener("input", cursor.draw);
   hearPointer(paint.canvas, cursor);
   hearKeys(paint.canvas, cursor);
   dialog.addEventListener("keydown", (event) => {
-    const names = { b: "Brush", e: "Eraser", r: "Rectangle" };
     if ((event.ctrlKey || event.metaKey) && event.key === "z") undo.click();
-    else if (!event.ctrlKey && !event.metaKey && event.key in names) pick(names[/** @type {keyof typeof names} */ (event.key)]);
-    else return;
-    event.preventDefault();
   });
   const paper = el("div", { class: "imgvar-paper" }, img, canvas, cursor.element, cursor.band);
   paper.style.setProperty("--ratio", String(canvas.width / canvas.height));
@@ -221,7 +230,8 @@ function makeCursor(paint, tool, changed) {
       put(element, at, [side, side]);
       element.classList.toggle("imgvar-cross", isBox);
       band.hidden = !from || !isBox;
-      if (from) put(band, at.map((each, axis) => Math.min(each, from[axis])), at.map((each, axis) => Math.abs(each - from[axis])));
+      const ends = at.map((each, axis) => [each, (from ?? at)[axis]]);
+      put(band, ends.map((pair) => Math.min(...pair)), ends.map(([one, other]) => Math.abs(one - other)));
     },
     begin() {
       paint.remember();

@@ -6,7 +6,7 @@
  * @returns {HTMLElement}
  */
 function recordPart(panel) {
-  return el("section", { class: "imgvar-record", "aria-label": "History and code" }, historyPart(panel), codePart(panel));
+  return el("div", { class: "imgvar-record", role: "group", "aria-label": "History and code" }, historyPart(panel), codePart(panel));
 }
 
 /**
@@ -59,7 +59,7 @@ function codePart(panel) {
       panel.announce(done.textContent);
       setTimeout(() => (done.textContent = ""), 4000);
     }, icon("copy"));
-    return { pre, box: el("div", {}, el("div", { class: "imgvar-tools" }, el("span", { text: title }), button, done), pre) };
+    return { pre, box: el("div", {}, toolGroup(title, button, done), pre) };
   };
   const line = piece("In a cell", "Copy the line");
   const call = piece("In Python", "Copy the Python");

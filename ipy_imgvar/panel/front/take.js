@@ -2,6 +2,15 @@
 // What is done with the pictures: select, sort, compare, bind to a variable, save, insert.
 
 /**
+ * @param {string} placeholder
+ * @param {() => HTMLButtonElement} button that Enter clicks
+ */
+function typedName(placeholder, button) {
+  const onkeydown = (/** @type {KeyboardEvent} */ { key }) => key === "Enter" && button().click();
+  return el("input", { type: "text", spellcheck: false, autocomplete: "off", placeholder, onkeydown });
+}
+
+/**
  * @param {Panel} panel
  * @returns {HTMLElement}
  */
@@ -11,27 +20,20 @@ function takePart(panel) {
     control.id = panel.id(label.replaceAll(" ", "-"));
     return el("div", {}, el("label", { htmlFor: control.id, text: label }), control);
   };
-  const typed = (/** @type {string} */ placeholder, /** @type {() => HTMLButtonElement} */ button) =>
-    el("input", {
-      type: "text",
-      spellcheck: false,
-      autocomplete: "off",
-      placeholder,
-      onkeydown: (/** @type {KeyboardEvent} */ event) => event.key === "Enter" && button().click(),
-    });
   const all = el("input", { type: "checkbox", onchange: () => panel.send("select_all", { on: all.checked }) });
   const chosen = () => cardsOf(panel).filter((card) => card.selected).map((card) => card.id);
   const compare = wordButton("Compare", () => openCompare(panel, chosen()), icon("compare"));
-  const sort = el("select", { onchange: () => panel.send("sort", { by: sort.value }) }, ...[["made", "order made"], ["similarity", "similarity"]].map(option));
-  const name = typed("", () => bind);
+  const orders = [["made", "order made"], ["similarity", "similarity"]].map(option);
+  const sort = el("select", { onchange: () => panel.send("sort", { by: sort.value }) }, ...orders);
+  const name = typedName("", () => bind);
   const form = el("select");
   const bind = wordButton("", () => panel.send("bind", { name: name.value, form: form.value }));
-  const where = typed("out, or out/{stem}-{i}.jpg", () => save);
+  const where = typedName("out, or out/{stem}-{i}.jpg", () => save);
   const save = wordButton("", () => panel.send("save", { where: where.value }));
   const insert = wordButton("", () => panel.send("insert"));
   const part = el(
-    "section",
-    { class: "imgvar-take", "aria-label": "What to do with the pictures" },
+    "div",
+    { class: "imgvar-take", role: "group", "aria-label": "What to do with the pictures" },
     el("div", {}, el("label", { class: "imgvar-flag" }, all, "Select all"), compare, field("Sort by", sort), insert),
     el("div", {}, field("Variable name", name), field("As", form), bind),
     el("div", {}, field("Folder or file", where), save),
@@ -47,7 +49,7 @@ function takePart(panel) {
     all.indeterminate = selected > 0 && selected < count;
     sort.value = state.sort;
     compare.disabled = !selected;
-    compare.title = selected === 1 ? "with its source" : selected ? `the ${selected} selected` : "select a picture first";
+    compare.title = selected === 1 ? "with its source" : "the selected pictures, or one with its source";
     name.value ||= state.bind_name;
     if (form.length !== forms.length) form.replaceChildren(...forms.map(option));
   });

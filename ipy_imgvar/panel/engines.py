@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.capabilities import check_size
 from ipy_imgvar.engine import Capabilities
-from ipy_imgvar.engines import capabilities_of, make_engine
+from ipy_imgvar.engines import OFFLINE, capabilities_of, make_engine
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.settings import Connection, Secret, connection
@@ -76,7 +76,7 @@ def key_origin(connection: Connection, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """An engine of one model as it is declared: to import the engine itself takes longer than to open a panel."""
+    """The offline engine as it is declared: to import the engine itself takes as long as all else of a panel."""
 
     name: str
     declared: Capabilities
@@ -93,9 +93,8 @@ class Declared:
 def known_engine(name: str, connection: Connection) -> Engine | Declared | None:
     """Return an engine, or its declaration, to read its capabilities; None if it can't be made."""
     try:
-        known = capabilities_of(name, connection)
-        if len(known.models) == 1 and not known.other_models:
-            return Declared(name, known)
+        if name == OFFLINE:
+            return Declared(name, capabilities_of(name, connection))
         return make_engine(name, connection)
     except ImageVariationError:
         return None

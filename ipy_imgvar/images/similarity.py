@@ -65,19 +65,18 @@ def sample(source: Source) -> Sample:
     return Sample(codec.resize(image, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))), size)
 
 
-def distance(source: Sample, data: bytes, fit: Fit) -> float:
+def distance(source: Sample, picture: Image, fit: Fit) -> float:
     """Return 1 - SSIM of a picture and its source as sent: 0 for the same, about 1 for nothing in common.
 
     Parameters
     ----------
     source
         The sample of the picture's source.
-    data
-        The encoded picture.
+    picture
+        The picture, reduced to sides of at most `THUMBNAIL_PX`.
     fit
         How the source was brought to the picture's shape.
     """
-    picture = codec.reduced(data, "the picture", THUMBNAIL_PX)
     sent = codec.resize(source.fitted(picture.size, fit), picture.size)
     return 1.0 - structural_similarity(_grey(sent), _grey(picture))
 

@@ -204,7 +204,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "out_file", ("--out-file",), "path", "PATH", _GET,
-        "save as png, jpg or webp; {i} in it numbers several, {stem} names the image", "-OutFile",
+        "save as png, jpg or webp; {i} numbers several, {stem} names the image", "-OutFile",
     ),
     Option(
         "out_dir", ("--out-dir",), "value", "DIR", _GET,

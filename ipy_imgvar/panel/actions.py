@@ -30,10 +30,10 @@ from ipy_imgvar.panel.controls import SettingsActions
 from ipy_imgvar.panel.job import BackgroundTask, Worker
 from ipy_imgvar.panel.sources import message
 from ipy_imgvar.panel.state import Card, Group, PanelState, Status
-from ipy_imgvar.panel.tree import grow
+from ipy_imgvar.panel.tree import NEWEST, grow
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import STRENGTHS
-from ipy_imgvar.results.history import history, keep_source, made_here
+from ipy_imgvar.results.history import keep_source, made_here, newest_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,7 +243,7 @@ class PanelActions(SettingsActions):
     def grow(self) -> None:
         """Read the history of all runs again, of the panel and of others."""
         self._seen = made_here()
-        self.state.nodes = grow(history())
+        self.state.nodes = grow(newest_runs(NEWEST))
 
     def go_back(self, index: int) -> None:
         """Show an earlier run again, with its settings, and with its source if that can still be read."""

@@ -29,7 +29,6 @@ __all__ = ["BasicPanel"]
 
 _FIELDS: Final = ("engine", "n", "strength", "seed", "seed_locked")
 _ROW: Final = "display:flex;flex-wrap:wrap;gap:8px"
-_UPLOAD: Final = "Up to 10 MB: Jupyter drops larger ones without a word, so type the path of a larger picture"
 
 
 class BasicPanel(widgets.VBox):
@@ -64,8 +63,11 @@ class BasicPanel(widgets.VBox):
         wrap = widgets.Layout(flex_flow="row wrap", align_items="center")
         self.path = widgets.Text(description="Path or URL", continuous_update=False)
         self.variable = widgets.Dropdown(description="Variable", options=[("", "")])
-        self.upload = widgets.FileUpload(description="Upload, to 10 MB", accept="image/*")
-        self.upload.tooltip = _UPLOAD  # no argument, since ipywidgets 7 has no such trait
+        self.upload = widgets.FileUpload(description="Upload to 10 MB", accept="image/*")
+        self.upload.layout.width = "auto"
+        self.upload.tooltip = (
+            "Jupyter drops a larger one without a word, so type its path"  # ipywidgets 7 has no such trait
+        )
         self.engine = widgets.Dropdown(description="Engine", options=self.actions.engines)
         self.n = widgets.BoundedIntText(description="Pictures", min=1, max=10)
         self.strength = widgets.Dropdown(description="Strength")

@@ -17,6 +17,8 @@ from ipy_imgvar.panel.state import Card, Thumbnail
 from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ipy_imgvar.images.similarity import Sample
     from ipy_imgvar.request import Fit, Size, VariationRequest
     from ipy_imgvar.results.variations import Variation
@@ -33,13 +35,15 @@ _numbers = count(1)
 
 def card_of(picture: Variation, source: Sample | None, fit: Fit) -> Card:
     """Return a picture's card; call it on a task's thread, since it decodes the picture."""
-    data, mime_type = _bounded(picture)
+    # Decoded once: that takes longer than all the rest.
+    small = codec.reduced(picture.original, "the picture", THUMBNAIL_PX)
+    data, mime_type = _bounded(small)
     seed = "" if picture.seed is None else f" · seed {picture.seed}"
     words = f"{picture.size[0]}x{picture.size[1]}{seed}"
     similar = None
     if source is not None:
         # SSIM may be slightly negative, which says no more than 0 does.
-        similar = max(0.0, 1.0 - distance(source, picture.original, fit))
+        similar = max(0.0, 1.0 - distance(source, small, fit))
     return Card(picture, Thumbnail(str(next(_numbers)), data, mime_type), words, similar)
 
 
@@ -95,10 +99,12 @@ def saved_copy(small: Thumbnail) -> bytes:
     return data
 
 
-def _bounded(picture: Variation) -> tuple[bytes, str]:
+def _bounded(image: Image) -> tuple[bytes, str]:
     """Return the largest of three thumbnails within the bound, else the smallest."""
     for side_px in (THUMBNAIL_PX, THUMBNAIL_PX * 3 // 4, THUMBNAIL_PX // 2):
-        data, mime_type, _ = picture.thumbnail(side_px)
+        smaller = image.copy()
+        smaller.thumbnail((side_px, side_px))
+        data, mime_type = encoded(smaller)
         if len(data) <= _MAX_BYTES:
             break
     return data, mime_type

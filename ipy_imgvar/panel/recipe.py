@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.images.source import Source
     from ipy_imgvar.results.variations import Variation, Variations
 
-__all__ = ["Recipe", "call", "line", "recipe"]
+__all__ = ["Recipe", "call", "line", "may_hold_key", "recipe"]
 
 _IMPORT: Final = "from ipy_imgvar import variations\n"
 
@@ -224,9 +224,7 @@ class _Writer:
         address = _text_of(origin)
         if address is None:
             return _Place(code=origin)
-        parts = urlsplit(address)
-        # A query may hold a signature, and nothing tells that from a harmless one.
-        if "@" not in parts.netloc and not parts.query:
+        if not may_hold_key(address):
             return _Place(text=address)
         place = self._file(source)
         self._note("its address may hold a password or a key, so it is not in the code")
@@ -290,6 +288,15 @@ def _lacks_mask(picture: Variation, run: Variations) -> bool:
 def _is_stored(path: Path) -> bool:
     disk = store()
     return disk is not None and path.is_relative_to(disk.root)
+
+
+def may_hold_key(address: str) -> bool:
+    """Return whether an address has a user part or a query: nothing tells a signature from a harmless query."""
+    try:
+        parts = urlsplit(address.strip())
+    except ValueError:
+        return True
+    return bool(parts.scheme in ("http", "https") and ("@" in parts.netloc or parts.query))
 
 
 def _text_of(expression: str) -> str | None:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.results.variations import Variations
 
-__all__ = ["Node", "details", "grow"]
+__all__ = ["NEWEST", "Node", "details", "grow"]
 
 #: Runs that the tree shows: a person looks for recent ones, and each takes a line of the list.
-_NEWEST: Final = 40
+NEWEST: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def _seed(run: Variations) -> str:
 
 def grow(runs: Sequence[Variations]) -> tuple[Node, ...]:
     """Return the newest runs as a tree in depth-first order: the newest root first, children oldest first."""
-    runs = [run for run in runs if run][-_NEWEST:]
+    runs = [run for run in runs if run][-NEWEST:]
     # The run, by its number, that has made each file; and the children of each run.
     maker: dict[Path, int] = {}
     children: dict[int | None, list[int]] = {}

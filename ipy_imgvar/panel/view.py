@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.panel.cards import saved_copy
 from ipy_imgvar.panel.fields import fields, titles
+from ipy_imgvar.panel.recipe import may_hold_key
 from ipy_imgvar.panel.tree import details
 from ipy_imgvar.panel.uploads import PIECE_BYTES, UPLOAD_MAX_BYTES
 from ipy_imgvar.plain import plain
@@ -48,7 +49,8 @@ def _source(state: PanelState, _: PanelActions) -> dict[str, Any]:
         "size": None if state.sample is None else list(state.sample.size),
         "preview": "" if preview is None else preview.id,
         "loading": state.loading,
-        "typed": state.typed,
+        # The notebook saves it.
+        "typed": "" if may_hold_key(state.typed) else state.typed,
         "variables": list(state.variables),
         "variable": state.origin if state.origin in state.variables else "",
         "can_last": bool(state.nodes),

@@ -35,6 +35,7 @@ __all__ = [
     "last",
     "made_here",
     "move_store",
+    "newest_runs",
     "store",
 ]
 
@@ -106,16 +107,24 @@ def history() -> list[Variations]:
 
     The store is shared with the user's other notebooks, so their runs are among them.
     """
+    return newest_runs()
+
+
+def newest_runs(count: int | None = None) -> list[Variations]:
+    """Return the newest runs, oldest first, without reading the older ones; None returns all."""
     disk = store()
+    # A store may have thousands of runs, each a file of its own.
     runs: dict[str, Variations] = {}
     living = disk.living() if disk else set()
-    for folder, record in disk.runs() if disk else ():
+    for folder, record in disk.runs(newest_first=True) if disk else ():
         restored = _restore(folder, record, is_living=folder.name in living)
         if restored:
             runs[folder.name] = restored
+        if len(runs) == count:
+            break
     with _history.lock:
         runs |= _history.session
-    return [runs[name] for name in sorted(runs)]
+    return [runs[name] for name in sorted(runs)][-(count or 0) :]
 
 
 def last() -> Variations | None:
@@ -125,7 +134,7 @@ def last() -> Variations | None:
     """
     if _history.newest is not None:
         return _history.newest
-    runs = history()
+    runs = newest_runs(1)
     return runs[-1] if runs else None
 
 

@@ -307,9 +307,9 @@ class Store:
                 self._bytes += len(data)
         return path
 
-    def runs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Yield the folder and the record of each readable run, oldest first."""
-        for name in self._names():
+    def runs(self, *, newest_first: bool = False) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield the folder and the record of each readable run, oldest first; each is read when it is asked for."""
+        for name in sorted(self._names(), reverse=newest_first):
             folder = self.root / "runs" / name
             record = _record_in(folder)
             if record is not None:

@@ -55,7 +55,7 @@ def wait_until(condition, what, timeout_s=60.0, pause=None):
 class Server:
     """One server for both front ends, with folders, settings and a store of its own."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, python=sys.executable):
         self.folder = folder
         self.root = folder / "root"
         self.token = secrets.token_hex(16)
@@ -73,7 +73,7 @@ class Server:
         self.log = (folder / "server.log").open("wb")
         self.process = subprocess.Popen(
             [
-                *[sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"],
+                *[python, "-m", "jupyterlab", "--no-browser", "--allow-root"],
                 *["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0"],
             ],
             cwd=self.root,

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from ipy_imgvar import Client, VariationPanel
-from ipy_imgvar.errors import EngineError
+from ipy_imgvar.errors import EngineError, InvalidRequestError
+from ipy_imgvar.magic.call import read_call
+from ipy_imgvar.magic.values import Names
 from ipy_imgvar.panel import basic
 from ipy_imgvar.panel.basic import BasicPanel
 from ipy_imgvar.panel.job import Worker
@@ -231,3 +233,11 @@ def test_without_widgets_a_line_says_what_to_run(open_basic, monkeypatch):
     if not IS_OLD:  # It takes the method from a closed widget.
         panel._ipython_display_()
         assert shown[-1] == {"text/plain": "VariationPanel: closed"}
+
+
+def test_the_line_opens_the_basic_view():
+    """`--panel --basic` asks for the basic view, and `--basic` without `--panel` is refused in words."""
+    assert read_call("--panel --basic", None, Names({}, None), {}).basic
+    assert not read_call("--panel", None, Names({}, None), {}).basic
+    with pytest.raises(InvalidRequestError, match="write --panel --basic"):
+        read_call("--basic", None, Names({}, None), {})

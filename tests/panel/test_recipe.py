@@ -16,9 +16,10 @@ from ipy_imgvar import Client, variations
 from ipy_imgvar.images.source import Source
 from ipy_imgvar.line.grammar import split
 from ipy_imgvar.line.parser import parse
+from ipy_imgvar.panel import view
 from ipy_imgvar.panel.actions import PanelActions
 from ipy_imgvar.panel.job import Worker
-from ipy_imgvar.panel.recipe import call, line, recipe
+from ipy_imgvar.panel.recipe import call, line, may_hold_key, recipe
 from ipy_imgvar.panel.state import PanelState
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.results import history
@@ -295,6 +296,9 @@ def test_no_code_has_a_password(photo, repeats, panel, address, is_named):
     code = recipe(actions.state.result, repr(address), [])
     told = code.line + code.call + "".join(code.notes)
     assert (address in told) == is_named
+    assert may_hold_key(f" {address}") != is_named
+    actions.state.typed = address
+    assert (view.SECTIONS["source"].make(actions.state, actions)["typed"] == address) == is_named
     assert "secret" not in told
     if not is_named:
         assert code.notes[-1] == "its address may hold a password or a key, so it is not in the code"

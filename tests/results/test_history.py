@@ -10,7 +10,8 @@ import ipy_imgvar
 from ipy_imgvar import history, last
 from ipy_imgvar.client import Client
 from ipy_imgvar.errors import CancelledError, ConfigurationError, EngineError, ImageVariationError
-from ipy_imgvar.results.history import forget, move_store, store
+from ipy_imgvar.results import store as records_of
+from ipy_imgvar.results.history import forget, move_store, newest_runs, store
 
 pytestmark = pytest.mark.usefixtures("quick_patch")
 
@@ -332,3 +333,19 @@ def test_parameters_that_json_has_no_form_for(fake_engine, photo, odd):
     (again,) = history()
     assert again[0].bytes == run[0].bytes
     assert again[0].parameters["beside"] == 5
+
+
+def test_the_newest_runs_are_read_alone(fake_engine, photo, monkeypatch):
+    """A panel over a store of many runs reads the records of as many as it shows."""
+    engine = fake_engine(*[["red"]] * 5)
+    for seed in range(5):
+        run(engine, photo, seed=seed)
+    forget()
+    folders, read_record = [], records_of._record_in
+    monkeypatch.setattr(
+        records_of, "_record_in", lambda folder: folders.append(folder) or read_record(folder)
+    )
+    assert [each.request.seed for each in newest_runs(2)] == [3, 4]
+    assert len(folders) == 2
+    assert [each.request.seed for each in newest_runs()] == [0, 1, 2, 3, 4]
+    assert len(newest_runs(9)) == 5

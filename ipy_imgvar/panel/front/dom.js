@@ -41,16 +41,9 @@ const ICONS = {
   "zoom-out": "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9M10.3 10.3 14 14M5 7h4",
   play: "M5 3l8 5-8 5z",
   stop: "M4 4h8v8H4z",
-  subtle: "M2 8c1.5-2.5 2.5-2.5 4 0s2.5 2.5 4 0 2.5-2.5 4 0",
-  strong: "M2 8l2-5 3 10 3-10 2.5 8L14 8",
   source: "M8 10V2.5M5 5.5l3-3 3 3M2.5 10v3.5h11V10",
-  save: "M8 2.5V10M5 7l3 3 3-3M2.5 10v3.5h11V10",
+  compare: "M2.5 3.5h4.5v9H2.5zM9 3.5h4.5v9H9M8 1.5v13",
   copy: "M5.5 5.5h8v8h-8zM3.5 10.5h-1v-8h8v1",
-  compare: "M8 2v12M2.5 4H8M2.5 12H8M2.5 4v8M8 4h5.5v8H8",
-  insert: "M2.5 3h11M2.5 6h11M8 13.5v-5M5.5 11h5",
-  history: "M3 4v3h3M3.3 6.7A5 5 0 1 1 3 9M8 5.5V8l2 1.5",
-  check: "M3 8.5 6.5 12 13 4.5",
-  more: "M3.5 8h.01M8 8h.01M12.5 8h.01",
 };
 
 /**

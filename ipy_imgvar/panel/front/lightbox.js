@@ -105,7 +105,8 @@ function originals(panel, dialog) {
 function measureStage({ dataset, clientWidth, clientHeight }, zoom) {
   const size = [Number(dataset.width) || 1, Number(dataset.height) || 1];
   const room = [clientWidth, clientHeight];
-  const fit = Math.min(room[0] / size[0], room[1] / size[1]) || 1;
+  // A small picture is shown at most twice as large, where its pixels are not yet steps.
+  const fit = Math.min(room[0] / size[0], room[1] / size[1], 2) || 1;
   return { room, fit, full: size.map((each) => each * fit * zoom), actual: 1 / fit / devicePixelRatio };
 }
 

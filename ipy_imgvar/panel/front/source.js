@@ -18,8 +18,8 @@ function sourcePart(panel, beside) {
     dropArea(panel, take),
     uploadBar(panel),
     beside,
-    otherWays(panel),
     maskRow(panel),
+    otherWays(panel),
   );
   catchFiles(panel, take);
   return part;
@@ -59,7 +59,13 @@ function dropArea(panel, take) {
     "div",
     { class: "imgvar-drop" },
     frame,
-    el("div", { class: "imgvar-chosen" }, words, choose, input, labelled(panel, "Path or URL", path)),
+    el(
+      "div",
+      { class: "imgvar-chosen" },
+      words,
+      el("div", { class: "imgvar-row" }, choose, paintButton(panel), input),
+      labelled(panel, "Path or URL", path),
+    ),
   );
 }
 
@@ -135,22 +141,26 @@ function otherWays(panel) {
 }
 
 /** @param {Panel} panel */
-function maskRow(panel) {
-  const image = el("img", { alt: "", hidden: true });
+function paintButton(panel) {
   const words = el("span");
-  const paint = el("button", { type: "button", onclick: () => openMask(panel) }, icon("brush"), el("span"));
-  const remove = el("button", { type: "button", text: "Remove the mask", onclick: () => panel.send("clear_mask") });
-  const row = el("div", { class: "imgvar-masked" }, image, paint, remove, words);
+  const paint = el("button", { type: "button", onclick: () => openMask(panel) }, icon("brush"), words);
   panel.on("source", ({ name, mask }) => {
-    const has = typeof mask?.kept === "number";
-    row.hidden = !name || !mask;
+    paint.hidden = !name || !mask?.allowed;
+    words.textContent = typeof mask?.kept === "number" ? "Change the mask" : "Paint a mask";
+  });
+  return paint;
+}
+
+/** @param {Panel} panel */
+function maskRow(panel) {
+  const image = el("img", { alt: "The mask" });
+  const words = el("span");
+  const remove = el("button", { type: "button", text: "Remove the mask", onclick: () => panel.send("clear_mask") });
+  const row = el("div", { class: "imgvar-masked" }, image, words, remove);
+  panel.on("source", ({ mask }) => {
+    row.hidden = typeof mask?.kept !== "number";
     panel.show(image, mask?.preview ?? "");
-    image.hidden = !mask?.preview;
-    image.alt = has ? "The mask" : "";
-    paint.hidden = !mask?.allowed;
-    /** @type {HTMLElement} */ (paint.lastElementChild).textContent = has ? "Change the mask" : "Paint a mask";
-    remove.hidden = !has;
-    words.textContent = mask?.allowed ? (has ? `${Math.round(100 * mask.kept)} % of the picture stays` : "") : mask?.why;
+    words.textContent = `${Math.round(100 * (mask?.kept ?? 0))} % of the picture stays`;
   });
   return row;
 }

@@ -31,7 +31,7 @@ function cardsOf(panel) {
  */
 function galleryPart(panel, taking) {
   const groups = el("div");
-  const section = el("section", { class: "imgvar-gallery", "aria-label": "Pictures", tabIndex: -1 }, groups);
+  const section = el("div", { class: "imgvar-gallery", role: "group", "aria-label": "Gallery", tabIndex: -1 }, groups);
   const articles = () => /** @type {HTMLElement[]} */ ([...section.querySelectorAll(".imgvar-card")]);
   /** @type {HTMLElement | undefined} the card that a Tab reaches, with its buttons */
   let active;

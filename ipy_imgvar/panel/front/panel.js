@@ -10,8 +10,9 @@ function render({ model, el: host }) {
     class: "imgvar-panel",
     // A click beside the controls puts the focus here, so that a paste reaches the panel.
     tabIndex: -1,
-    // JupyterLab has shortcuts on plain letters, and hears keys before this element does.
     "data-lm-suppress-shortcuts": "true",
+    // Jupyter has shortcuts on plain letters, hears keys before this element does, and asks the focused one first.
+    onfocusin: (/** @type {any} */ { target }) => target.setAttribute("data-lm-suppress-shortcuts", "true"),
     onkeydown: (/** @type {Event} */ event) => event.stopPropagation(),
   });
   host.append(root);

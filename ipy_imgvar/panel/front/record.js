@@ -6,7 +6,7 @@
  * @returns {HTMLElement}
  */
 function recordPart(panel) {
-  return el("section", { class: "imgvar-record", "aria-label": "History and code" }, historyPart(panel), codePart(panel));
+  return el("div", { class: "imgvar-record", role: "group", "aria-label": "History and code" }, historyPart(panel), codePart(panel));
 }
 
 /**

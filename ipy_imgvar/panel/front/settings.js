@@ -29,7 +29,7 @@ function settingsPart(panel) {
       note.textContent = name === "connection" ? key : "";
     });
   });
-  return el("section", { class: "imgvar-settings", "aria-label": "Settings" }, main, hints, groups);
+  return el("div", { class: "imgvar-settings", role: "group", "aria-label": "Settings" }, main, hints, groups);
 }
 
 function folder() {

@@ -13,8 +13,9 @@ function sourcePart(panel, beside) {
     if (files.length > 1) panel.announce(`${files.length} files came; the panel takes one: ${files[0].name}`);
   };
   const part = el(
-    "section",
-    { class: "imgvar-source", "aria-label": "Source" },
+    "div",
+    // No landmark: those of two panels would have the same names.
+    { class: "imgvar-source", role: "group", "aria-label": "Source" },
     dropArea(panel, take),
     uploadBar(panel),
     beside,

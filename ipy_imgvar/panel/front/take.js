@@ -32,8 +32,8 @@ function takePart(panel) {
   const save = wordButton("", () => panel.send("save", { where: where.value }));
   const insert = wordButton("", () => panel.send("insert"));
   const part = el(
-    "section",
-    { class: "imgvar-take", "aria-label": "What to do with the pictures" },
+    "div",
+    { class: "imgvar-take", role: "group", "aria-label": "What to do with the pictures" },
     el("div", {}, el("label", { class: "imgvar-flag" }, all, "Select all"), compare, field("Sort by", sort), insert),
     el("div", {}, field("Variable name", name), field("As", form), bind),
     el("div", {}, field("Folder or file", where), save),

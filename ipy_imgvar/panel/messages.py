@@ -135,11 +135,14 @@ class Inbox:
         )
 
     def fetch(self, given: _Content) -> None:
-        """Send a card's original, or the source reduced for the editor of the mask; read on a thread."""
+        """Send a card's original, or a source reduced for the editor of the mask; read on a thread.
+
+        The source is the one that the card was made from, and the panel's for any other id.
+        """
         name, purpose = given.text("id"), given.text("purpose")
         original = {"type": "original", "id": name, "purpose": purpose, "mime": "", "name": "", "error": ""}
         state = self._actions.state
-        source = state.source
+        source = next((card.picture.source for card in state.cards if card.id == name), state.source)
         picture = None if purpose == "source" else state.card(name).picture
 
         def work() -> None:
@@ -149,7 +152,8 @@ class Inbox:
                 if picture is not None:
                     data, mime_type, title = picture.original, picture.mime_type, picture.name
                 elif source is not None:
-                    image = source.open(at_least_px=_EDITOR_PX)
+                    # A source of a picture in memory gives the picture itself, which must keep its size.
+                    image = source.open(at_least_px=_EDITOR_PX).copy()
                     image.thumbnail((_EDITOR_PX, _EDITOR_PX))
                     (data, mime_type), title = encoded(image), source.name
                 else:

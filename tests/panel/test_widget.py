@@ -233,6 +233,21 @@ def test_an_original_is_sent_when_it_is_asked_for(open_panel, photo, monkeypatch
     assert not buffers
 
 
+def test_a_cards_source_is_the_one_it_was_made_from(open_panel, photo, monkeypatch):
+    """A card of an earlier source is compared with that source, which keeps its size though a reduced one is sent."""
+    monkeypatch.setattr("ipy_imgvar.panel.messages.on_thread", lambda work: work())
+    large = Image.fromarray(photo).resize((1500, 1000))
+    panel = open_panel("red", image=large)
+    panel.do("run")
+    card = panel.state.cards[0]
+    panel.actions.use(Image.new("RGB", (80, 60), "blue"))
+    panel.told.clear()
+    panel.do("fetch", id=card.id, purpose="source")
+    _, buffers = next(each for each in panel.told if each[0]["type"] == "original")
+    assert Image.open(io.BytesIO(buffers[0])).size == (1024, 683)
+    assert card.picture.source.open().size == (1500, 1000)
+
+
 def test_a_page_that_is_drawn_again_gets_every_picture(open_panel, photo):
     """After `ready` the page has all pictures and the history, which the notebook does not save."""
     panel = open_panel("red", "green", image=photo)

@@ -29,7 +29,12 @@ function openCompare(panel, ids) {
     img: el("img", { alt: card.alt, draggable: false }),
     size: card.size ?? [1, 1],
   }));
-  if (items.length === 1) items.unshift({ ...items[0], purpose: "source", label: "source", img: el("img", { alt: "The source", draggable: false }) });
+  if (items.length === 1) {
+    const img = el("img", { alt: "The source", draggable: false });
+    // The source as it was sent: the whole of it within a border, stretched, or cropped to the picture's shape.
+    img.style.objectFit = { pad: "contain", stretch: "fill" }[String(settingOf(panel, "fit"))] ?? "cover";
+    items.unshift({ ...items[0], purpose: "source", label: "source", img });
+  }
   const note = el("p", { class: "imgvar-note", "aria-live": "polite" });
   if (cards.length > COMPARED) note.textContent = `the first ${COMPARED} of ${cards.length}`;
   const body = el("div", { class: "imgvar-view" });

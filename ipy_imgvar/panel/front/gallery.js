@@ -197,20 +197,17 @@ function drawGroup(panel, element, group, keys) {
     while (count % columns && (count % columns) * 2 < columns) columns--;
     cards.style.setProperty(`--columns-${most}`, String(columns));
   }
-  const size = group.cards.find((/** @type {Card} */ card) => card.size)?.size ?? sizeSetting(panel);
+  const [, width, height] = /^(\d+)x(\d+)$/.exec(settingOf(panel, "size")) ?? ["", 1, 1];
+  const size = group.cards.find((/** @type {Card} */ card) => card.size)?.size ?? [width, height];
   keyed(cards, /** @type {Card[]} */ (group.cards), (card) => keys.get(card.id) ?? "", makeCard, (article, card) => drawCard(panel, article, card, size));
 }
 
 /**
- * The size that the next pictures will have, as far as the settings say.
  * @param {Panel} panel
- * @returns {[number, number]}
+ * @param {string} name
  */
-function sizeSetting(panel) {
-  const field = panel.get("settings").fields?.find((/** @type {State} */ each) => each.name === "size");
-  const found = /^(\d+)x(\d+)$/.exec(field?.value ?? "");
-  return found ? [Number(found[1]), Number(found[2])] : [1, 1];
-}
+const settingOf = (panel, name) =>
+  panel.get("settings").fields?.find((/** @type {State} */ field) => field.name === name)?.value;
 
 /** @returns {HTMLElement} */
 function makeCard() {

@@ -287,9 +287,17 @@ print([name for name in {HEAVY} if name in set(sys.modules) - before])
 """
 
 
-@pytest.mark.parametrize("code", [IMPORTED, LOADED], ids=["import", "load_ext"])
+OPENED = f"""
+import sys
+from ipy_imgvar import VariationPanel
+VariationPanel().close()
+print([name for name in {HEAVY} if name in sys.modules and name != "ipywidgets"])
+"""
+
+
+@pytest.mark.parametrize("code", [IMPORTED, LOADED, OPENED], ids=["import", "load_ext", "panel"])
 def test_nothing_heavy_is_loaded(code, tmp_path):
-    """Importing the package, or loading the extension, loads none of the heavy distributions."""
+    """Importing the package, loading the extension, or opening a panel loads none of the heavy distributions."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True,

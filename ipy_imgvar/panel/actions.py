@@ -23,9 +23,7 @@ from ipy_imgvar.errors import (
     shown,
 )
 from ipy_imgvar.images.kinds import looks_like_image
-from ipy_imgvar.images.similarity import sample
 from ipy_imgvar.panel import engines
-from ipy_imgvar.panel.cards import card_of, look_of
 from ipy_imgvar.panel.controls import SettingsActions
 from ipy_imgvar.panel.job import BackgroundTask, Worker
 from ipy_imgvar.panel.sources import message
@@ -104,7 +102,7 @@ class PanelActions(SettingsActions):
 
     def _engine_changed(self, _: Any = None) -> None:
         if self._client is not None:
-            engine: Engine | None = self._client.engine
+            engine: Engine | engines.Declared | None = self._client.engine
         else:
             engine = engines.known_engine(self.state.engine, self._connection())
         engines.describe(engine, self.state)
@@ -178,6 +176,8 @@ class PanelActions(SettingsActions):
         ending: ExitStack,
     ) -> Callable[[], None]:
         """Run on the worker's thread, close the client in `ending`, and return the function that ends the run."""
+        from ipy_imgvar.panel.cards import card_of, look_of
+
         refreshed = 0.0
 
         def progress(fraction: float, text: str) -> None:
@@ -252,6 +252,9 @@ class PanelActions(SettingsActions):
         run = self._node(index)
 
         def work(task: BackgroundTask) -> None:
+            from ipy_imgvar.images.similarity import sample
+            from ipy_imgvar.panel.cards import card_of
+
             source = run[0].source
             try:
                 reduced = sample(source)

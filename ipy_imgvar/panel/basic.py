@@ -65,9 +65,7 @@ class BasicPanel(widgets.VBox):
         self.variable = widgets.Dropdown(description="Variable", options=[("", "")])
         self.upload = widgets.FileUpload(description="Upload to 10 MB", accept="image/*")
         self.upload.layout.width = "auto"
-        self.upload.tooltip = (
-            "Jupyter drops a larger one without a word, so type its path"  # ipywidgets 7 has no such trait
-        )
+        self.upload.tooltip = "Jupyter drops a larger one without a word, so type its path"  # no trait in 7
         self.engine = widgets.Dropdown(description="Engine", options=self.actions.engines)
         self.n = widgets.BoundedIntText(description="Pictures", min=1, max=10)
         self.strength = widgets.Dropdown(description="Strength")

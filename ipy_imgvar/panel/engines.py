@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.capabilities import check_size
 from ipy_imgvar.engine import Capabilities
-from ipy_imgvar.engines import make_engine
+from ipy_imgvar.engines import OFFLINE, capabilities_of, make_engine
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.settings import Connection, Secret, connection
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_KEY",
+    "Declared",
     "default_model",
     "describe",
     "key_in",
@@ -72,15 +74,33 @@ def key_origin(connection: Connection, name: str) -> str:
     return f"key from {source}, for {connection.server}"
 
 
-def known_engine(name: str, connection: Connection) -> Engine | None:
-    """Return an engine, to read its capabilities; None if it can't be made."""
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """The offline engine as it is declared: to import the engine itself takes as long as all else of a panel."""
+
+    name: str
+    declared: Capabilities
+
+    def capabilities(self, model: str | None = None) -> Capabilities:  # noqa: ARG002 - as an engine's
+        """Return what the engine takes."""
+        return self.declared
+
+    def model(self, request: VariationRequest) -> str:  # noqa: ARG002 - as an engine's
+        """Return its one model."""
+        return self.declared.models[0]
+
+
+def known_engine(name: str, connection: Connection) -> Engine | Declared | None:
+    """Return an engine, or its declaration, to read its capabilities; None if it can't be made."""
     try:
+        if name == OFFLINE:
+            return Declared(name, capabilities_of(name, connection))
         return make_engine(name, connection)
     except ImageVariationError:
         return None
 
 
-def describe(engine: Engine | None, state: PanelState) -> None:
+def describe(engine: Engine | Declared | None, state: PanelState) -> None:
     """Copy an engine's capabilities to the state, and drop the options and the model that the engine lacks."""
     known = Capabilities() if engine is None else engine.capabilities()
     earlier = state.models
@@ -108,7 +128,7 @@ def _sizes(sizes: Sizes) -> tuple[str, ...]:
     return tuple(f"{width}x{height}" for width, height in found)
 
 
-def refusals(engine: Engine | None) -> dict[str, str]:
+def refusals(engine: Engine | Declared | None) -> dict[str, str]:
     """Return the fields that an engine refuses, each with the reason; none for an engine that can't be made."""
     if engine is None:
         return {}
@@ -121,6 +141,6 @@ def refusals(engine: Engine | None) -> dict[str, str]:
     return reasons
 
 
-def default_model(engine: Engine | None) -> str:
+def default_model(engine: Engine | Declared | None) -> str:
     """Return the model of a request that names none; "" without an engine."""
     return "" if engine is None else engine.model(VariationRequest())

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ImageVariationError, InvalidRequestError, shown
-from ipy_imgvar.images.thumbnails import encoded
 from ipy_imgvar.panel.job import on_thread
 from ipy_imgvar.panel.sources import message
 from ipy_imgvar.panel.uploads import Uploads
@@ -147,6 +146,8 @@ class Inbox:
         picture = None if purpose == "source" else state.card(name).picture
 
         def work() -> None:
+            from ipy_imgvar.images.thumbnails import encoded
+
             try:
                 if picture is not None:
                     data, mime_type, title = picture.original, picture.mime_type, picture.name

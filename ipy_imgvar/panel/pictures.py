@@ -8,7 +8,6 @@ from ipy_imgvar.errors import InvalidRequestError, shown
 from ipy_imgvar.line.options import bindable
 from ipy_imgvar.panel import recipe
 from ipy_imgvar.results.forms import converted, form_of
-from ipy_imgvar.results.gallery import contact_sheet, html, text
 from ipy_imgvar.results.variations import Variations
 
 if TYPE_CHECKING:
@@ -106,6 +105,8 @@ class PictureActions:
         pictures = Variations(self.state.inserted)
         if not pictures:
             return {"text/html": "", "text/plain": ""}
+        from ipy_imgvar.results.gallery import contact_sheet, html, text
+
         return {"text/html": html(pictures), "text/plain": text(pictures), **contact_sheet(pictures)}
 
     def _recite(self, _: Any = None) -> None:

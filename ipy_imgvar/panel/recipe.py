@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -272,11 +273,19 @@ def _obstacle(run: Variations, picture: Variation) -> str:
         return f"the engine {engine} takes no seed"
     if _lacks_mask(picture, run):
         return "its mask is in no file"
-    try:
-        hosted = capabilities_of(run.engine or "", Connection()).hosted
-    except ImageVariationError:
+    hosted = _is_hosted(run.engine or "")
+    if hosted is None:
         return f"the engine {engine} is not here"
     return f"the engine {engine} is a server's" if hosted else ""
+
+
+@lru_cache(maxsize=16)
+def _is_hosted(engine: str) -> bool | None:
+    """Return whether an engine sends images to a server; None if it can't be made, which may take long to find out."""
+    try:
+        return capabilities_of(engine, Connection()).hosted
+    except ImageVariationError:
+        return None
 
 
 def _lacks_mask(picture: Variation, run: Variations) -> bool:

@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidRequestError
-from ipy_imgvar.images import codec
-from ipy_imgvar.images.similarity import sample
 from ipy_imgvar.images.source import Source, load_sources
-from ipy_imgvar.panel import cards
 from ipy_imgvar.panel.pictures import PictureActions
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import VariationRequest
@@ -59,6 +56,8 @@ class SourceActions(PictureActions):
             raise InvalidImageError(
                 "there is no source yet, so a mask has nothing to keep; choose a picture first"
             )
+        from ipy_imgvar.panel import cards
+
         mask, share = cards.mask_of(data, state.sample.size)
         if share in (0.0, 1.0):
             raise InvalidImageError(
@@ -122,6 +121,9 @@ class SourceActions(PictureActions):
         """Read a source on the loader's thread; a newer choice replaces one that is still being read."""
 
         def work(task: BackgroundTask) -> None:
+            from ipy_imgvar.images import codec
+            from ipy_imgvar.images.similarity import sample
+
             try:
                 sources = load_sources(value, name=name)
                 source = sources[0]
@@ -194,6 +196,8 @@ class SourceActions(PictureActions):
         except InvalidRequestError as exc:
             state.error = str(exc)
             return
+        from ipy_imgvar.panel import cards
+
         state.preview, state.preview_words = cards.sent(state.sample, state.source.name, request)
 
 

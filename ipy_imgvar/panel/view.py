@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ipy_imgvar.panel.cards import saved_copy
 from ipy_imgvar.panel.fields import fields, titles
 from ipy_imgvar.panel.recipe import may_hold_key
 from ipy_imgvar.panel.tree import details
@@ -230,6 +229,8 @@ def pictures(state: PanelState) -> list[Thumbnail]:
 
 def saved_thumbnails(state: PanelState) -> dict[str, bytes]:
     """Return the thumbnails that the notebook saves: the newest that are small enough together, never the source."""
+    from ipy_imgvar.panel.cards import saved_copy
+
     saved: dict[str, bytes] = {}
     left = _SAVED_BYTES
     for group in state.groups:

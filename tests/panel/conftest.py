@@ -25,7 +25,7 @@ def photo():
 
 
 class ScriptedEngine:
-    """Yields a picture for each picture or colour; raises what is an exception; calls what can be called with the job."""
+    """Yields each picture or colour as a picture; raises an exception; calls what can be called with the job."""
 
     name = "scripted"
     features = frozenset({"seed", "prompt", "strength"})

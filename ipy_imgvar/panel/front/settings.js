@@ -44,7 +44,7 @@ function folder() {
 function drawn(panel, field) {
   const send = (/** @type {any} */ value, name = field.name) => panel.send("set", { name, value });
   let { element, control, draw } = (MAKERS[field.kind] ?? textField)(panel, field, send);
-  element.classList.add("imgvar-field", `imgvar-${field.kind}`);
+  element.classList.add("imgvar-field", `imgvar-${field.name === "model" ? "wide" : field.kind}`);
   const help = String(field.help ?? "");
   if (help) control.title = help;
   if (help && field.group !== "main") {

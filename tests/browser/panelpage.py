@@ -126,6 +126,16 @@ class Panel:
             "(all) => all.filter((e) => e.checkVisibility() && !(e.complete && e.naturalWidth)).map((e) => e.outerHTML)"
         )
 
+    def set_width(self, width):
+        """Make the window so wide that the panel has this width in pixels."""
+        wide = lambda: round(self.box.bounding_box()["width"])  # noqa: E731
+        for _ in range(5):
+            if abs(wide() - width) > 1:
+                window = self.page.viewport_size
+                self.page.set_viewport_size({**window, "width": window["width"] + width - wide()})
+                self.page.wait_for_timeout(200)
+        assert abs(wide() - width) <= 1
+
     def cut(self):
         """Return what sticks out of the panel, and texts that are cut."""
         return self.box.evaluate(_CUT)

@@ -1,4 +1,4 @@
-"""What is left of the panel when the page is loaded again, the kernel ends, or the notebook is opened with a new one."""
+"""What is left of the panel when the page is loaded again, the kernel ends, or a new one is there."""
 
 import base64
 import io
@@ -10,7 +10,6 @@ from PIL import Image
 
 SHOW = "panel = VariationPanel(photo, size=64, n=2)\npanel"
 STATE = "application/vnd.jupyter.widget-state+json"
-#: Compared with a saved state: a path of the store is "...kept/..." anywhere.
 MOST_BYTES = 200_000
 
 
@@ -43,7 +42,7 @@ def says_that_it_is_off(notebook, panel, pictures):
 
 
 def test_it_lives_through_a_reload_and_says_when_its_kernel_is_gone(open_notebook):
-    """After a reload it has its pictures and answers; after a restart, and with a new kernel, one line says it is off."""
+    """After a reload it has its pictures and answers; with another kernel it has them, and one line says why it is off."""
     notebook = open_notebook(SETUP, SHOW)
     notebook.run_cell(0)
     notebook.run_cell(1)
@@ -60,10 +59,9 @@ def test_it_lives_through_a_reload_and_says_when_its_kernel_is_gone(open_noteboo
 
     notebook.restart()
     says_that_it_is_off(notebook, panel, 4)
-    notebook.save()
+    # JupyterLab saves no widget of a kernel that was restarted, so nothing is saved in between.
     notebook.reload()
     says_that_it_is_off(notebook, panel, 4)
-    # Once more, in the order that once lost the panel's model.
     notebook.restart()
     says_that_it_is_off(notebook, panel, 4)
 

@@ -97,7 +97,7 @@ def test_everything_has_a_name(panel):
     assert nameless == {}
 
 
-def test_it_fits_any_width(notebook, panel):
+def test_it_fits_any_width(panel):
     """At 360 to 1300 px nothing sticks out, and no text is cut, with everything unfolded and in the dialogs."""
     panel.run(2)
     panel.field("Select 1").check()

@@ -14,7 +14,7 @@ _CUT = """(root) => {
   const box = root.getBoundingClientRect(), found = [];
   for (const e of root.querySelectorAll('*')) {
     const r = e.getBoundingClientRect(), style = getComputedStyle(e);
-    if (r.width < 2 || r.height < 2 || style.visibility === 'hidden' || e.closest('svg, .imgvar-spoken, dialog')) continue;
+    if (r.width < 2 || r.height < 2 || style.visibility === 'hidden' || e.closest('svg, dialog')) continue;
     if (r.right > box.right + 1 || r.left < box.left - 1) found.push('out: ' + e.outerHTML.slice(0, 160));
     const scrolls = e.matches('input, textarea, pre, select, progress') || /auto|scroll/.test(style.overflowX);
     if (!scrolls && e.scrollWidth > e.clientWidth + 1 && style.display !== 'inline' && style.overflowX !== 'visible') {

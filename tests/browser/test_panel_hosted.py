@@ -42,8 +42,9 @@ def streamed(final):
     end = b"\r\n\r\n"
     steps = [events()[0]]
     for entry in (*looks, ("image_edit.completed", {"b64_json": b64(final), **usual})):
-        steps += [events(entry)[0].partition(end)[2], 0.4]
-    return [*steps, CLOSE]
+        steps += [events(entry)[0].partition(end)[2], 0.3]
+    # Long enough for the engine to say that it waits, which must not move the bar.
+    return [*steps[:-3], 1.5, *steps[-2:], CLOSE]
 
 
 def test_first_looks_of_a_hosted_engine(notebook, api):

@@ -14,7 +14,7 @@ _CUT = """(root) => {
   const box = root.getBoundingClientRect(), found = [];
   for (const e of root.querySelectorAll('*')) {
     const r = e.getBoundingClientRect(), style = getComputedStyle(e);
-    if (!r.width || !r.height || style.visibility === 'hidden' || e.closest('svg, .imgvar-spoken, dialog')) continue;
+    if (r.width < 2 || r.height < 2 || style.visibility === 'hidden' || e.closest('svg, dialog')) continue;
     if (r.right > box.right + 1 || r.left < box.left - 1) found.push('out: ' + e.outerHTML.slice(0, 160));
     const scrolls = e.matches('input, textarea, pre, select, progress') || /auto|scroll/.test(style.overflowX);
     if (!scrolls && e.scrollWidth > e.clientWidth + 1 && style.display !== 'inline' && style.overflowX !== 'visible') {
@@ -125,6 +125,16 @@ class Panel:
         return self.box.locator("img").evaluate_all(
             "(all) => all.filter((e) => e.checkVisibility() && !(e.complete && e.naturalWidth)).map((e) => e.outerHTML)"
         )
+
+    def set_width(self, width):
+        """Make the window so wide that the panel has this width in pixels."""
+        wide = lambda: round(self.box.bounding_box()["width"])  # noqa: E731
+        for _ in range(5):
+            if abs(wide() - width) > 1:
+                window = self.page.viewport_size
+                self.page.set_viewport_size({**window, "width": window["width"] + width - wide()})
+                self.page.wait_for_timeout(200)
+        assert abs(wide() - width) <= 1
 
     def cut(self):
         """Return what sticks out of the panel, and texts that are cut."""

@@ -1,4 +1,4 @@
-"""What is left of the panel when the page is loaded again, the kernel ends, or the notebook is opened with a new one."""
+"""What is left of the panel when the page is loaded again, the kernel ends, or a new one is there."""
 
 import base64
 import io
@@ -10,8 +10,6 @@ from PIL import Image
 
 SHOW = "panel = VariationPanel(photo, size=64, n=2)\npanel"
 STATE = "application/vnd.jupyter.widget-state+json"
-#: Compared with a saved state: a path of the store is "...kept/..." anywhere.
-MOST_BYTES = 200_000
 
 
 def state_of(saved):
@@ -43,7 +41,7 @@ def says_that_it_is_off(notebook, panel, pictures):
 
 
 def test_it_lives_through_a_reload_and_says_when_its_kernel_is_gone(open_notebook):
-    """After a reload it has its pictures and answers; after a restart, and with a new kernel, one line says it is off."""
+    """After a reload the panel has its pictures and answers; with another kernel one line says why it does not."""
     notebook = open_notebook(SETUP, SHOW)
     notebook.run_cell(0)
     notebook.run_cell(1)
@@ -60,10 +58,9 @@ def test_it_lives_through_a_reload_and_says_when_its_kernel_is_gone(open_noteboo
 
     notebook.restart()
     says_that_it_is_off(notebook, panel, 4)
-    notebook.save()
+    # JupyterLab saves no widget of a kernel that was restarted, so nothing is saved in between.
     notebook.reload()
     says_that_it_is_off(notebook, panel, 4)
-    # Once more, in the order that once lost the panel's model.
     notebook.restart()
     says_that_it_is_off(notebook, panel, 4)
 
@@ -85,8 +82,8 @@ def test_what_is_saved_is_small(notebook):
     panel.run(4)
     panel.run(8)
     saved = notebook.save()
-    state = {name: model for name, model in state_of(saved).items() if "thumbnails" in json.dumps(model)}
-    assert len(json.dumps(state_of(saved))) <= MOST_BYTES + 30_000 * (len(state) - 1)
+    state = state_of(saved)
+    assert len(json.dumps(state)) <= 200_000
     thumbnails = [Image.open(io.BytesIO(each)) for each in buffers_of(state)]
     assert len(thumbnails) == 8
     assert all(max(each.size) <= 256 for each in thumbnails)

@@ -14,6 +14,13 @@ export default [
       // A file's top-level names are for the other files; the joined module shows the unused ones.
       "no-unused-vars": ["error", { vars: "local", args: "after-used" }],
       eqeqeq: "error",
+      // Text from the kernel is never markup, and nothing is loaded from anywhere.
+      "no-restricted-globals": ["error", "fetch", "XMLHttpRequest", "WebSocket", "EventSource", "eval", "importScripts"],
+      "no-restricted-properties": [
+        "error",
+        { object: "document", property: "write" },
+        ...["innerHTML", "outerHTML", "insertAdjacentHTML", "srcdoc"].map((property) => ({ property })),
+      ],
       "no-implied-eval": "error",
       "no-var": "error",
       "prefer-const": ["error", { destructuring: "all" }],

@@ -89,6 +89,8 @@ def test_weights_stay_between_runs(panel_of, tmp_path, monkeypatch):
     panel.actions.run()
     assert panel.state.error == ""
     assert notes.read_text().count('"loaded"') == 1
-    assert '"closed", ["soft"]' not in notes.read_text()  # An engine that only described itself closes with nothing.
+    assert (
+        '"closed", ["soft"]' not in notes.read_text()
+    )  # An engine that only described itself closes with nothing.
     panel.close()
     assert notes.read_text().splitlines()[-1].endswith('"closed", ["soft"]]')

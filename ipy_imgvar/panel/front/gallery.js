@@ -211,8 +211,9 @@ const settingOf = (panel, name) =>
 
 /** @returns {HTMLElement} */
 function makeCard() {
-  const button = (/** @type {string} */ does, /** @type {Node | string} */ face) =>
-    el("button", { type: "button", class: typeof face === "string" ? "" : "imgvar-bare", "data-do": does }, face);
+  /** @type {(does: string, name: string, face: keyof typeof ICONS | "", words?: string) => HTMLElement} */
+  const button = (does, name, face, words) =>
+    el("button", { type: "button", class: face && "imgvar-bare", "data-do": does, "data-name": name }, face && icon(face), words);
   return el(
     "article",
     { class: "imgvar-card" },
@@ -221,15 +222,27 @@ function makeCard() {
       { class: "imgvar-picture" },
       el("img", { draggable: false }),
       el("label", { class: "imgvar-pick" }, el("input", { type: "checkbox" }), el("span", { "aria-hidden": "true" })),
-      button("star", icon("star")),
+      button("star", "Star #", "star"),
     ),
     el("p", { class: "imgvar-similar" }),
     el("p", { class: "imgvar-words" }),
     el(
       "div",
       { class: "imgvar-acts" },
-      el("span", { class: "imgvar-vary" }, el("span", { "aria-hidden": "true" }, "Vary"), button("subtle", "subtly"), button("strong", "strongly")),
-      el("span", {}, button("source", icon("source")), button("open", icon("open")), button("remove", icon("trash"))),
+      el(
+        "span",
+        { class: "imgvar-vary" },
+        el("span", { "aria-hidden": "true" }, "Vary"),
+        button("subtle", "Vary # subtly", "", "subtly"),
+        button("strong", "Vary # strongly", "", "strongly"),
+      ),
+      el(
+        "span",
+        {},
+        button("source", "Use # as the source", "source"),
+        button("open", "Open #", "open"),
+        button("remove", "Remove # from view", "trash"),
+      ),
     ),
   );
 }
@@ -264,18 +277,9 @@ function drawCard(panel, article, card, size) {
   find(".imgvar-words").textContent = ready ? card.words : "being made";
   const { can_vary: canVary } = panel.get("gallery");
   find(".imgvar-vary").hidden = !canVary;
-  /** @type {Record<string, string>} */
-  const names = {
-    star: `Star ${number}`,
-    subtle: `Vary ${number} subtly`,
-    strong: `Vary ${number} strongly`,
-    source: `Use ${number} as the source`,
-    open: `Open ${number}`,
-    remove: `Remove ${number} from view`,
-  };
   for (const each of article.querySelectorAll("button")) {
     const does = each.dataset.do ?? "";
-    const name = names[does];
+    const name = (each.dataset.name ?? "").replace("#", String(number));
     each.title = name;
     each.setAttribute("aria-label", name);
     const runs = does === "subtle" || does === "strong";

@@ -81,14 +81,15 @@ function originals(panel, dialog) {
       if (purpose === "original") panel.show(img, id);
       try {
         const { blob } = await panel.original(id, purpose);
-        if (!wanted() || !dialog.open) return "";
         const probe = el("img", { src: URL.createObjectURL(blob) });
-        urls.push(probe.src);
-        await probe.decode();
-        if (!wanted()) return "";
-        // A thumbnail that comes later must not take its place.
-        delete img.dataset.picture;
-        img.src = probe.src;
+        // A URL that is revoked while it loads would be an error in the console.
+        await probe.decode().finally(() => urls.push(probe.src));
+        if (!dialog.open) revoke();
+        else if (wanted()) {
+          // A thumbnail that comes later must not take its place.
+          delete img.dataset.picture;
+          img.src = probe.src;
+        }
         return "";
       } catch (error) {
         const { name, message } = /** @type {Error} */ (error);

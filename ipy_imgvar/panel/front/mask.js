@@ -3,19 +3,19 @@
 
 /** Steps back that are kept, each with a byte for every pixel: at most 30 MB. */
 const UNDO_STEPS = 30;
-/** The paint's colour; the canvas is drawn half transparent over the source. */
-const PAINT = [0, 200, 83];
+/** The paint's colour, as a style and as a pixel's four bytes; the canvas is drawn half transparent over the source. */
+const PAINT = { style: "rgb(0 200 83)", pixel: 0xff53c800 };
 
 /**
- * Make an image with the colour that `of` gives for painted (1) or not (0): red, green, blue, alpha.
- * @param {Uint8Array} painted
+ * Make an image of two colours. Whole pixels are 20 times faster than bytes, which a hand feels at 1024 px.
+ * @param {Uint8Array} painted 1 where it is painted
  * @param {number} width
- * @param {(one: number) => number[]} of
+ * @param {number[]} colours of what is not painted and of what is, as alpha, blue, green, red
  */
-function colourImage(painted, width, of) {
-  const colours = [of(0), of(1)];
+function colourImage(painted, width, colours) {
   const made = new ImageData(width, painted.length / width);
-  painted.forEach((one, index) => made.data.set(colours[one], 4 * index));
+  const pixels = new Uint32Array(made.data.buffer);
+  for (let index = 0; index < pixels.length; index++) pixels[index] = colours[painted[index]];
   return made;
 }
 
@@ -27,8 +27,7 @@ function colourImage(painted, width, of) {
  */
 function maskFile(painted, { width, height }) {
   const sheet = el("canvas", { width, height });
-  const white = (/** @type {number} */ one) => [255 * one, 255 * one, 255 * one, 255];
-  sheet.getContext("2d", { alpha: false })?.putImageData(colourImage(painted, width, white), 0, 0);
+  sheet.getContext("2d", { alpha: false })?.putImageData(colourImage(painted, width, [0xff000000, 0xffffffff]), 0, 0);
   return new Promise((/** @type {(blob: any) => void} */ resolve) => sheet.toBlob(resolve, "image/png"));
 }
 
@@ -41,15 +40,18 @@ function makePaint(width, height) {
   const canvas = el("canvas", { width, height, tabIndex: 0, role: "application", "aria-label": "Picture to paint on" });
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
   context.lineCap = "round";
-  context.strokeStyle = context.fillStyle = `rgb(${PAINT.join()})`;
+  context.strokeStyle = context.fillStyle = PAINT.style;
   /** @type {Uint8Array[]} */
   const steps = [];
   const read = () => {
-    const { data } = context.getImageData(0, 0, width, height);
-    return Uint8Array.from({ length: width * height }, (_, index) => Number(data[4 * index + 3] > 127));
+    const pixels = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
+    const painted = new Uint8Array(pixels.length);
+    // The highest bit is that of the alpha.
+    for (let index = 0; index < pixels.length; index++) painted[index] = pixels[index] >>> 31;
+    return painted;
   };
   const write = (/** @type {Uint8Array} */ painted) =>
-    context.putImageData(colourImage(painted, width, (one) => [...PAINT, one * 255]), 0, 0);
+    context.putImageData(colourImage(painted, width, [0, PAINT.pixel]), 0, 0);
   return {
     canvas,
     steps,

@@ -70,7 +70,8 @@ def test_first_looks_of_a_hosted_engine(notebook, api):
     panel.run(1)
     assert panel.alert == ""
     values, looks = notebook.page.evaluate("() => [seen.values, [...seen.looks]]")
-    assert values == [0, 0.5]
+    assert values[:2] == [0, 0.5]
+    assert values == sorted(values)
     assert looks == ["128,128,128", "128,128,0", "0,0,128", "0,255,0"]
     assert len(api.posts) == 2
     assert all(each.headers["authorization"] == f"Bearer {KEY}" for each in api.posts)

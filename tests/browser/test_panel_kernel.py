@@ -81,11 +81,10 @@ def test_what_is_saved_is_small(notebook):
     panel.wait_source("photo")
     panel.run(4)
     panel.run(8)
-    saved = notebook.save()
-    state = state_of(saved)
+    panel.wait(lambda: len(buffers_of(state_of(notebook.save()))) == 8, "eight pictures in the saved state")
+    state = state_of(notebook.save())
     assert len(json.dumps(state)) <= 200_000
     thumbnails = [Image.open(io.BytesIO(each)) for each in buffers_of(state)]
-    assert len(thumbnails) == 8
     assert all(max(each.size) <= 256 for each in thumbnails)
     texts = json.dumps(state)
     store = [path.read_bytes() for path in notebook.server.folder.glob("store/**/*.png")]

@@ -24,7 +24,7 @@ class Notebook:
         self.path = server.root / name
         self.errors, self.foreign = [], []
         page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.errors.append(f"{error} {error.stack}"))
+        page.on("pageerror", lambda error: self._failed(f"{error} {error.stack}"))
         page.context.on("request", lambda request: self._asked(request.url))
         page.on("websocket", lambda socket: self._asked(socket.url))
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
@@ -35,9 +35,12 @@ class Notebook:
         self.ready()
 
     def _heard(self, message):
-        where = (message.location or {}).get("url", "")
-        if message.type == "error" and not NOISE.search(f"{message.text} {where}"):
-            self.errors.append(f"{message.text} {where}".strip())
+        if message.type == "error":
+            self._failed(f"{message.text} {(message.location or {}).get('url', '')}")
+
+    def _failed(self, text):
+        if not NOISE.search(text):
+            self.errors.append(text)
 
     def _asked(self, url):
         """Note a request that would leave the machine."""

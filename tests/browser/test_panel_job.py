@@ -1,5 +1,7 @@
 """The whole job in the panel, by hand: in JupyterLab and in Notebook 7."""
 
+from statistics import median
+
 import pytest
 from panelpage import Panel
 
@@ -7,6 +9,17 @@ BOTH = pytest.mark.parametrize("notebook", ["lab", "notebook"], indirect=True)
 #: Slow enough to be cancelled: five pictures of 1024 px.
 SLOW = "VariationPanel(photo, size=1024, n=5)"
 DIGESTS = "[__import__('hashlib').sha256(each).hexdigest() for each in {}]"
+
+#: Notes when each picture of a card is there.
+SEEN = """(root) => {
+  window.seen = [];
+  const look = () => {
+    const ready = [...root.querySelectorAll('.imgvar-card img')].filter((e) => e.complete && e.naturalWidth).length;
+    while (seen.length < ready) seen.push(Date.now());
+    if (root.isConnected) requestAnimationFrame(look);
+  };
+  look();
+}"""
 
 
 @BOTH
@@ -132,6 +145,22 @@ def test_pictures_are_looked_at_closely(notebook):
     notebook.page.keyboard.press("Escape")
 
 
+def test_a_card_is_seen_when_its_picture_is_there(notebook):
+    """A card shows its picture within 150 ms after the kernel has it."""
+    panel = notebook.show("VariationPanel(photo, size=128, n=4)")
+    panel.wait_source("photo")
+    notebook.tell("import time; made = []; panel.state.observe(lambda _: made.append(time.time()), 'cards')")
+    panel.box.evaluate(SEEN)
+    delays = []
+    for count in (4, 8, 12):  # The machine may be busy with something else for a moment.
+        panel.run(count)
+        times = zip(notebook.ask("made[-4:]"), notebook.page.evaluate("() => seen.slice(-4)"), strict=True)
+        delays.append(median(shown / 1000 - made for made, shown in times))
+        if delays[-1] <= 0.15:
+            return
+    raise AssertionError(delays)
+
+
 def test_a_mask_is_painted(notebook):
     """What is painted with the mouse stays exactly as in the source, and the rest is varied."""
     panel = notebook.show("VariationPanel(photo, size=128, n=1, strength=0.85)")
@@ -157,13 +186,14 @@ def test_a_mask_is_painted(notebook):
     box.get_by_role("button", name="Use this mask").click()
     panel.wait(lambda: panel.button("Change the mask").is_visible(), "the mask")
     panel.run(1)
+    panel.write("Variable name", "masked")
     panel.button("Bind it").click()
-    panel.said("pictures is")
+    panel.said("masked is")
     notebook.tell("from ipy_imgvar.images import codec; from PIL import Image; import numpy as np")
     # The middle 400 of 600 columns are left of the photograph, so the rectangle is from 0.2 to 0.65 there.
     notebook.tell(
         "fitted = codec.to_array(codec.fit_image(Image.fromarray(photo), (128, 128), 'crop'))\n"
-        "same = (fitted == np.asarray(pictures)).all(-1)"
+        "same = (fitted == np.asarray(masked)).all(-1)"
     )
     inside, outside = notebook.ask("[float(same[16:112, 30:80].mean()), float(same[:, 90:].mean())]")
     assert inside == 1

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 
+import pytest
 from lab import SETUP
 from panelpage import Panel
 from PIL import Image
@@ -40,9 +41,10 @@ def says_that_it_is_off(notebook, panel, pictures):
     )
 
 
-def test_it_lives_through_a_reload_and_says_when_its_kernel_is_gone(open_notebook):
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_it_lives_through_a_reload_and_says_when_its_kernel_is_gone(open_notebook, app):
     """After a reload the panel has its pictures and answers; with another kernel one line says why it does not."""
-    notebook = open_notebook(SETUP, SHOW)
+    notebook = open_notebook(SETUP, SHOW, app=app)
     notebook.run_cell(0)
     notebook.run_cell(1)
     panel = Panel(notebook)
@@ -58,14 +60,11 @@ def test_it_lives_through_a_reload_and_says_when_its_kernel_is_gone(open_noteboo
 
     notebook.restart()
     says_that_it_is_off(notebook, panel, 4)
-    # JupyterLab saves no widget of a kernel that was restarted, so nothing is saved in between.
+    # Nothing is saved in between: JupyterLab saves no widget of a kernel that was restarted.
+    notebook.server.end_kernels(notebook.path.name)
     notebook.reload()
     says_that_it_is_off(notebook, panel, 4)
     notebook.restart()
-    says_that_it_is_off(notebook, panel, 4)
-
-    notebook.server.end_kernels(notebook.path.name)
-    notebook.reload()
     says_that_it_is_off(notebook, panel, 4)
     notebook.run_cell(0)
     notebook.run_cell(1)

@@ -1,5 +1,6 @@
 """The whole job in the panel, by hand: in JupyterLab and in Notebook 7."""
 
+import re
 from statistics import median
 
 import pytest
@@ -159,6 +160,35 @@ def test_a_card_is_seen_when_its_picture_is_there(notebook):
         if delays[-1] <= 0.15:
             return
     raise AssertionError(delays)
+
+
+def test_earlier_runs_come_back(notebook):
+    """The history gives back an earlier run's settings alone, or its pictures too; pictures are sorted and starred."""
+    panel = notebook.show("VariationPanel(photo, size=64, n=3, strength=0.2)")
+    panel.wait_source("photo")
+    panel.run(3)
+    panel.field("Sort by").select_option("similarity")
+    panel.wait(lambda: notebook.ask("panel.gallery['sort']") == "similarity", "the order")
+    shares = [float(each) for each in re.findall(r"similar to the source: (\d+) %", panel.box.inner_text())]
+    assert shares == sorted(shares, reverse=True)
+    panel.button("Star 2").click()
+    panel.wait(lambda: panel.button("Star 2").get_attribute("aria-pressed") == "true", "the star")
+    panel.field("Select all").check()
+    panel.button("Bind 3 selected").wait_for()
+
+    panel.write("Pictures", "1")
+    panel.box.get_by_role("button", name="strong", exact=True).click()
+    panel.run(4)
+    panel.open("History")
+    panel.button("Use its settings").nth(1).click()
+    panel.wait(lambda: panel.field("Pictures").input_value() == "3", "the settings")
+    assert panel.pictures() == 4
+    shown = "[[len(each['cards']) for each in panel.gallery['groups']], panel.state.n, panel.state.strength]"
+    panel.button("Show again").nth(0).click()
+    panel.wait(lambda: notebook.ask(shown) == [[1, 3], 1, 0.85], "the newest run")
+    panel.button("Show again").nth(1).click()
+    panel.wait(lambda: notebook.ask(shown) == [[3, 1], 3, 0.2], "the run before it")
+    panel.wait_done(4)
 
 
 def test_a_mask_is_painted(notebook):

@@ -5,6 +5,7 @@ The front end draws the sections and decides nothing.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -94,7 +95,9 @@ def _doing(state: PanelState) -> str:
     if not state.can_cancel:
         return "stopping"
     ready = f"{len(state.of_group(state.newest.id))} of {state.newest.expected} ready"
-    return f"{ready} · {state.doing}" if state.doing else ready
+    # An engine that reports "1 of 4" itself would say it twice, and later.
+    has_step = state.doing and not re.fullmatch(r"\d+ of \d+", state.doing)
+    return f"{ready} · {state.doing}" if has_step else ready
 
 
 def _gallery(state: PanelState, _: PanelActions) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import threading
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -104,6 +105,23 @@ def test_waiting_cards_have_their_place(open_panel, photo):
     assert not second[1]["running"]
     assert [card["id"] for card in second[0]["cards"][1:]] == ["look:2:1", "look:2:2"]
     assert [group["running"] for group in panel.gallery["groups"]] == [False, False]
+
+
+def test_progress_counts_the_pictures_once(open_panel, photo):
+    """The line of a run has the ready pictures and the step, and no second count of an engine."""
+    lines = []
+
+    def step(text):
+        def report(job):
+            time.sleep(0.11)  # progress is shown every 0.1 s
+            job.progress(0.1, text)
+            lines.append(panel.run["doing"])
+
+        return report
+
+    panel = open_panel(step("sending"), "red", step("1 of 4"), image=photo, n=2)
+    panel.do("run")
+    assert lines == ["0 of 2 ready · sending", "1 of 2 ready"]
 
 
 def test_what_goes_wrong_is_said_in_the_panel(open_panel, photo):

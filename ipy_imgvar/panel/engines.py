@@ -125,7 +125,7 @@ def _sizes(sizes: Sizes) -> tuple[str, ...]:
             with suppress(InvalidRequestError):
                 check_size(size, sizes, "the engine makes")
                 found = (*found, size)
-    return tuple(f"{width}x{height}" for width, height in found)
+    return tuple(f"{width}x{height}" for width, height in dict.fromkeys(found))
 
 
 def refusals(engine: Engine | Declared | None) -> dict[str, str]:

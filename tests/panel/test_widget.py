@@ -208,7 +208,7 @@ def test_binding_is_seen_by_the_notebook(open_panel, photo, shell):
     panel.do("run")
     panel.do("bind", name="mine", form="byte")
     assert isinstance(shell.user_ns["mine"], bytes)
-    assert panel.run["notice"] == "mine is one byte"
+    assert panel.run["notice"] == "mine is the bytes of one picture"
 
 
 def test_an_original_is_sent_when_it_is_asked_for(open_panel, photo, monkeypatch):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidRequestError
 from ipy_imgvar.images.source import Source, load_sources
+from ipy_imgvar.panel.engines import refuse_key
 from ipy_imgvar.panel.pictures import PictureActions
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import VariationRequest
@@ -74,6 +75,7 @@ class SourceActions(PictureActions):
 
     def type_source(self, written: str) -> None:
         """Take a path or a URL."""
+        refuse_key(written)
         if written.strip() and written != self.state.typed:
             is_address = written.strip().lower().startswith(("http://", "https://"))
             self._choose(written.strip(), origin=repr(written.strip()) if is_address else "", typed=written)

@@ -2,7 +2,9 @@
 
 import pytest
 
+from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.panel import view
+from ipy_imgvar.panel.messages import Inbox
 from ipy_imgvar.panel.state import Status
 
 
@@ -94,3 +96,47 @@ def test_what_a_variable_holds_is_said_in_words(make, photo, form, one, several)
     panel.do.select(panel.state.cards[0].id, on=True)
     panel.do.bind("pictures", form)
     assert panel.state.notice == one
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"action": "set", "name": "seed", "value": "sk-proj-0123456789abcdefghij"},
+        {"action": "set", "name": "model", "value": "sk-proj-0123456789abcdefghij"},
+        {"action": "set", "name": "api_base", "value": " sk-proj-0123456789abcdefghij "},
+        {"action": "set", "name": "prompt", "value": "a cat sk-proj-0123456789abcdefghij"},
+        {"action": "type_source", "text": "sk-proj-0123456789abcdefghij"},
+    ],
+)
+def test_a_key_in_a_wrong_field_is_nowhere(make, message):
+    """What looks like a key is refused wherever it is typed; neither the error nor any section has it."""
+    panel = make()
+    Inbox(panel.do, lambda *_: None, lambda: None).receive(message)
+    assert "looks like a key" in panel.state.error
+    sections = [section.make(panel.state, panel.do) for section in view.SECTIONS.values()]
+    assert "0123456789" not in repr(sections)
+
+
+@pytest.mark.parametrize(
+    "path", ["sk-learn-pictures-of-flowers.png", "desk-0123456789abcdefghijkl", "a/sk-0123456789abcdefghijk"]
+)
+def test_a_path_is_not_taken_for_a_key(make, path):
+    """A name with an extension, in a folder, or with more before it, is a path."""
+    panel = make()
+    panel.do.type_source(path)
+    assert "there is no file" in panel.state.error
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("n", 99, "Pictures is 99;"),
+        ("max_retry_count", -1, "Retries is -1;"),
+        ("timeout", -1, "Time limit is -1;"),
+    ],
+)
+def test_a_refused_field_is_called_as_on_the_page(make, name, value, said):
+    """The error names a field by its label, and says what is allowed."""
+    panel = make()
+    with pytest.raises(InvalidRequestError, match=f"^{said} allowed: "):
+        panel.do.set_field(name, value)

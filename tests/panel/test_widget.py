@@ -112,7 +112,7 @@ def test_what_goes_wrong_is_said_in_the_panel(open_panel, photo):
     panel.do("run", count=1)
     assert panel.run["error"] == "no luck; try again"
     panel.do("set", count=2, name="n", value=11)
-    assert "n is 11" in panel.run["error"]
+    assert "Pictures is 11" in panel.run["error"]
     heard = [content for content, _ in panel.told if content["type"] == "heard"]
     assert [(each["count"], each["error"]) for each in heard] == [(1, False), (2, True)]
 

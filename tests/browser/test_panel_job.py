@@ -133,7 +133,7 @@ def test_pictures_are_looked_at_closely(notebook):
 
 
 def test_a_mask_is_painted(notebook):
-    """What is painted with the mouse is there again after Esc, stays exactly as in the source, and the rest is varied."""
+    """What is painted is there again after Esc, stays exactly as in the source, and the rest is varied."""
     panel = notebook.show("VariationPanel(photo, size=128, n=1, strength=0.85)")
     panel.wait_source("photo")
     panel.button("Paint a mask").click()

@@ -100,8 +100,8 @@ def test_a_picture_of_another_page_is_dropped_as_its_address(notebook):
         """(root) => {
           const dataTransfer = new DataTransfer();
           dataTransfer.setData('text/uri-list', 'http://127.0.0.1:9/dropped.png');
-          const made = ['dragover', 'drop'].map((kind) => new DragEvent(kind, {dataTransfer, bubbles: true, cancelable: true}));
-          return made.map((event) => !root.dispatchEvent(event));
+          const given = {dataTransfer, bubbles: true, cancelable: true};
+          return ['dragover', 'drop'].map((kind) => !root.dispatchEvent(new DragEvent(kind, given)));
         }"""
     )
     assert prevented == [True, True]

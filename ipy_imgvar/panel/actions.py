@@ -152,7 +152,7 @@ class PanelActions(SettingsActions):
         if not self.state.busy:  # It has ended meanwhile.
             return
         self.state.finish(Status.CANCELLED)
-        self.state.notice = "cancelled; what the request may still bring will be in the history"
+        self.state.notice += "; what the request may still bring will be in the history"
 
     def _client_in(self, stack: ExitStack) -> Client:
         """Return a client with the chosen engine, which ends with the run unless the engine loads weights."""
@@ -219,7 +219,10 @@ class PanelActions(SettingsActions):
         self.state.notice = text
 
     def _ended(self, status: Status, result: Variations | None, error: str) -> None:
-        self.grow()
+        try:
+            self.grow()
+        except Exception as exc:  # noqa: BLE001 - the panel must not stay busy
+            error = error or message(exc)
         self.state.finish(status, result, error)
 
     def vary_at(self, card: str, word: str) -> None:

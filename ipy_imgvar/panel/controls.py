@@ -21,6 +21,9 @@ OPTION: Final = "option:"
 #: Fields that a request checks.
 _OF_REQUEST: Final = ("n", "size", "fit", "strength", "timeout", "max_retry_count")
 
+#: Labels on the page of fields whose argument is called otherwise.
+_LABELS: Final = {"n": "Pictures", "timeout": "Time limit", "max_retry_count": "Retries"}
+
 
 class SettingsActions(SourceActions):
     """The actions of the settings' fields; see `SourceActions` for the parameters."""
@@ -36,11 +39,20 @@ class SettingsActions(SourceActions):
             If the field does not take the value, or there is no such field; the setting stays as it is.
         """
         self.state.error = ""
+        if name != "key_name":  # It has a refusal of its own.
+            engines.refuse_key(value)
         if name.startswith(OPTION):
             self._set_option(name.removeprefix(OPTION), value)
         elif name in _OF_REQUEST:
             # An empty field means the default.
-            request = VariationRequest.from_arguments(**{name: None if value == "" else value})
+            try:
+                request = VariationRequest.from_arguments(**{name: None if value == "" else value})
+            except InvalidRequestError as exc:
+                # Its argument's name is not on the page.
+                words = str(exc)
+                if name in _LABELS and words.startswith(f"{name} is "):
+                    words = _LABELS[name] + words.removeprefix(name)
+                raise InvalidRequestError(words) from None
             setattr(self.state, name, request.settings()[name])
         elif name in _WRITERS:
             _WRITERS[name](self, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -28,11 +29,14 @@ __all__ = [
     "key_origin",
     "known_engine",
     "refusals",
+    "refuse_key",
     "usable_connection",
 ]
 
 #: The variable of the key if a person names no other.
 DEFAULT_KEY: Final = "OPENAI_API_KEY"
+#: How the keys of hosted engines begin; a file's name is told from one by its extension.
+_LIKE_KEY: Final = re.compile(r"(?<![\w/\\.-])sk-[\w-]{20,}(?![\w.-])")
 #: Sizes in pixels that a field suggests where the engine allows them: the API's three, and two usual shapes.
 _USUAL: Final = ((256, 256), (512, 512), (1024, 1024), (1536, 1024), (1024, 1536))
 #: Controls that need a feature of the same name.
@@ -63,6 +67,21 @@ def key_in(namespace: Mapping[str, Any], name: str) -> Secret | None:
         raise ConfigurationError(f"there is no variable {name} any more; name another for the key") from None
     except ConfigurationError as exc:
         raise ConfigurationError(f"the variable {name} holds no key: {exc}") from None
+
+
+def refuse_key(text: object) -> None:
+    """Refuse a text that holds what looks like a key: the notebook saves what the panel shows, an error too.
+
+    Raises
+    ------
+    ConfigurationError
+        For such a text; the message has no part of it.
+    """
+    if isinstance(text, str) and _LIKE_KEY.search(text):
+        raise ConfigurationError(
+            "this looks like a key, so it is not kept; assign the key to a variable, as in "
+            "OPENAI_API_KEY = getpass(), and clear the field"
+        )
 
 
 def key_origin(connection: Connection, name: str) -> str:

@@ -17,6 +17,14 @@ __all__ = ["ORDERS", "PictureActions"]
 
 #: The orders of the cards in a group.
 ORDERS: Final = ("made", "similarity")
+#: What a variable holds, by the form of its pictures: one, and several.
+_WORDS: Final = {
+    "image": ("one image", "images"),
+    "array": ("one array", "arrays"),
+    "byte": ("the bytes of one picture", "pictures as bytes"),
+    "base64": ("one picture in base64", "pictures in base64"),
+    "url": ("one URL", "URLs"),
+}
 
 
 class PictureActions:
@@ -76,8 +84,8 @@ class PictureActions:
         single = len(chosen) == 1
         self._namespace[name] = converted(chosen, form, single=single)
         self._replaceable = name
-        what = f"one {form}" if single else f"a list of {len(chosen)} {form}s"
-        self._done(f"{name} is {what}")
+        one, several = _WORDS[form]
+        self._done(f"{name} is {one if single else f'a list of {len(chosen)} {several}'}")
 
     def save(self, where: str) -> None:
         """Save the selected pictures, or all, in a folder or under a pattern."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError, InvalidRequestError
 from ipy_imgvar.images.source import Source, load_sources
+from ipy_imgvar.panel.engines import refuse_key
 from ipy_imgvar.panel.pictures import PictureActions
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import VariationRequest
@@ -74,6 +75,7 @@ class SourceActions(PictureActions):
 
     def type_source(self, written: str) -> None:
         """Take a path or a URL."""
+        refuse_key(written)
         if written.strip() and written != self.state.typed:
             is_address = written.strip().lower().startswith(("http://", "https://"))
             self._choose(written.strip(), origin=repr(written.strip()) if is_address else "", typed=written)
@@ -105,8 +107,7 @@ class SourceActions(PictureActions):
     def vary(self, card: str, then: Callable[[], None] | None = None) -> None:
         """Take a picture of the gallery as the next source, and call `then` once it is read."""
         picture = self.state.card(card).picture
-        self._choose(picture, restore=False, then=then)
-        self.state.notice = f"{plain(picture.name)} is the source now"
+        self._choose(picture, restore=False, then=then, said=f"{plain(picture.name)} is the source now")
 
     def _choose(
         self,
@@ -117,6 +118,7 @@ class SourceActions(PictureActions):
         typed: str = "",
         restore: bool = True,
         then: Callable[[], None] | None = None,
+        said: str = "",
     ) -> None:
         """Read a source on the loader's thread; a newer choice replaces one that is still being read."""
 
@@ -133,9 +135,10 @@ class SourceActions(PictureActions):
             except Exception as exc:  # noqa: BLE001 - a thread's exception is shown nowhere
                 task.tell(self._loaded, f"{message(exc)}; the source is unchanged")
                 return
-            choice = partial(
-                self._take, source, reduced, settings, origin=origin, typed=typed, count=len(sources)
-            )
+            notes = [said] if said else []
+            if len(sources) > 1:
+                notes.append(f"the first of {len(sources)} images is the source")
+            choice = partial(self._take, source, reduced, settings, origin=origin, typed=typed, notes=notes)
             task.tell(choice)
             if then is not None:
                 task.tell(self._then, then)
@@ -158,14 +161,13 @@ class SourceActions(PictureActions):
         *,
         origin: str,
         typed: str,
-        count: int,
+        notes: list[str],
     ) -> None:
         state = self.state
         self.clear_mask()  # It is of the shape of the earlier source.
         state.origin, state.typed = origin, typed
         state.source = source
         state.sample = reduced
-        notes = [f"the first of {count} images is the source"] if count > 1 else []
         if settings:
             try:
                 self._restore(settings)

@@ -319,7 +319,11 @@ class PanelState(HasTraits):
         self.starred = tuple(each for each in self.starred if each != name)
         self.cards = tuple(each for each in self.cards if each is not card)
         is_running = self.busy and self.newest is not None and self.newest.id == card.group
-        if not self.of_group(card.group) and not is_running:
+        if is_running:
+            # Else the page would wait for it again.
+            first = self.groups[0]
+            self.groups = (replace(first, expected=first.expected - 1), *self.groups[1:])
+        elif not self.of_group(card.group):
             self.close_group(card.group)
 
     def advance(self, fraction: float, text: str) -> None:

@@ -103,14 +103,17 @@ def _doing(state: PanelState) -> str:
 def _gallery(state: PanelState, _: PanelActions) -> dict[str, Any]:
     groups, number = [], 0
     for group in state.groups:
-        cards = _in_order(state, group)
+        cards = [
+            _card(state, card, number + place) for place, card in enumerate(_in_order(state, group), start=1)
+        ]
+        # Pictures to come are numbered too: the older cards keep their numbers while a run goes on.
+        cards += _waiting(state, group, number)
         groups.append(
             {
                 "id": group.id,
                 "label": group.label,
                 "running": group.run is None,
-                "cards": [_card(state, card, number + place) for place, card in enumerate(cards, start=1)]
-                + _waiting(state, group, number),
+                "cards": cards,
             }
         )
         number += len(cards)
@@ -118,7 +121,7 @@ def _gallery(state: PanelState, _: PanelActions) -> dict[str, Any]:
         "groups": groups,
         "sort": state.order,
         "words": state.chosen_words,
-        "count": number,
+        "count": len(state.cards),
         "selected": len(state.selected),
         "can_insert": state.can_insert,
         "can_vary": "strength" not in state.refused,

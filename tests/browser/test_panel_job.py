@@ -192,7 +192,7 @@ def test_earlier_runs_come_back(notebook):
 
 
 def test_a_mask_is_painted(notebook):
-    """What is painted with the mouse stays exactly as in the source, and the rest is varied."""
+    """What is painted is there again after Esc, stays exactly as in the source, and the rest is varied."""
     panel = notebook.show("VariationPanel(photo, size=128, n=1, strength=0.85)")
     panel.wait_source("photo")
     panel.button("Paint a mask").click()
@@ -213,6 +213,9 @@ def test_a_mask_is_painted(notebook):
     box.get_by_role("button", name="Undo").click()
     box.get_by_role("button", name="Rectangle").click()
     draw((0.3, 0.1), (0.6, 0.9))
+    notebook.page.keyboard.press("Escape")
+    panel.button("Paint a mask").click()
+    box = panel.dialog("Mask")
     box.get_by_role("button", name="Use this mask").click()
     panel.wait(lambda: panel.button("Change the mask").is_visible(), "the mask")
     panel.run(1)

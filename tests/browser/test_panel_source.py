@@ -91,3 +91,18 @@ def test_a_newer_picture_replaces_an_upload(notebook, files):
     panel.wait(lambda: not panel.field("upload").is_visible(), "the end of the upload")
     panel.choose(files["cat.png"])
     panel.wait_source("cat.png, 600x400")
+
+
+def test_a_picture_of_another_page_is_dropped_as_its_address(notebook):
+    """A drop that has an address and no file is read like a typed address, and the page stays where it is."""
+    panel = notebook.show("VariationPanel()")
+    prevented = panel.box.evaluate(
+        """(root) => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.setData('text/uri-list', 'http://127.0.0.1:9/dropped.png');
+          const given = {dataTransfer, bubbles: true, cancelable: true};
+          return ['dragover', 'drop'].map((kind) => !root.dispatchEvent(new DragEvent(kind, given)));
+        }"""
+    )
+    assert prevented == [True, True]
+    panel.said("dropped.png: can't be fetched", "alert")

@@ -543,15 +543,15 @@ def test_remix_sets_the_settings_and_nothing_else(ran):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("n", 11, "n is 11"),
+        ("n", 11, "Pictures is 11"),
         ("size", "huge", "size is 'huge'"),
         ("strength", "much", "strength is 'much'"),
         ("seed", "x", "seed is 'x'"),
         ("seed_locked", 1, "allowed: true or false"),
         ("engine", "other", "engine is 'other'"),
         ("prompt", 3, "allowed: text"),
-        ("max_retry_count", -1, "max_retry_count is -1"),
-        ("timeout", "soon", "timeout is 'soon'"),
+        ("max_retry_count", -1, "Retries is -1"),
+        ("timeout", "soon", "Time limit is 'soon'"),
         ("option:none", 1, "no option 'none'"),
         ("status", "running", "no setting 'status'"),
         ("api_base", "ftp://x", "API base"),

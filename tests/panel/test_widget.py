@@ -130,7 +130,7 @@ def test_what_goes_wrong_is_said_in_the_panel(open_panel, photo):
     panel.do("run", count=1)
     assert panel.run["error"] == "no luck; try again"
     panel.do("set", count=2, name="n", value=11)
-    assert "n is 11" in panel.run["error"]
+    assert "Pictures is 11" in panel.run["error"]
     heard = [content for content, _ in panel.told if content["type"] == "heard"]
     assert [(each["count"], each["error"]) for each in heard] == [(1, False), (2, True)]
 
@@ -226,7 +226,7 @@ def test_binding_is_seen_by_the_notebook(open_panel, photo, shell):
     panel.do("run")
     panel.do("bind", name="mine", form="byte")
     assert isinstance(shell.user_ns["mine"], bytes)
-    assert panel.run["notice"] == "mine is one byte"
+    assert panel.run["notice"] == "mine is the bytes of one picture"
 
 
 def test_an_original_is_sent_when_it_is_asked_for(open_panel, photo, monkeypatch):

@@ -83,8 +83,9 @@ function makePaint(width, height) {
   };
 }
 
+/** @typedef {{painted: Uint8Array, of: string}} Drawn */
 /**
- * @typedef {Panel & {drawn?: {painted: Uint8Array, of: string}}} Painted remembers the mask that was painted last
+ * @typedef {Panel & {drawn?: Drawn, draft?: Drawn}} Painted remembers the mask in use, and what Esc has left unfinished
  */
 
 /** @param {State} source */
@@ -97,7 +98,7 @@ function openMask(panel) {
   const source = panel.get("source");
   const hint = el("output", { class: "imgvar-note", text: "reading the source" });
   const use = el("button", { type: "button", class: "imgvar-primary", text: "Use this mask", disabled: true });
-  const cancel = wordButton("Cancel", () => dialog.close());
+  const cancel = wordButton("Cancel", () => (delete (/** @type {Painted} */ (panel).draft), dialog.close()));
   const bar = el("div", { class: "imgvar-bar" });
   const body = el("div", { class: "imgvar-view" });
   const words = el(
@@ -118,6 +119,10 @@ function openMask(panel) {
         else hint.textContent = share === 1 ? "Everything is painted; leave something to vary." : `${percent} % stays`;
       });
       body.append(editor);
+      // Esc is quickly pressed, and what was painted took time: it is there when the editor is opened again.
+      dialog.addEventListener("cancel", () => {
+        if (paint.steps.length) /** @type {Painted} */ (panel).draft = { painted: paint.read(), of: sourceKey(source) };
+      });
       paint.canvas.focus();
       use.onclick = async () => {
         use.disabled = true;
@@ -126,7 +131,7 @@ function openMask(panel) {
         use.disabled = false;
         if (!arrived) hint.textContent = "The mask did not arrive; the panel says why.";
         else {
-          /** @type {Painted} */ (panel).drawn = { painted, of: sourceKey(source) };
+          Object.assign(panel, { drawn: { painted, of: sourceKey(source) }, draft: undefined });
           dialog.close();
         }
       };
@@ -147,10 +152,11 @@ async function loadMask(panel, source) {
   img.src = url;
   await img.decode().finally(() => URL.revokeObjectURL(url));
   const paint = makePaint(img.naturalWidth, img.naturalHeight);
-  const { drawn } = /** @type {Painted} */ (panel);
+  const { drawn, draft } = /** @type {Painted} */ (panel);
   const has = typeof source.mask?.kept === "number";
   const same = has && drawn?.of === sourceKey(source);
-  if (same) paint.write(drawn.painted);
+  if (draft?.of === sourceKey(source)) paint.write(draft.painted);
+  else if (same) paint.write(drawn.painted);
   return { img, paint, lost: has && !same ? "The mask in use was not painted here; what you paint replaces it." : "" };
 }
 

@@ -87,7 +87,7 @@ function catchFiles(panel, take) {
   root.addEventListener("dragstart", (event) => event.target instanceof HTMLImageElement && event.preventDefault());
   for (const type of /** @type {const} */ (["dragenter", "dragover"])) {
     root.addEventListener(type, (event) => {
-      if (!event.dataTransfer?.types.includes("Files")) return;
+      if (!event.dataTransfer?.types.some((kind) => /^(Files|text\/uri-list)$/.test(kind))) return;
       hold(event);
       over(panel.live);
     });
@@ -95,9 +95,13 @@ function catchFiles(panel, take) {
   root.addEventListener("dragleave", (event) => root.contains(/** @type {Node | null} */ (event.relatedTarget)) || over(false));
   root.addEventListener("drop", (event) => {
     over(false);
-    if (!event.dataTransfer?.files.length) return;
+    const data = event.dataTransfer;
+    // A picture of another page may come as its address alone; the browser would leave the notebook for it.
+    const address = data?.getData("text/uri-list").split(/\s/).find((line) => /^https?:/.test(line));
+    if (!data?.files.length && !address) return;
     hold(event);
-    take(event.dataTransfer.files);
+    if (data?.files.length) take(data.files);
+    else panel.send("type_source", { text: address });
   });
   root.addEventListener("paste", (event) => {
     const data = event.clipboardData;

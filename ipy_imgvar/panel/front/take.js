@@ -50,7 +50,8 @@ function takePart(panel) {
     sort.value = state.sort;
     compare.disabled = !selected;
     compare.title = selected === 1 ? "with its source" : "the selected pictures, or one with its source";
-    name.value ||= state.bind_name;
+    // Not into a field that a person has just emptied.
+    if (focusedIn(panel) !== name) name.value ||= state.bind_name;
     if (form.length !== forms.length) form.replaceChildren(...forms.map(option));
   });
   return part;

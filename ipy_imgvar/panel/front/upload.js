@@ -29,6 +29,7 @@ function linkUploads(panel) {
     end(false);
   };
   panel.upload = (blob, name, purpose) => {
+    if (!panel.live) return Promise.resolve(false);
     const most = panel.get("source").upload_max ?? 0;
     panel.stopUpload();
     panel.complain("");
@@ -57,7 +58,7 @@ function linkUploads(panel) {
       if (current === mine) mine.count = panel.send("upload_piece", { upload: mine.id, offset: from }, [piece]);
     } catch {
       panel.stopUpload();
-      panel.complain(`${mine.name} can't be read any more; was it moved or changed? Choose it again.`);
+      panel.complain(`${mine.name} can't be read; a folder can't be taken, and a file that was moved or changed must be chosen again.`);
     }
   });
   // The kernel's own line says why it refused.

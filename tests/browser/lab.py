@@ -28,6 +28,8 @@ FLAGS = [
 NOISE = re.compile(
     r"yjs#509|is duplicated|favicon|/api/workspaces|/lab/api/listings|service-?worker|/lsp/status|Canvas2D"
     r"|/api/news|ERR_NETWORK_CHANGED|Autofocus processing"
+    # JupyterLab takes its splash away twice when a change of theme follows another at once.
+    r"|'removeChild'[^|]*/jlab_core\."
     # Notebook 7: a font of its own that it refuses, and two commands of JupyterLab that it lacks.
     r"|/static/notebook/\w+\.woff2|reading 'schema'|filebrowser:open-path",
     re.IGNORECASE,

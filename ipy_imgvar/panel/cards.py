@@ -44,7 +44,7 @@ def card_of(picture: Variation, source: Sample | None, fit: Fit) -> Card:
     if source is not None:
         # SSIM may be slightly negative, which says no more than 0 does.
         similar = max(0.0, 1.0 - distance(source, small, fit))
-    return Card(picture, Thumbnail(str(next(_numbers)), data, mime_type), words, similar)
+    return Card(picture, Thumbnail(str(next(_numbers)), data, mime_type), words, similar, fit=fit)
 
 
 def look_of(data: bytes) -> tuple[bytes, str] | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar import settings
 from ipy_imgvar.capabilities import option_value
-from ipy_imgvar.errors import ConfigurationError, InvalidRequestError, shown
+from ipy_imgvar.errors import ConfigurationError, ImageVariationError, InvalidRequestError, shown
 from ipy_imgvar.panel import engines
 from ipy_imgvar.panel.sources import SourceActions
 from ipy_imgvar.request import VariationRequest
@@ -29,6 +29,8 @@ class SettingsActions(SourceActions):
     """The actions of the settings' fields; see `SourceActions` for the parameters."""
 
     look_around: Callable[[], None]
+    #: The refusal of the field that was set last, or "".
+    _refused: str = ""
 
     def set_field(self, name: str, value: Any) -> None:
         """Set a field of the settings to what a person chose or typed.
@@ -38,7 +40,16 @@ class SettingsActions(SourceActions):
         ImageVariationError
             If the field does not take the value, or there is no such field; the setting stays as it is.
         """
-        self.state.error = ""
+        if self.state.error == self._refused:  # The error of a run stays until the next one.
+            self.state.error = ""
+        self._refused = ""
+        try:
+            self._set(name, value)
+        except ImageVariationError as exc:
+            self._refused = str(exc)
+            raise
+
+    def _set(self, name: str, value: Any) -> None:
         if name != "key_name":  # It has a refusal of its own.
             engines.refuse_key(value)
         if name.startswith(OPTION):

@@ -127,6 +127,7 @@ def describe(engine: Engine | Declared | None, state: PanelState) -> None:
     state.other_models = known.other_models or not known.models
     state.model_notes, state.models = dict(known.model_notes), known.models
     state.engine_options, state.hosted = known.options, known.hosted
+    state.destination = known.destination or ""
     state.sizes = _sizes(known.sizes)
     if engine is not None:  # An engine that can't be made may have these options and this model.
         # A name from the list of another engine means nothing here, also where any name is taken.

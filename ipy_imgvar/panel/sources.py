@@ -76,7 +76,7 @@ class SourceActions(PictureActions):
     def type_source(self, written: str) -> None:
         """Take a path or a URL."""
         refuse_key(written)
-        if written.strip() and written != self.state.typed:
+        if written.strip():
             is_address = written.strip().lower().startswith(("http://", "https://"))
             self._choose(written.strip(), origin=repr(written.strip()) if is_address else "", typed=written)
 

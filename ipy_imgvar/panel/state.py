@@ -20,6 +20,8 @@ from ipy_imgvar.results.variations import Variation, Variations
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ipy_imgvar.request import Fit
+
 __all__ = ["RESTORABLE", "Card", "Group", "PanelState", "Status", "Thumbnail"]
 
 #: Controls that the settings of a request, a PNG of this package or a magic's line can set; the seed is apart.
@@ -64,6 +66,8 @@ class Card:
         Its similarity to its source, 0..1; None where the source can't be read.
     group
         The id of its run's group.
+    fit
+        How its source was brought to its shape.
     """
 
     picture: Variation
@@ -71,6 +75,7 @@ class Card:
     words: str
     similar: float | None = None
     group: int = 0
+    fit: Fit = "crop"
 
     @property
     def id(self) -> str:
@@ -144,6 +149,7 @@ class PanelState(HasTraits):
     engine_options = Tuple(help="The engine's own options, each an `EngineOption`.")
     sizes = Tuple(help="Sizes that the engine makes, as the fields offer them.")
     hosted = Bool(False, help="The engine sends the picture to a server.")  # noqa: FBT003
+    destination = Unicode("", help="The name and port of that server.")
     default_model = Unicode("", help="What answers when no model is named.")
     key_name = Unicode("OPENAI_API_KEY", help="The name of the variable that holds a key; never a key.")
     key_origin = Unicode("", help="Where the key comes from, for a person.")
@@ -351,6 +357,12 @@ class PanelState(HasTraits):
 
     def finish(self, status: Status, result: Variations | None = None, error: str = "") -> None:
         """End the run; its finished pictures stay, also after an error."""
+        try:
+            self._close_run(status, result, error)
+        finally:  # An observer may fail, and the next run must be possible. One of the status may start it at once.
+            self.status = status
+
+    def _close_run(self, status: Status, result: Variations | None, error: str) -> None:
         group = self.newest
         made = self.of_group(group.id) if group else []
         result = result or Variations([card.picture for card in made])
@@ -367,8 +379,6 @@ class PanelState(HasTraits):
         if status is Status.CANCELLED:
             warnings.insert(0, self._cancelled(len(made)))
         self.notice = "; ".join(warnings)
-        # Last, since an observer of the status may start the next run at once.
-        self.status = status
 
     def _cancelled(self, count: int) -> str:
         after = f" after {count} picture{'' if count == 1 else 's'}" if count else ""

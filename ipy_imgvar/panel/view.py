@@ -82,11 +82,20 @@ def _run(state: PanelState, _: PanelActions) -> dict[str, Any]:
         "can_run": state.can_run,
         "can_cancel": state.can_cancel,
         "why": "the picture is being read" if state.loading else why,
+        "sends": plain(_sends(state)),
         "progress": round(state.progress, 3),
         "doing": plain(_doing(state)),
         "error": plain(state.error),
         "notice": plain(state.notice),
     }
+
+
+def _sends(state: PanelState) -> str:
+    """Return where Run will send the picture, before a person presses it; "" for an engine of this machine."""
+    if not state.hosted or not state.can_run:
+        return ""
+    model = state.model or state.default_model
+    return f"Run sends the picture to {state.destination or 'a server'}{f' (model {model})' if model else ''}"
 
 
 def _doing(state: PanelState) -> str:
@@ -152,6 +161,7 @@ def _card(state: PanelState, card: Card, number: int) -> dict[str, Any]:
         "selected": card.id in state.selected,
         "ready": True,
         "size": list(picture.size),
+        "fit": card.fit,
     }
 
 
@@ -216,7 +226,8 @@ SECTIONS: Final[dict[str, Section]] = {
          "key_origin", "max_retry_count", "timeout"),
     ),
     "run": Section(
-        _run, ("status", "source", "loading", "progress", "doing", "error", "notice", "cards", "groups")
+        _run, ("status", "source", "loading", "progress", "doing", "error", "notice", "cards", "groups", "hosted",
+               "destination", "model", "default_model")
     ),
     "gallery": Section(
         _gallery, ("groups", "cards", "selected", "starred", "order", "can_insert", "refused", "status"),

@@ -140,3 +140,70 @@ def test_a_refused_field_is_called_as_on_the_page(make, name, value, said):
     panel = make()
     with pytest.raises(InvalidRequestError, match=f"^{said} allowed: "):
         panel.do.set_field(name, value)
+
+
+def test_a_run_ends_even_if_an_observer_fails(make, photo):
+    """What fails while the end of a run is drawn leaves no panel that is busy for ever."""
+    panel = make("red")
+    panel.do.use(photo)
+    panel.state.begin()
+
+    def fail(_):
+        raise ZeroDivisionError
+
+    panel.state.observe(fail, "notice")
+    panel.state.notice = ""
+    with pytest.raises(ZeroDivisionError):
+        panel.state.finish(Status.CANCELLED)
+    assert panel.state.status is Status.CANCELLED
+
+
+def test_a_field_clears_its_own_refusal_and_no_other_error(make):
+    """The error of a run stays while a person changes the settings, and a refusal goes with the next good value."""
+    panel = make()
+    panel.state.error = "the server said no"
+    panel.do.set_field("n", 2)
+    assert panel.state.error == "the server said no"
+    inbox = Inbox(panel.do, lambda *_: None, lambda: None)
+    inbox.receive({"action": "set", "name": "n", "value": 99})
+    assert "Pictures is 99" in panel.state.error
+    inbox.receive({"action": "set", "name": "n", "value": 3})
+    assert panel.state.error == ""
+
+
+def test_where_a_picture_goes_is_said_before_run(make, photo):
+    """Beside Run stand the server and the model that will get the picture; nothing for an engine of this machine."""
+    from ipy_imgvar import Client
+
+    with Client("openai", api_key="sk-1", api_base="http://localhost:9/v1") as client:
+        panel = make(client=client)
+        panel.do.use(photo)
+        section = view.SECTIONS["run"].make(panel.state, panel.do)
+    assert section["sends"].startswith("Run sends the picture to localhost:9 (model ")
+    panel = make()
+    panel.do.use(photo)
+    assert view.SECTIONS["run"].make(panel.state, panel.do)["sends"] == ""
+
+
+def test_a_card_knows_the_fit_of_its_own_run(make, photo):
+    """A picture is compared with its source as that was fitted, whatever the fit is now."""
+    panel = make("red")
+    panel.do.use(photo)
+    panel.state.fit = "pad"
+    panel.do.run()
+    panel.state.fit = "stretch"
+    (group,) = view.SECTIONS["gallery"].make(panel.state, panel.do)["groups"]
+    assert group["cards"][0]["fit"] == "pad"
+
+
+def test_the_same_path_is_read_again(make, tmp_path, photo):
+    """A path that is typed again gives the file as it is now."""
+    from PIL import Image
+
+    panel = make()
+    path = tmp_path / "cat.png"
+    Image.fromarray(photo).save(path)
+    panel.do.type_source(str(path))
+    Image.fromarray(photo[:40]).save(path)
+    panel.do.type_source(str(path))
+    assert panel.state.sample.size == (120, 40)

@@ -32,7 +32,8 @@ function openCompare(panel, ids) {
   if (items.length === 1) {
     const img = el("img", { alt: "The source", draggable: false });
     // The source as it was sent: the whole of it within a border, stretched, or cropped to the picture's shape.
-    img.style.objectFit = { pad: "contain", stretch: "fill" }[String(settingOf(panel, "fit"))] ?? "cover";
+    const { fit } = cards[0];
+    img.style.objectFit = fit === "pad" ? "contain" : fit === "stretch" ? "fill" : "cover";
     items.unshift({ ...items[0], purpose: "source", label: "source", img });
   }
   const note = el("p", { class: "imgvar-note", "aria-live": "polite" });

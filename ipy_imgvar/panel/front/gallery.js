@@ -13,6 +13,7 @@
  * @property {boolean} selected
  * @property {boolean} ready
  * @property {[number, number] | null} size
+ * @property {string} [fit] how its source was brought to its shape
  */
 
 /**

@@ -28,7 +28,7 @@ function runPart(panel) {
   let status = panel.get("run").status;
   panel.on("run", (state) => {
     run.setAttribute("aria-disabled", String(!state.can_run));
-    why.textContent = state.can_run || state.busy ? "" : state.why;
+    why.textContent = state.busy ? "" : state.can_run ? state.sends : state.why;
     if (!state.busy && cancel.matches(":focus")) run.focus();
     cancel.hidden = !state.busy;
     cancel.setAttribute("aria-disabled", String(!state.can_cancel));

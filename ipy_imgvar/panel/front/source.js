@@ -42,7 +42,10 @@ function dropArea(panel, take) {
   const words = el("p", { class: "imgvar-words" });
   const path = el("input", { type: "text", autocomplete: "off", spellcheck: false, placeholder: "cat.png or https://…" });
   let drawn = "";
-  onTyped(path, (text) => text.trim() && panel.send("type_source", { text }));
+  const read = (/** @type {string} */ text) => text.trim() && panel.send("type_source", { text });
+  onTyped(path, read);
+  // Enter on a path that did not change reads it again: the file may be there now.
+  path.addEventListener("keydown", (event) => event.key === "Enter" && !path.dataset.typing && read(path.value));
   panel.on("source", (source) => {
     panel.show(image, source.preview ?? "");
     image.alt = source.preview ? `Source: ${source.words}` : "";

@@ -99,10 +99,11 @@ class VariationPanel(anywidget.AnyWidget):
         self._closed = False
         self.ident = self.model_id
         self.on_msg(self._heard)
+        # First, since a person may save the notebook as soon as the page says that the run has ended.
+        self.state.observe(self._save, ["status", "groups", "cards"])
         for name, section in view.SECTIONS.items():
             self.state.observe(lambda _, name=name: self._draw(name), list(section.reads))
         self.state.observe(self._show, ["cards", "preview", "mask_preview", "look"])
-        self.state.observe(self._save, ["status", "groups", "cards"])
         self._place = Place(self, shell, self.actions, needs_answer=True)
         if image is not None:
             self.actions.use(image)

@@ -5,7 +5,8 @@ A page may send anything, so every value is checked here, and what is wrong is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ImageVariationError, InvalidRequestError, shown
@@ -126,8 +127,14 @@ class Inbox:
         else:
             self._actions.upload(name, data)
 
-    def _answered(self, upload: str) -> _Answered:
-        return _Answered(lambda exc: self._answer(upload, 0, error=message(exc)))
+    @contextmanager
+    def _answered(self, upload: str) -> Generator[None]:
+        """Answer a failed upload too, beside the line in the panel, so that its bar ends."""
+        try:
+            yield
+        except ImageVariationError as exc:
+            self._answer(upload, 0, error=message(exc))
+            raise
 
     def _answer(self, upload: str, received: int, *, done: bool = False, error: str = "") -> None:
         self._send(
@@ -168,20 +175,6 @@ class Inbox:
     def drawn(self) -> None:
         """Tell the panel that a front end has drawn it."""
         self._ready()
-
-
-class _Answered:
-    """Answers a failed upload, beside the line in the panel."""
-
-    def __init__(self, fail: Callable[[BaseException], None]) -> None:
-        self._fail = fail
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
-        if isinstance(exc, ImageVariationError):
-            self._fail(exc)
 
 
 def _vary(actions: PanelActions, given: _Content) -> None:

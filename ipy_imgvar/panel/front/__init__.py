@@ -48,5 +48,5 @@ def style() -> str:
 
 def _join(names: tuple[str, ...]) -> str:
     folder = Path(__file__).parent
-    texts = [(folder / name).read_text("utf-8") for name in names if (folder / name).exists()]
+    texts = [(folder / name).read_text("utf-8") for name in names]
     return _COMMENTS.sub("", "\n".join(texts))

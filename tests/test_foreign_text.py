@@ -76,8 +76,8 @@ SHOWN = {
     "source": lambda run: str(run[0].source),
     "node": lambda run: grow([run])[0].label,
     "details": lambda run: "".join(name + value for name, value in details(run)),
-    "line": recipe.line,
-    "call": recipe.call,
+    "line": lambda run: recipe.recipe(run, "", []).line,
+    "call": lambda run: recipe.recipe(run, "", []).call,
     "notes": lambda run: "".join(recipe.recipe(run, "", []).notes),
 }
 

@@ -14,7 +14,7 @@ from ipy_imgvar.request import VariationRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["OPTION", "SettingsActions"]
+__all__ = ["LABELS", "OPTION", "SettingsActions"]
 
 #: What the name of a field begins with that is one of the engine's own options.
 OPTION: Final = "option:"
@@ -22,7 +22,7 @@ OPTION: Final = "option:"
 _OF_REQUEST: Final = ("n", "size", "fit", "strength", "timeout", "max_retry_count")
 
 #: Labels on the page of fields whose argument is called otherwise.
-_LABELS: Final = {"n": "Pictures", "timeout": "Time limit", "max_retry_count": "Retries"}
+LABELS: Final = {"n": "Pictures", "timeout": "Time limit", "max_retry_count": "Retries"}
 
 
 class SettingsActions(SourceActions):
@@ -61,8 +61,8 @@ class SettingsActions(SourceActions):
             except InvalidRequestError as exc:
                 # Its argument's name is not on the page.
                 words = str(exc)
-                if name in _LABELS and words.startswith(f"{name} is "):
-                    words = _LABELS[name] + words.removeprefix(name)
+                if name in LABELS and words.startswith(f"{name} is "):
+                    words = LABELS[name] + words.removeprefix(name)
                 raise InvalidRequestError(words) from None
             setattr(self.state, name, request.settings()[name])
         elif name in _WRITERS:

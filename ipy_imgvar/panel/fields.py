@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.capabilities import option_value
 from ipy_imgvar.errors import InvalidRequestError
-from ipy_imgvar.panel.controls import OPTION
+from ipy_imgvar.panel.controls import LABELS, OPTION
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import FITS, STRENGTHS
 
@@ -38,12 +38,20 @@ def fields(state: PanelState, engines: Sequence[str], *, is_fixed: bool) -> list
         *([_engine(state, engines)] if len(engines) > 1 else []),
         *_model(state),
         _field(state, "prompt", "Prompt", "main", "long", placeholder="what to make of it"),
-        _field(state, "n", "Pictures", "main", "integer", least=1, most=10),
+        _field(state, "n", LABELS["n"], "main", "integer", least=1, most=10),
         _size(state),
         _strength(state),
         _fit(state),
         _seed(state),
-        _field(state, "timeout", "Time limit in seconds", "more", "number", least=0, help="0 sets no limit"),
+        _field(
+            state,
+            "timeout",
+            f"{LABELS['timeout']} in seconds",
+            "more",
+            "number",
+            least=0,
+            help="0 sets no limit",
+        ),
     ]
     if state.hosted and not is_fixed:
         found += _connection(state)
@@ -137,7 +145,7 @@ def _connection(state: PanelState) -> list[Field]:
         help="the name of a variable that holds the key, never the key",
     )  # fmt: skip
     retries = _field(
-        state, "max_retry_count", "Retries", "connection", "integer", least=0, most=100,
+        state, "max_retry_count", LABELS["max_retry_count"], "connection", "integer", least=0, most=100,
         help="further tries after the server is busy (429) or fails (5xx)",
     )  # fmt: skip
     return [base, key, retries]

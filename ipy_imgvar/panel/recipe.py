@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from ipy_imgvar.images.source import Source
     from ipy_imgvar.results.variations import Variation, Variations
 
-__all__ = ["Recipe", "call", "line", "may_hold_key", "recipe"]
+__all__ = ["Recipe", "may_hold_key", "recipe"]
 
 _IMPORT: Final = "from ipy_imgvar import variations\n"
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the code gets an image: an expression, or a path or address."""
+class _Reference:
+    """An image as the code names it: an expression, or a path or address."""
 
     code: str = ""
     text: str = ""
@@ -45,13 +45,6 @@ class _Place:
     @property
     def expression(self) -> str:
         return self.code or repr(self.text)
-
-
-def _places(run: Variations, origin: str) -> list[_Place]:
-    """Return the sources as they are: the expression of all, or each one's file or name."""
-    if origin:
-        return [_Place(code=origin)]
-    return [_Place(text=str(each.path or each.name)) for each in _sources(run)]
 
 
 def _sources(run: Variations) -> list[Source]:
@@ -96,21 +89,8 @@ def _which(run: Variations) -> dict[str, Any]:
     return {"n": None, "index": picture.index}
 
 
-def line(run: Variations, origin: str = "") -> str:
-    """Return the line of the magic that makes the same pictures again.
-
-    Parameters
-    ----------
-    run
-        The run to repeat, of at least one picture; a single picture of a run is repeated alone, by its index.
-    origin
-        A Python expression for its source, or "" if the sources are files.
-    """
-    return _line(run, _places(run, origin))
-
-
-def _line(run: Variations, places: Iterable[_Place]) -> str:
-    words = ["%imagevariation", *(each.word for each in places)]
+def _line(run: Variations, references: Iterable[_Reference]) -> str:
+    words = ["%imagevariation", *(each.word for each in references)]
     for name, value in _arguments(run).items():
         if name == "options":
             words += [f"--option {_word(f'{key}={each}')}" for key, each in value.items()]
@@ -125,15 +105,10 @@ def _word(value: Any) -> str:
     return text if text.replace(".", "", 1).isdecimal() else quote(text)
 
 
-def call(run: Variations, origin: str = "") -> str:
-    """Return the Python code, import and call, that makes the same pictures again; see `line`."""
-    return _IMPORT + _call(run, _places(run, origin))
-
-
-def _call(run: Variations, places: Sequence[_Place]) -> str:
-    images = ", ".join(each.expression for each in places)
+def _call(run: Variations, references: Sequence[_Reference]) -> str:
+    images = ", ".join(each.expression for each in references)
     arguments = ", ".join(f"{name}={value!r}" for name, value in _arguments(run).items())
-    return f"variations({images if len(places) == 1 else f'[{images}]'}, {arguments})"
+    return f"variations({images if len(references) == 1 else f'[{images}]'}, {arguments})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +136,7 @@ def recipe(run: Variations, origin: str, runs: Sequence[Variations]) -> Recipe:
     Parameters
     ----------
     run
-        The run to repeat, or some of its pictures; at least one.
+        The run to repeat, or some of its pictures, at least one; a picture alone is repeated by its index.
     origin
         A Python expression for its source: a variable, or an address in quotes; "" if the source is a file.
     runs
@@ -185,10 +160,10 @@ class _Writer:
         sources = _sources(run)
         maker = self._maker(sources[0]) if len(sources) == 1 else None
         if origin and (maker is None or _obstacle(*maker)):
-            places = [self._origin(origin, sources[0])]
+            references = [self._origin(origin, sources[0])]
         else:
-            places = [self._place(each) for each in sources]
-        self._add(run, places)
+            references = [self._reference(each) for each in sources]
+        self._add(run, references)
         request = run.request
         if request is not None and request.seed is None:
             self._note(
@@ -200,10 +175,10 @@ class _Writer:
             self._note(f"the code makes all {request.n} pictures of that run")
         return Recipe("\n".join(self._lines), _IMPORT + "\n".join(self._calls), tuple(self._notes))
 
-    def _add(self, run: Variations, places: Sequence[_Place], name: str = "") -> None:
+    def _add(self, run: Variations, references: Sequence[_Reference], name: str = "") -> None:
         bound = f"{name} = " if name else ""
-        self._lines.append(bound + _line(run, places))
-        self._calls.append(bound + _call(run, places))
+        self._lines.append(bound + _line(run, references))
+        self._calls.append(bound + _call(run, references))
         mask = None if run.request is None else run.request.mask
         if mask is not None and mask.path is not None and _is_stored(mask.path):
             self._note(
@@ -218,20 +193,20 @@ class _Writer:
         """Return the earlier run that has made a source, with the picture; None for any other source."""
         return None if source.path is None else self._makers.get(source.path)
 
-    def _origin(self, origin: str, source: Source) -> _Place:
+    def _origin(self, origin: str, source: Source) -> _Reference:
         if origin.isidentifier():
             self._note(f"{origin} is a variable of this notebook: a colleague needs the cell that makes it")
-            return _Place(code=origin)
+            return _Reference(code=origin)
         address = _text_of(origin)
         if address is None:
-            return _Place(code=origin)
+            return _Reference(code=origin)
         if not may_hold_key(address):
-            return _Place(text=address)
-        place = self._file(source)
+            return _Reference(text=address)
+        reference = self._file(source)
         self._note("its address may hold a password or a key, so it is not in the code")
-        return place
+        return reference
 
-    def _place(self, source: Source) -> _Place:
+    def _reference(self, source: Source) -> _Reference:
         """Return where the code gets a source, after the steps that make it."""
         maker = self._maker(source)
         if maker is None or source.path is None or self._steps.get(source.path) == "":
@@ -242,26 +217,26 @@ class _Writer:
                 self._note(
                     f"{plain(source.name)} can't be made again ({obstacle}): a colleague needs its file"
                 )
-                return _Place(text=str(source.path))
+                return _Reference(text=str(source.path))
             # A damaged record may name a picture as its own source.
             self._steps[source.path] = ""
-            places = [self._place(picture.source)]
+            references = [self._reference(picture.source)]
             name = f"step{len(self._lines) + 1}"
-            self._add(run.with_pictures([picture]), places, name)
+            self._add(run.with_pictures([picture]), references, name)
             self._steps[source.path] = name
-        return _Place(code=self._steps[source.path])
+        return _Reference(code=self._steps[source.path])
 
-    def _file(self, source: Source) -> _Place:
+    def _file(self, source: Source) -> _Reference:
         name = plain(source.name)
         if source.path is None:
             self._note(f"{name} was in memory and is in no file: put a path or a variable in its place")
-            return _Place(text=source.name)
+            return _Reference(text=source.name)
         path = plain(str(source.path))
         if not source.path.is_file():
             self._note(f"the file {path} is gone: put another path of {name} in its place")
         elif _is_stored(source.path):
             self._note(f"{name} is a copy in the store: for a colleague, put its own path in place of {path}")
-        return _Place(text=str(source.path))
+        return _Reference(text=str(source.path))
 
 
 def _obstacle(run: Variations, picture: Variation) -> str:

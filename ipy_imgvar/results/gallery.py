@@ -28,11 +28,8 @@ __all__ = [
     "history_html",
     "history_text",
     "html",
-    "image_html",
-    "picture_html",
     "prepare",
     "preview_html",
-    "rows_of_like_length",
     "text",
 ]
 
@@ -83,7 +80,7 @@ def html(
         widths.append(width)
     layout = f"grid-template-columns:repeat({columns},minmax(0,max-content))"
     if not columns:
-        template, across = rows_of_like_length(count, max(widths))
+        template, across = _rows_of_like_length(count, max(widths))
         layout = f"grid-template-columns:{template};max-width:{across}"
     lines = "".join(
         f'<div style="font-size:85%;margin-top:4px">{escaped(line)}</div>'
@@ -92,7 +89,7 @@ def html(
     return f'<div style="display:grid;{layout};gap:{_GAP_PX}px">{"".join(figures)}</div>{lines}'
 
 
-def rows_of_like_length(count: int, tile_px: int) -> tuple[str, str]:
+def _rows_of_like_length(count: int, tile_px: int) -> tuple[str, str]:
     """Return the CSS columns and the largest width of a grid whose number of columns depends on the page's width.
 
     A fragment has no style sheet, so it can't use media queries. But the length `(100% - 740px)*9999` is huge on a page
@@ -148,26 +145,16 @@ def _figure(picture: Variation, side_px: int) -> tuple[str, int]:
     return figure(image, caption(picture), style=style, caption_style=small), width
 
 
-def picture_html(picture: Variation, side_px: int) -> str:
-    """Return an img element of a picture with alternative text, reduced to sides of at most `side_px`."""
-    return _image(picture, side_px)[0]
-
-
-def image_html(data: bytes, alt: str, side_px: int) -> str:
-    """Return an img element of an encoded picture, reduced to sides of at most `side_px`."""
-    return embedded(thumbnail(data, side_px), alt)
-
-
 def _image(picture: Variation, side_px: int) -> tuple[str, int]:
     """Return an img element, and its width in pixels."""
     small = picture.thumbnail(side_px)
     return embedded(small, f"Variation {picture.index} of {picture.source.name}"), small[2][0]
 
 
-def preview_html(data: bytes, side_px: int = _ALONE_PX) -> str:
+def preview_html(data: bytes) -> str:
     """Return a first look of a picture as an HTML fragment, or "" where it can't be decoded."""
     try:
-        element = image_html(data, "A first look", side_px)
+        element = embedded(thumbnail(data, _ALONE_PX), "A first look")
     except ImageVariationError:
         return ""
     return f'<div style="opacity:.8">{element}</div>'

@@ -124,7 +124,8 @@ def newest_runs(count: int | None = None) -> list[Variations]:
             break
     with _history.lock:
         runs |= _history.session
-    return [runs[name] for name in sorted(runs)][-(count or 0) :]
+    names = sorted(runs)
+    return [runs[name] for name in (names if count is None else names[-count:])]
 
 
 def last() -> Variations | None:

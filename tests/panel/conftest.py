@@ -91,3 +91,14 @@ def make():
         return SimpleNamespace(state=state, do=actions, engine=engine, later=later)
 
     return build
+
+
+@pytest.fixture
+def shell():
+    """Return what a panel needs of a shell: variables and events."""
+    registered = []
+    events = SimpleNamespace(
+        register=lambda name, action: registered.append((name, action)),
+        unregister=lambda name, action: registered.remove((name, action)),
+    )
+    return SimpleNamespace(user_ns={}, events=events, registered=registered, execution_count=1)

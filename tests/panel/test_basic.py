@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from types import SimpleNamespace
 
 import ipywidgets as widgets
 import pytest
@@ -19,17 +18,6 @@ from ipy_imgvar.panel.basic import BasicPanel
 from ipy_imgvar.panel.job import Worker
 
 IS_OLD = widgets.__version__.startswith("7.")
-
-
-@pytest.fixture
-def shell():
-    """Return what a panel needs of a shell: variables and events."""
-    registered = []
-    events = SimpleNamespace(
-        register=lambda name, action: registered.append((name, action)),
-        unregister=lambda name, action: registered.remove((name, action)),
-    )
-    return SimpleNamespace(user_ns={}, events=events, registered=registered, execution_count=1)
 
 
 @pytest.fixture

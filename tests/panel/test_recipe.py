@@ -10,6 +10,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from PIL import Image
+from runs import at, run_of
 from traitlets.config import Config
 
 from ipy_imgvar import Client, variations
@@ -19,11 +20,11 @@ from ipy_imgvar.line.parser import parse
 from ipy_imgvar.panel import view
 from ipy_imgvar.panel.actions import PanelActions
 from ipy_imgvar.panel.job import Worker
-from ipy_imgvar.panel.recipe import call, line, may_hold_key, recipe
+from ipy_imgvar.panel.recipe import may_hold_key, recipe
 from ipy_imgvar.panel.state import PanelState
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.results import history
-from ipy_imgvar.results.variations import Variation, Variations
+from ipy_imgvar.results.variations import Variations
 
 pytestmark = pytest.mark.usefixtures("quick_patch")
 
@@ -81,19 +82,6 @@ def png(picture):
 
 def varied(image, *, seed, **settings):
     return variations(image, engine="patch", size="64x64", seed=seed, **settings)
-
-
-def run_of(source, *names, **settings):
-    """Return a run of a source whose pictures lie at paths of these names."""
-    pictures = [
-        Variation(None, source=source, mime_type="image/png", size=(64, 64), index=index, path=Path(name))
-        for index, name in enumerate(names, start=1)
-    ]
-    return Variations(pictures, engine="patch", request=VariationRequest.from_arguments(**settings))
-
-
-def at(path):
-    return Source(Path(path).name, path=Path(path))
 
 
 def test_a_path_is_written_as_it_was_given(photo, repeats):
@@ -309,7 +297,7 @@ def test_the_line_is_read_back_as_it_was_meant():
     """The magic's grammar gets every value of the line back, however the path is spelled."""
     path = '/data/it\'s {my} "cat" $1.png'
     run = run_of(at(path), "/s/1", "/s/2", seed=3, n=2, prompt="two words; {x}", options={"flip": False})
-    found = parse(split(line(run).removeprefix("%imagevariation ")))
+    found = parse(split(recipe(run, "", []).line.removeprefix("%imagevariation ")))
 
     def meaning(token):
         part = token.parts[0]
@@ -324,7 +312,7 @@ def test_the_line_is_read_back_as_it_was_meant():
 def test_the_call_is_python():
     """The call compiles and names the source by the expression that it came from."""
     run = run_of(Source("photo", data=b"x"), "/s/1", seed=3)
-    code = call(run, "photo")
+    code = recipe(run, "photo", []).call
     compile(code, "<call>", "exec")
     assert "variations(photo, engine='patch', n=1" in code
 
@@ -336,9 +324,9 @@ def test_the_code_names_every_source():
         engine="patch",
         request=VariationRequest.from_arguments(n=2, seed=3),
     )
-    assert line(both).startswith("%imagevariation '/a b.png' '/c.png' --engine 'patch' -n 2 ")
-    assert "variations(['/a b.png', '/c.png'], engine='patch', n=2" in call(both)
-    assert "--seed 3 --index 2" in line(both[1::2])
+    assert recipe(both, "", []).line.startswith("%imagevariation '/a b.png' '/c.png' --engine 'patch' -n 2 ")
+    assert "variations(['/a b.png', '/c.png'], engine='patch', n=2" in recipe(both, "", []).call
+    assert "--seed 3 --index 2" in recipe(both[1::2], "", []).line
 
 
 @pytest.mark.parametrize(
@@ -359,6 +347,6 @@ def test_the_code_names_the_model_that_answered(named, recorded, written):
     """A repository of the hub has its commit, also as a default; other names stay as they were typed."""
     run = run_of(at("/a.png"), "/s/1", seed=3, model=named)
     run[0].parameters = recorded
-    assert (f"model={written!r}" in call(run)) == (written is not None)
-    assert (f"--model '{written}'" in line(run)) == (written is not None)
-    assert ("model" in call(run)) == (written is not None)
+    assert (f"model={written!r}" in recipe(run, "", []).call) == (written is not None)
+    assert (f"--model '{written}'" in recipe(run, "", []).line) == (written is not None)
+    assert ("model" in recipe(run, "", []).call) == (written is not None)

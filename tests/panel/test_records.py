@@ -1,24 +1,9 @@
 """The tree of runs, and what a person is told of one."""
 
-from pathlib import Path
+from runs import at, run_of
 
-from ipy_imgvar.images.source import Source
 from ipy_imgvar.panel.tree import details, grow
-from ipy_imgvar.request import VariationRequest
-from ipy_imgvar.results.variations import Variation, Variations
-
-
-def run_of(source, *names, **settings):
-    """Return a run of a source whose pictures lie at paths of these names."""
-    pictures = [
-        Variation(None, source=source, mime_type="image/png", size=(64, 64), index=index, path=Path(name))
-        for index, name in enumerate(names, start=1)
-    ]
-    return Variations(pictures, engine="patch", request=VariationRequest.from_arguments(**settings))
-
-
-def at(path):
-    return Source(Path(path).name, path=Path(path))
+from ipy_imgvar.results.variations import Variations
 
 
 def test_a_run_hangs_below_what_made_its_source():

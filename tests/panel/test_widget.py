@@ -6,7 +6,6 @@ import re
 import threading
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import ipywidgets as widgets
 import numpy as np
@@ -21,17 +20,6 @@ from ipy_imgvar.images import codec
 from ipy_imgvar.panel import view
 from ipy_imgvar.panel.job import Worker
 from ipy_imgvar.panel.state import Thumbnail
-
-
-@pytest.fixture
-def shell():
-    """Return what a panel needs of a shell: variables and events."""
-    registered = []
-    events = SimpleNamespace(
-        register=lambda name, action: registered.append((name, action)),
-        unregister=lambda name, action: registered.remove((name, action)),
-    )
-    return SimpleNamespace(user_ns={}, events=events, registered=registered, execution_count=1)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from ipy_imgvar import Client
-from ipy_imgvar.bulk.run import plan
+from ipy_imgvar.bulk.counts import count_images
 
 if TYPE_CHECKING:
     from ipy_imgvar.bulk import BulkResult
@@ -118,7 +118,7 @@ def planning(count: int, root: Path) -> None:
     for number in range(count):
         (folder / f"{number:06}.png").touch()
     before, began = resident_mb(), time.process_time()
-    found = plan(str(folder), root / "out")
+    found = count_images(str(folder), root / "out")
     took = time.process_time() - began
     print(
         f"{found.found} planned: {took / count * 1e6:.1f} us of CPU each, {resident_mb() - before:.1f} MB more"

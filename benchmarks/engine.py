@@ -177,21 +177,13 @@ def patch_swd(source: np.ndarray, picture: np.ndarray) -> float:
 
 
 def new_share(source: np.ndarray, picture: np.ndarray) -> float:
-    """Return 1 minus the best correlation of the source's inner 80 % with a picture, at 64 px.
+    """Return the share of a picture, uint8 or float in 0..1, that is new against a source; see `images.similarity`."""
+    from ipy_imgvar.images import codec, similarity
 
-    All shifts, five zooms from 0.8 to 1, and mirroring are tried: 0 is the source moved.
-    """
-    from skimage.feature import match_template
-    from skimage.transform import resize
-
-    reference, image = (resize(grey(one), (64, 64), anti_aliasing=True) for one in (source, picture))
-    inner = reference[6:58, 6:58]
-    best = -1.0
-    for zoom in (0.8, 0.85, 0.9, 0.95, 1.0):
-        side = round(52 * zoom)
-        template = resize(inner, (side, side), anti_aliasing=True)
-        best = max(best, *(float(match_template(image, one).max()) for one in (template, template[:, ::-1])))
-    return 1 - best
+    eight_bit = (
+        one if one.dtype == np.uint8 else np.rint(one * 255).astype(np.uint8) for one in (source, picture)
+    )
+    return similarity.new_share(*(similarity.look(codec.of_pixels(one)) for one in eight_bit))
 
 
 def gradient(image: np.ndarray) -> float:

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from ipy_imgvar.client import Client, variations
+    from ipy_imgvar.client import Client
+    from ipy_imgvar.oneshot import variations
     from ipy_imgvar.panel.widget import VariationPanel
     from ipy_imgvar.results.history import history, last
+    from ipy_imgvar.results.sweep import Sweep
     from ipy_imgvar.results.variations import Variation, Variations
     from ipy_imgvar.settings import Secret
 
 __all__ = [
     "Client",
     "Secret",
+    "Sweep",
     "Variation",
     "VariationPanel",
     "Variations",
@@ -35,12 +38,13 @@ __all__ = [
 _MODULES: Final = {
     "Client": "client",
     "Secret": "settings",
+    "Sweep": "results.sweep",
     "Variation": "results.variations",
     "VariationPanel": "panel.widget",
     "Variations": "results.variations",
     "history": "results.history",
     "last": "results.history",
-    "variations": "client",
+    "variations": "oneshot",
 }
 
 

@@ -5,29 +5,35 @@ It chooses the engine, checks the requests and passes both to `run`. It processe
 
 from __future__ import annotations
 
+import copy
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from ipy_imgvar.batches import for_batches
 from ipy_imgvar.capabilities import check_features, checked
-from ipy_imgvar.engine import Engine, Job, Listener
-from ipy_imgvar.engines import EngineSpec, default_engine, engine_names, make_engine, remember
-from ipy_imgvar.errors import ConfigurationError, InvalidImageError, InvalidRequestError, shown
+from ipy_imgvar.engine import Job, Listener
+from ipy_imgvar.engines import EngineSpec, checked_engine, default_engine, make_engine, remember
+from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.images.source import load_sources
-from ipy_imgvar.request import RequestArguments, VariationRequest, with_request_fields
-from ipy_imgvar.run import collect
+from ipy_imgvar.request import RequestArguments, VariationRequest, refuse_beside, with_request_fields
+from ipy_imgvar.run import Part, collect, fetch_images, with_masks
 from ipy_imgvar.settings import Secret, connection
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Executor
     from pathlib import Path
 
     from ipy_imgvar.bulk import BulkResult
-    from ipy_imgvar.results.variations import Variation, Variations
+    from ipy_imgvar.engine import Engine
+    from ipy_imgvar.planning.plan import Plan
+    from ipy_imgvar.results.sweep import Sweep
+    from ipy_imgvar.results.variation import Variation
+    from ipy_imgvar.results.variations import Variations
 
-__all__ = ["Client", "variations"]
+__all__ = ["Client"]
 
 
 class Client:
@@ -78,13 +84,9 @@ class Client:
     ) -> None:
         # Wrapped before any call that can fail: a traceback with variables, as in %xmode Verbose, shows arguments.
         api_key = None if api_key is None else Secret(api_key)
-        settings = connection(
-            api_key=api_key,
-            api_base=api_base,
-            organization=organization,
-            project=project,
-            namespace=namespace,
-        )
+        account = {"organization": organization, "project": project}
+        settings = connection(api_key=api_key, api_base=api_base, namespace=namespace, **account)
+        self._settings = settings
         self._defaults = {
             "model": model,
             "timeout": timeout,
@@ -100,7 +102,7 @@ class Client:
         #: Describes the engine for another process, which makes its own; None if the caller passed an object.
         self._spec = EngineSpec(engine, settings) if isinstance(engine, str) else None
         self.engine: Engine = (
-            make_engine(engine, settings) if isinstance(engine, str) else remember(_checked(engine))
+            make_engine(engine, settings) if isinstance(engine, str) else remember(checked_engine(engine))
         )
 
     @with_request_fields
@@ -154,9 +156,7 @@ class Client:
             # 31 bits, so that the seed also fits a signed 32-bit integer of an engine or a server.
             request = replace(request, seed=secrets.randbelow(2**31))
         requests = [replace(request, image=source) for source in load_sources(image)]
-        if mask is not None:
-            requests = _with_masks(requests, mask)
-        return [checked(each, self.engine) for each in requests]
+        return [checked(each, self.engine) for each in with_masks(requests, mask)]
 
     def run(
         self,
@@ -203,11 +203,112 @@ class Client:
         if not requests:
             raise InvalidRequestError("there is no request to run; give those of Client.request")
         job = Job(len(requests), Listener(on_progress, on_picture, on_preview, on_notice), cancel)
-        for each in requests:
-            if each.image is not None:
-                each.image.fetch(timeout_s=each.timeout, check=job.check)
-        _read_masks(requests, job)
-        return collect(self.engine, requests, job)
+        fetch_images(requests, job)
+        return collect([Part(self.engine, each) for each in requests], job)
+
+    @with_request_fields
+    def sweep(
+        self,
+        image: Any,
+        *,
+        over: Mapping[str, Iterable[Any]],
+        confirm: bool | Callable[[Plan], bool] | None = None,
+        resume: bool = True,
+        on_progress: Callable[[float, str], None] | None = None,
+        on_picture: Callable[[Variation], None] | None = None,
+        on_preview: Callable[[bytes], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+        cancel: threading.Event | None = None,
+        **arguments: Unpack[RequestArguments],
+    ) -> Sweep:
+        """Make variations with every combination of some settings.
+
+        Parameters
+        ----------
+        image
+            See `request`; with several images, each gets every combination.
+        over
+            The values of each axis: strength, seed, engine, model, size, prompt, fit, or an option of the engine.
+            Any iterable of values, in every spelling that the field takes.
+        confirm
+            Above 64 pictures, True or a function of the `Plan` that returns True; the sweep makes nothing otherwise.
+        resume
+            Go on with the same sweep if its newest run was interrupted or failed: its pictures are taken over.
+        on_progress, on_picture, on_preview, on_notice, cancel
+            See `run`; `on_notice` first gets the plan's lines if the sweep is large or goes to a server.
+        **arguments
+            The settings that all combinations share, see `request`. Without a seed, all combinations get the same
+            one.
+
+        Returns
+        -------
+        Sweep
+            The pictures source by source; the last axis changes fastest.
+
+        Raises
+        ------
+        InvalidRequestError
+            If an axis, a value or an argument is wrong, or a large sweep is not confirmed; nothing is made.
+        EngineError, CancelledError
+            See `run`; the other combinations are made, and `partial` is the `Sweep` of those.
+        """
+        from ipy_imgvar.sweep import making, preparation
+
+        prepared = preparation.prepare(self, image, over, arguments)
+        listener = Listener(on_progress, on_picture, on_preview, on_notice)
+        return making.make(prepared, listener, cancel, confirm=confirm, resume=resume)
+
+    @with_request_fields
+    def plan(
+        self,
+        image: Any,
+        *,
+        over: Mapping[str, Iterable[Any]] | None = None,
+        out_file: str | Path | None = None,
+        out_dir: str | Path | None = None,
+        save_into: str | Path | None = None,
+        max_workers: int | None = None,
+        resume: bool = True,
+        batch: bool = False,
+        **arguments: Unpack[RequestArguments],
+    ) -> Plan:
+        """Say what a run would do; makes, sends, fetches, loads and writes nothing.
+
+        Parameters
+        ----------
+        image, over, **arguments
+            See `request`, and `sweep` for the axes.
+        out_file, save_into
+            The path or pattern to save to, or a folder for files with default names.
+        out_dir, max_workers, resume, batch
+            See `map`, which takes such an `image`; for `resume` without `out_dir`, see `sweep`.
+
+        Raises
+        ------
+        ImageVariationError
+            As the run does before it makes anything.
+        """
+        from ipy_imgvar.planning import planner
+        from ipy_imgvar.sweep import making
+
+        if out_dir is not None:
+            refuse_beside("out_dir", planner.OWN_FILES, over=over, out_file=out_file, save_into=save_into)
+            shared = self.engine, self._bulk_request(arguments, batch=batch), image, out_dir
+            return planner.plan_bulk(*shared, max_workers=max_workers, resume=resume, batch=batch)
+        if over is not None:
+            where = {"out_file": out_file, "save_into": save_into}
+            return making.plan(self, image, over, arguments, **where, resume=resume)
+        parts = [Part(self.engine, each) for each in self.request(image, **arguments)]
+        drawn = arguments.get("seed") is None
+        return planner.plan_run(parts, drawn=drawn, out_file=out_file, save_into=save_into)
+
+    def using(self, engine: str) -> Client:
+        """Return a client with the same settings, another engine and no default model; close it too."""
+        other = copy.copy(self)
+        other.engine = make_engine(engine, self._settings)
+        other._defaults = self._defaults | {"model": None}  # noqa: SLF001 - it names a model of this engine
+        other._spec = EngineSpec(engine, self._settings)  # noqa: SLF001 - a copy of this object
+        return other
 
     @with_request_fields
     def map(
@@ -218,6 +319,7 @@ class Client:
         executor: Executor | None = None,
         max_workers: int | None = None,
         resume: bool = True,
+        batch: bool = False,
         on_progress: Callable[[float, str], None] | None = None,
         on_notice: Callable[[str], None] | None = None,
         progress: bool | None = None,
@@ -231,17 +333,19 @@ class Client:
         Parameters
         ----------
         images
-            A folder, a pattern, a pandas Series, or an iterable of anything that `variations` takes, read in turn.
+            A folder or pattern, also by address (s3://bucket/**/*.png), a Series, or an iterable, read in turn.
         out_dir
-            The folder for the pictures, `ledger.jsonl` and `index.html`.
+            The folder for pictures, `ledger.jsonl` and `index.html`, or its address in an object store: s3://bucket/out.
         executor, max_workers
-            An executor whose workers see the same folders; see `bulk.workers.choose_workers`.
+            An executor whose workers see the same folders or bucket, or a Dask client; docs/clusters.md has more.
         resume
             Skip an image if the ledger says that it is done with the same request and source, and its files exist.
+        batch
+            Ask in batches: at half the price, within a day. The same call again goes on; see `bulk.batches.run`.
         on_progress, on_notice, progress
             See `run`; `progress` shows a bar, and None shows one in a notebook and a terminal only.
         **arguments
-            See `request`; one mask is for all images, and an image's seed comes from `seed` and its path. Without
+            See `request`; one mask is for all images, and an image's seed comes from `seed` and its bytes. Without
             `max_retry_count`, the run tries again up to 10 times after a 429.
 
         Raises
@@ -251,45 +355,36 @@ class Client:
         EngineError, CancelledError
             If the executor takes no more work, or `cancel` was set; finished pictures stay in the folder.
         """
+        from ipy_imgvar.bulk import batches
         from ipy_imgvar.bulk import run as bulk
 
-        shared = self._bulk_request(arguments, cancel)
+        shared = self._bulk_request(arguments, Job(cancel=cancel), batch=batch)
+        where: dict[str, Any] = {"out_dir": out_dir, "executor": executor, "resume": resume, "bar": progress}
+        where |= {"max_workers": max_workers, "listener": Listener(on_progress, on_notice=on_notice)}
+        if batch:
+            return batches.run(self.engine, shared, images, **where, cancel=cancel)
         patient = arguments.get("max_retry_count") is None and not self._defaults["max_retry_count"]
-        return bulk.run(
-            self.engine,
-            shared,
-            images,
-            out_dir=out_dir,
-            executor=executor,
-            max_workers=max_workers,
-            resume=resume,
-            max_retry_count=None if patient else shared.max_retry_count,
-            listener=Listener(on_progress, on_notice=on_notice),
-            bar=progress,
-            cancel=cancel,
-            spec=self._spec,
-        )
+        where |= {"max_retry_count": None if patient else shared.max_retry_count, "spec": self._spec}
+        return bulk.run(self.engine, shared, images, **where, cancel=cancel)
 
-    def _bulk_request(self, arguments: RequestArguments, cancel: threading.Event | None) -> VariationRequest:
-        """Return the checked request of a bulk run, without an image; reads its mask."""
+    def _bulk_request(
+        self, arguments: RequestArguments, job: Job | None = None, *, batch: bool = False
+    ) -> VariationRequest:
+        """Return the checked request of a bulk run, without an image; a job reads its mask."""
         mask = arguments.pop("mask", None)
-        shared = self._shared_request(arguments, mask)
-        if mask is not None:
-            (shared,) = _with_masks([shared], mask)
-            _read_masks([shared], Job(cancel=cancel))
-        return checked(shared, self.engine)
+        (shared,) = with_masks([self._shared_request(arguments, mask)], mask)
+        if job is not None:
+            fetch_images([shared], job)
+        return checked(for_batches(self.engine, shared) if batch else shared, self.engine)
 
     def _shared_request(self, given: Mapping[str, Any], mask: Any) -> VariationRequest:
         """Return the checked request that all images share, without image and mask."""
         arguments = self._defaults | {name: value for name, value in given.items() if value is not None}
-        # Before the parse, so that no message advises adding a seed that this engine would refuse.
-        self._refuse_unsupported({**arguments, "mask": mask})
-        return VariationRequest.from_arguments(**arguments)
-
-    def _refuse_unsupported(self, arguments: Mapping[str, Any]) -> None:
         model = arguments.get("model")
         capabilities = self.engine.capabilities(model if isinstance(model, str) else None)
-        check_features(arguments, capabilities, self.engine.name)
+        # Before the parse, so that no message advises adding a seed that this engine would refuse.
+        check_features({**arguments, "mask": mask}, capabilities, self.engine.name)
+        return VariationRequest.from_arguments(**arguments)
 
     def close(self) -> None:
         """Release the engine's connections and threads; the client can't be used afterwards."""
@@ -303,74 +398,3 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client: engine {self.engine.name}>"
-
-
-def variations(image: Any, **arguments: Any) -> Variations:
-    """Make variations of an image with a client that lives for this call only.
-
-    Parameters
-    ----------
-    image
-        See `Client.variations`.
-    **arguments
-        Any argument of `Client` or of `Client.variations`.
-
-    Raises
-    ------
-    ImageVariationError
-        See `Client.variations`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> picture = np.linspace(0, 1, 64 * 64).reshape(64, 64)
-    >>> variations(picture, engine="patch", size="64x64", seed=1)
-    <Variations: 1 picture by patch>
-    """
-    # Wrapped here too, since a traceback with variables would show this function's arguments.
-    if arguments.get("api_key") is not None:
-        arguments["api_key"] = Secret(arguments["api_key"])
-    own = {"engine", "api_key", "api_base", "organization", "project", "namespace"}
-    with Client(**{name: value for name, value in arguments.items() if name in own}) as client:
-        return client.variations(
-            image, **{name: value for name, value in arguments.items() if name not in own}
-        )
-
-
-def _checked(engine: Any) -> Engine:
-    """Return an object that has the methods of an engine; else raise `ConfigurationError`."""
-    try:
-        fits = isinstance(engine, Engine) and not isinstance(engine, type)
-    except Exception:  # noqa: BLE001 - a foreign object may raise anything when it is looked at
-        fits = False
-    if fits:
-        return cast("Engine", engine)
-    raise ConfigurationError(
-        f"engine is {shown(engine)}; allowed: {', '.join(engine_names())}, or an object with the methods of an Engine"
-    )
-
-
-def _with_masks(requests: list[VariationRequest], mask: Any) -> list[VariationRequest]:
-    """Return the requests with one mask for all, or one for each."""
-    masks = load_sources(mask, field="mask")
-    if len(masks) not in (1, len(requests)):
-        raise InvalidRequestError(
-            f"there are {len(masks)} masks for {len(requests)} images; allowed: one, or one for each",
-            field="mask",
-        )
-    if len(masks) == 1:
-        masks *= len(requests)
-    return [replace(request, mask=each) for request, each in zip(requests, masks, strict=True)]
-
-
-def _read_masks(requests: Sequence[VariationRequest], job: Job) -> None:
-    """Fetch and decode each mask once, before the run; an error names the argument `mask`."""
-    # By identity, since one mask may serve all requests.
-    masks = {id(each.mask): (each.mask, each.timeout) for each in requests if each.mask is not None}
-    try:
-        for mask, timeout_s in masks.values():
-            mask.fetch(timeout_s=timeout_s, check=job.check)
-            mask.open()
-    except InvalidImageError as exc:
-        exc.field = "mask"
-        raise

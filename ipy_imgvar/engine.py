@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from ipy_imgvar.request import Size, VariationRequest
     from ipy_imgvar.results.variations import Variation
 
-__all__ = ["Capabilities", "Engine", "EngineOption", "Feature", "Job", "Listener", "LoadsWeights", "Sizes"]
+__all__ = [
+    "Capabilities",
+    "Download",
+    "Engine",
+    "EngineOption",
+    "Feature",
+    "Forecast",
+    "Forecasts",
+    "Job",
+    "Listener",
+    "LoadsWeights",
+    "Sizes",
+]
 
 _log = logging.getLogger("ipy_imgvar")
 
@@ -196,6 +208,8 @@ class Job:
         self.model: str | None = None
         self.warnings: list[str] = []
         self.usage: dict[str, Any] = {}
+        #: What an engine counts over all images and combinations of the run, by a name of its own.
+        self.notes: dict[str, Any] = {}
 
     def progress(self, fraction: float, text: str, preview: bytes | None = None) -> None:
         """Report the progress of one image; raises `CancelledError` as `check` does.
@@ -219,10 +233,8 @@ class Job:
 
     def announce(self, text: str) -> None:
         """Say a line to a person before the fact: where a picture is sent, or which weights are downloaded."""
-        text = plain(text)
-        _log.info("%s", text)
-        if self.listener.on_notice is not None:
-            self.listener.on_notice(text)
+        # Not both: --verbose shows the log beside what the listener shows.
+        (self.listener.on_notice or _log.info)(plain(text))
 
     def count(self, usage: Mapping[str, Any]) -> None:
         """Add the counts that a server reports for one request to the result's `usage`."""
@@ -311,3 +323,76 @@ class LoadsWeights(Protocol):
 
     def unload(self) -> list[str]:
         """Free the weights and return the names of the models that had been loaded; a later run loads them again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file or repository that a run would fetch before it makes anything.
+
+    Parameters
+    ----------
+    name
+        The name of what is fetched.
+    bytes
+        The size in bytes, as far as it is missing on this disk; None where only the server could tell.
+    why
+        What needs it, from where it comes and its licence, in one line.
+    """
+
+    name: str
+    bytes: int | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What some requests would do, as far as an engine knows without doing it.
+
+    Parameters
+    ----------
+    model
+        The model that would answer, where the engine knows it better than `Engine.model` says; else None.
+    requests
+        The requests that would be sent to the engine's server, without those after a failure.
+    bytes_to_send
+        The length of their bodies in bytes; None where it isn't known.
+    route
+        The part of the server's address that gets them; "" if nothing is sent.
+    loads
+        The weights that would be loaded, and the device, one line each.
+    downloads
+        What would be fetched first.
+    unused
+        Fields of the first request that have no effect on its pictures, so that a sweep of them varies nothing.
+    notes
+        A line for each further fact: a setting without effect, a reduced picture, a failure that is certain.
+    """
+
+    model: str | None = None
+    requests: int = 0
+    bytes_to_send: int | None = 0
+    route: str = ""
+    loads: tuple[str, ...] = ()
+    downloads: tuple[Download, ...] = ()
+    unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Forecasts(Protocol):
+    """The further method of an `Engine` that says what a run would do; without it, `Capabilities` has to do."""
+
+    def forecast(self, requests: Sequence[VariationRequest]) -> Forecast:
+        """Say what requests would do; sends, loads and writes nothing, and fetches no address.
+
+        Parameters
+        ----------
+        requests
+            Requests that the client has checked, at least one, all with one model. Only those that are `is_at_hand`
+            may be read: one without an image stands for many, and the others would be fetched.
+
+        Raises
+        ------
+        ImageVariationError
+            As `generate` does before it makes anything, in the same words: a damaged image, a missing package.
+        """

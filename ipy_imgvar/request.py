@@ -12,6 +12,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypedDict, TypeVar, cast, get_args
 
 from ipy_imgvar.errors import InvalidRequestError, shown
@@ -29,6 +30,7 @@ __all__ = [
     "Size",
     "VariationRequest",
     "nonempty_text",
+    "refuse_beside",
     "whole_number",
     "with_request_fields",
 ]
@@ -143,10 +145,12 @@ class VariationRequest:
         >>> VariationRequest.from_arguments(size="512x256", strength="subtle").size
         (512, 256)
         """
-        names = {each.name for each in fields(cls)}
+        names = _names()
         if unknown := sorted(set(arguments) - names):
+            hint = '; the client has the engine: Client("patch")' if unknown[0] == "engine" else ""
             raise InvalidRequestError(
-                f"unknown argument {shown(unknown[0])}; allowed: {', '.join(sorted(names))}", field=unknown[0]
+                f"unknown argument {shown(unknown[0])}; allowed: {', '.join(sorted(names))}{hint}",
+                field=unknown[0],
             )
         given = {name: value for name, value in arguments.items() if value is not None}
         request = cls(
@@ -156,6 +160,15 @@ class VariationRequest:
             _check_index(request)
             return replace(request, n=1)
         return request
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether there is an image, and no address has to be fetched to read it and the mask."""
+        return (
+            self.image is not None
+            and self.image.host is None
+            and (self.mask is None or self.mask.host is None)
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return the fields that a record may hold: no image, mask, headers, query, body or user.
@@ -167,6 +180,11 @@ class VariationRequest:
         if self.index is None:  # Left out, so that records from before this field existed stay equal.
             del public["index"]
         return public | {"size": f"{self.size[0]}x{self.size[1]}", "options": dict(self.options)}
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(each.name for each in fields(VariationRequest))
 
 
 class RequestArguments(TypedDict, total=False):
@@ -228,13 +246,13 @@ def _check_index(request: VariationRequest) -> None:
 
 def whole_number(name: str, value: Any, low: int, high: int) -> int:
     """Return `value`, a whole number or its decimal text, if it is in range; else raise `InvalidRequestError`."""
-    message = f"{name} is {shown(value)}; allowed: a whole number from {low} to {high}"
     # At most 20 digits, more than any limit has: `int` raises its own error for a text of thousands.
-    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,20}\s*", value):
-        value = int(value)
-    number = _index(value)
+    is_digits = isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,20}\s*", value)
+    number = _index(int(value) if is_digits else value)
     if number is None or not low <= number <= high:
-        raise InvalidRequestError(message, field=name)
+        raise InvalidRequestError(
+            f"{name} is {shown(value)}; allowed: a whole number from {low} to {high}", field=name
+        )
     return number
 
 
@@ -287,6 +305,13 @@ def _strength(value: Any) -> float:
     if isinstance(value, str) and value.strip().lower() in STRENGTHS:
         return STRENGTHS[value.strip().lower()]
     return _real_number("strength", value, 0, 1, "subtle, medium, strong or a number from 0 to 1")
+
+
+def refuse_beside(other: str, why: str, **given: object) -> None:
+    """Raise `InvalidRequestError` for the first argument that is given, and has no use beside another one."""
+    for name, value in given.items():
+        if value is not None:
+            raise InvalidRequestError(f"{name} is given beside {other}; give one of them: {why}", field=name)
 
 
 def nonempty_text(name: str, value: Any) -> str:

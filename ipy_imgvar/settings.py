@@ -330,10 +330,12 @@ def store_root() -> Path | None:
         return None
     if not folder:
         try:
-            return platformdirs.user_cache_path("ipy_imgvar", appauthor=False)
+            cache = platformdirs.user_cache_path("ipy_imgvar", appauthor=False)
         except RuntimeError:
             # A user without an entry and without HOME, as containers have; see `store_problem`.
             return None
+        # There, older versions of platformdirs leave the ~, which would be a folder of that name.
+        return cache if cache.is_absolute() else None
     try:
         # Absolute at once, since a notebook may change its folder while results hold paths into the store.
         return Path(folder).expanduser().absolute()

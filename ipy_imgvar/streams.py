@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from ipy_imgvar.errors import ImageVariationError, InvalidImageError
 from ipy_imgvar.plain import plain
+from ipy_imgvar.systems import on_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ def announce(text: str) -> None:
 
     On a terminal it takes the place of a progress that stands there.
     """
-    _write(sys.stderr, f"{_CLEAR if sys.stderr.isatty() else ''}{plain(text)}\n")
+    _write(sys.stderr, f"{_clear() if sys.stderr.isatty() else ''}{plain(text)}\n")
 
 
 def encodable(text: str, stream: TextIO | None = None) -> str:
@@ -95,7 +96,14 @@ def progress(*, quiet: bool) -> Callable[[float, str], None] | None:
     """Return a function that shows the progress of a run; None if quiet, or if standard error is no terminal."""
     if quiet or not sys.stderr.isatty():
         return None
-    return lambda fraction, text: _write(sys.stderr, _CLEAR + f"{fraction:4.0%} {plain(text)}"[: _columns()])
+    return lambda fraction, text: _write(
+        sys.stderr, _clear() + f"{fraction:4.0%} {plain(text)}"[: _columns()]
+    )
+
+
+def _clear() -> str:
+    """Return what goes to the start of a terminal's line and clears it; a console of Windows may obey no escapes."""
+    return f"\r{' ' * _columns()}\r" if on_windows() else _CLEAR
 
 
 def _columns() -> int:
@@ -108,7 +116,7 @@ def _columns() -> int:
 def wipe(*, quiet: bool) -> None:
     """Remove the progress."""
     if not quiet and sys.stderr.isatty():
-        _write(sys.stderr, _CLEAR)
+        _write(sys.stderr, _clear())
 
 
 def flush() -> None:

@@ -5,7 +5,7 @@ import os
 import hypothesis
 import pytest
 
-#: CI's stage of slow tests sets this, and runs the property tests again with it.
+#: CI sets this where it runs the slow tests and, once more, the property tests.
 ALL = os.environ.get("TEST_CASES") == "all"
 
 

@@ -1,7 +1,9 @@
 """What all tests share: an empty store, a clean environment, a photograph, a queueing engine, an images API."""
 
+import itertools
 import os
 import shutil
+import signal
 import sys
 import time
 import tomllib
@@ -15,6 +17,7 @@ from loopback import Api
 from PIL import Image
 from quick import rolled
 
+from ipy_imgvar import Client
 from ipy_imgvar.engine import Capabilities, EngineOption
 from ipy_imgvar.images import codec
 from ipy_imgvar.results import history
@@ -23,8 +26,16 @@ from ipy_imgvar.results.variations import Variation
 # jsonschema, which nbformat imports, compiles 38 grammars of addresses where this is installed: 5 s of each process.
 sys.modules.setdefault("rfc3987_syntax", None)
 
+# Tests start hundreds of processes, each of which would compile the package anew where this was set.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# A shell starts what it runs in the background with SIGINT ignored, which the processes of tests would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # The machine is shared: how long a case takes says nothing.
-hypothesis.settings.register_profile("ours", cases(200, 50))
+hypothesis.settings.register_profile("ours", cases(200, 25))
 hypothesis.settings.load_profile("ours")
 #: A package of its own, which the fixture `installed_engine` installs.
 collect_ignore = ["installed_engine"]
@@ -39,18 +50,33 @@ def _certificate(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def _store_roots(tmp_path_factory):
+    """Return numbered paths for stores: `mktemp` looks through thousands of folders for each new one."""
+    folder = tmp_path_factory.mktemp("stores")
+    return (folder / str(number) / "imgvar" for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def store_root(tmp_path_factory, monkeypatch, _certificate):
+def store_root(_store_roots, monkeypatch, _certificate):
     """Give every test an empty store and no settings of the machine's, and return the store's folder."""
     for name in list(os.environ):
         if name.upper().startswith(("OPENAI_", "IPY_IMGVAR_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("SSL_CERT_FILE", str(_certificate))
-    root = tmp_path_factory.mktemp("store") / "imgvar"
+    root = next(_store_roots)
+    root.parent.mkdir()
     monkeypatch.setenv("IPY_IMGVAR_STORE", str(root))
     history.forget()
     yield root
     history.forget()
+
+
+@pytest.fixture
+def patch():
+    """Give a client of the engine patch."""
+    with Client("patch") as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

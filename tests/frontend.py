@@ -1,7 +1,9 @@
 """A notebook page without a browser: it sends cells and messages to a kernel, and keeps what a page keeps."""
 
 import queue
+import threading
 import time
+from contextlib import contextmanager
 
 
 class FrontEnd:
@@ -60,7 +62,7 @@ class FrontEnd:
         elif kind == "original":
             self.originals.append((content, [bytes(each) for each in buffers]))
 
-    def run(self, cell, timeout_s=120):
+    def run(self, cell, timeout_s=300):
         self.outputs.clear()
         sent = self.client.execute(cell)
         end = time.monotonic() + timeout_s
@@ -112,16 +114,16 @@ class FrontEnd:
             assert self.uploads[-1]["error"] or self.uploads[-1]["received"] == min(offset, len(content))
         return self.uploads[-1]
 
-    def wait(self, condition, what, timeout_s=120):
+    def wait(self, condition, what, timeout_s=300):
         end = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < end, f"waited for {what}; the panel: {self.section('run')}"
             self.read(0.2)
 
-    def wait_until(self, status, timeout_s=120):
+    def wait_until(self, status, timeout_s=300):
         self.wait(lambda: self.section("run")["status"] == status, f"the status {status}", timeout_s)
 
-    def made(self, timeout_s=120):
+    def made(self, timeout_s=300):
         """Run, wait for the end, and return the new run's cards."""
         newest = self._newest()
         assert not self.do("run")
@@ -140,3 +142,26 @@ class FrontEnd:
 
     def nothing_printed(self):
         return not [kind for kind, _ in self.outputs if kind in ("stream", "error")]
+
+
+@contextmanager
+def interrupted_after_a_picture(kernel):
+    """Interrupt a kernel as soon as the first picture of a run that begins in this block is in its store.
+
+    `kernel` has its `manager`, and its `folder` has the store.
+    """
+    runs = kernel.folder / "store" / "runs"
+    before = set(runs.glob("*"))
+
+    def interrupt():
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not any(
+            (run / "1.png").exists() for run in set(runs.glob("*")) - before
+        ):
+            time.sleep(0.01)
+        kernel.manager.interrupt_kernel()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    yield
+    thread.join()

@@ -169,7 +169,7 @@ def server(_):
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
     thread.start()
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/images/variations"
-    with httpx.Client(timeout=60) as http:
+    with httpx.Client(timeout=200) as http:
         for number, (name, data) in enumerate(FILES):
             kind = ("image/png", "image/jpeg", "application/postscript")[number % 3]
             with watched():

@@ -54,7 +54,7 @@ class TunnelProxy:
         self.address = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
 
     def _run(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(100)
 
     async def _serve(self, reader, writer):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -80,7 +80,7 @@ class TunnelProxy:
 
         self._run(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(100)
         self._loop.close()
 
 

@@ -135,7 +135,7 @@ def test_json_describes_the_pictures(capfd):
 def test_an_image_comes_from_standard_input_and_bytes_go_to_standard_output(photo_path, tmp_path):
     """`-` reads the image from standard input, and -f byte writes the picture itself."""
     process = start("create", "-", "-s", "64", "-f", "byte", cwd=tmp_path)
-    out, _ = process.communicate(photo_path.read_bytes(), timeout=120)
+    out, _ = process.communicate(photo_path.read_bytes(), timeout=300)
     assert process.returncode == 0
     assert out.startswith(PNG)
 
@@ -226,7 +226,7 @@ def test_an_interrupt_ends_with_130_and_keeps_what_is_finished(here, store_root)
     while time.monotonic() < deadline and not list(store_root.rglob("1.png")):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     if process.returncode == 0:
         pytest.skip("the run was over before the interrupt came")
     assert process.returncode == 130

@@ -101,6 +101,7 @@ def test_the_command_line_makes_one_picture_of_a_run(photo_path, monkeypatch, ca
     assert (photo_path.parent / "photo-3.png").read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_bulk_makes_one_picture_of_each_run(photo_path, tmp_path):
     """`Client.map` with an index writes, for each image, the picture that the whole run writes under that name."""
     with Client("patch") as client:

@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from cases import slow
 
 from ipy_imgvar import Client, Secret, cli
 from ipy_imgvar.bulk import workers
@@ -131,7 +132,7 @@ def test_bulk_one_at_a_time(folder, tmp_path, processes):
     assert processes == []
 
 
-@pytest.mark.parametrize("name", ["posterise-hosted", "posterise-private"])
+@pytest.mark.parametrize("name", ["posterise-hosted", slow("posterise-private")])
 def test_a_hosted_one_gets_the_connection(folder, tmp_path, processes, name):
     """Key and base reach a hosted engine, in threads and in processes, and the destination is named before."""
     asked = {"api_base": "http://me:secret@images.example/v1"}

@@ -5,13 +5,22 @@ import logging
 import pickle
 import pprint
 import traceback
+from pathlib import Path
 
+import platformdirs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_imgvar.errors import ConfigurationError, shown
-from ipy_imgvar.settings import STORE_MAX_BYTES, Secret, connection, store_max_bytes, store_root
+from ipy_imgvar.settings import (
+    STORE_MAX_BYTES,
+    Secret,
+    connection,
+    store_max_bytes,
+    store_problem,
+    store_root,
+)
 
 KEY = "sk-very-secret-123"
 
@@ -186,3 +195,11 @@ def test_a_base_with_a_query():
     assert "preview-7" not in str(caught.value)
     with pytest.raises(ConfigurationError):
         connection(api_base="https://x.example/v1#part")
+
+
+def test_a_cache_below_a_home_that_is_not_found_is_no_store(monkeypatch):
+    """Where platformdirs leaves the ~ in the cache's path, there is no store, and the reason names the variable."""
+    monkeypatch.delenv("IPY_IMGVAR_STORE", raising=False)
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: Path("~/.cache/x"))
+    assert store_root() is None
+    assert store_problem() == "no home folder can be found; IPY_IMGVAR_STORE names another place"

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 import ipy_imgvar
-from ipy_imgvar import Client, Secret, Variation, Variations, errors
+from ipy_imgvar import Client, Secret, Sweep, Variation, Variations, errors
 from ipy_imgvar.bulk import BulkItem, BulkResult
+from ipy_imgvar.planning.plan import Plan
 from ipy_imgvar.request import VariationRequest
+from ipy_imgvar.results.history import History
 
 
 def client_returns(client: Client) -> None:
@@ -29,12 +31,16 @@ def client_returns(client: Client) -> None:
     assert_type(client.request("cat.png", n=2), list[VariationRequest])
     assert_type(client.run(client.request("cat.png"), cancel=threading.Event()), Variations)
     assert_type(client.map(["a.png"], out_dir=Path("out"), max_workers=2), BulkResult)
+    assert_type(client.sweep("cat.png", over={"strength": [0.2, 0.5], "seed": range(4)}, n=2), Sweep)
+    assert_type(client.plan("cat.png", over={"seed": range(4)}, size=512), Plan)
 
 
 def functions_return() -> None:
     """Pin what the package's functions return."""
     assert_type(ipy_imgvar.variations("cat.png", n=2), Variations)
-    assert_type(ipy_imgvar.history(), list[Variations])
+    assert_type(ipy_imgvar.history(), History)
+    assert_type(ipy_imgvar.history()[0], Variations)
+    assert_type(ipy_imgvar.history()[-5:], History)
     assert_type(ipy_imgvar.last(), Variations | None)
 
 

@@ -45,6 +45,11 @@ class Deadlines:
         """Note that a result has come."""
         self._answered = time.monotonic()
 
+    def pause(self) -> None:
+        """Note that no worker is there now, so that nothing that waits is late."""
+        if self._answered is not None:
+            self._answered = time.monotonic()
+
     def lose(self, future: Future[Any]) -> None:
         """Note a call that can be neither ended nor taken back."""
         self._lost.append(future)

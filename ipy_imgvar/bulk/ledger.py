@@ -12,16 +12,34 @@ import errno
 import json
 import os
 import stat
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.bulk.items import digest
 from ipy_imgvar.errors import InvalidRequestError
+from ipy_imgvar.results.locks import lock
+from ipy_imgvar.storage.disk import BINARY
+from ipy_imgvar.systems import on_windows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["NAME", "Ledger", "open_to_read", "read_line", "whole_lines"]
+    from ipy_imgvar.bulk.parts import Spool
+
+__all__ = [
+    "NAME",
+    "Ledger",
+    "LedgerLines",
+    "Records",
+    "line_at",
+    "open_to_read",
+    "read_at",
+    "read_line",
+    "whole_lines",
+    "write_all",
+]
 
 #: The ledger's name in the output folder.
 NAME: Final = "ledger.jsonl"
@@ -32,10 +50,144 @@ _BEGIN: Final = b'{"item":'
 _SYNC_EVERY_S: Final = 5.0
 #: Bytes that are copied at once when a ledger is written anew: 1 MiB, so that a large ledger takes no more memory.
 _COPIED_BYTES: Final = 1 << 20
+#: Bytes that are read at once to find a line's end: 4 KiB, more than most records have.
+_LINE_BYTES: Final = 1 << 12
+#: What a line that is no record raises.
+_NO_RECORD: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+#: Held while a file's position is moved and used: the descriptors of one file share it.
+_position = threading.Lock()
 
 
-class Ledger:
-    """The ledger of one folder, open for appending by one process at a time.
+class LedgerLines:
+    """The records of a ledger that is only read.
+
+    Parameters
+    ----------
+    file
+        What `open_to_read` returned.
+    index
+        What `whole_lines` returns of the file, where that is known.
+    """
+
+    def __init__(self, file: int, index: tuple[dict[bytes, int], int] | None = None) -> None:
+        self._file = file
+        #: The offset of each item's last record, and that of the next line, in bytes.
+        self._offsets, self.end = index or whole_lines(file)
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    @property
+    def index(self) -> tuple[dict[bytes, int], int]:
+        """What `whole_lines` returns of the file."""
+        return self._offsets, self.end
+
+    def find(self, item: str) -> dict[str, Any] | None:
+        """Return the last record of an item, or None."""
+        offset = self._offsets.get(_key(item))
+        return None if offset is None else self.at(offset)
+
+    def offset(self, item: str) -> int | None:
+        """Return the offset of an item's last record, or None."""
+        return self._offsets.get(_key(item))
+
+    def offsets(self) -> Iterable[int]:
+        """Return the offset of each item's last record."""
+        return self._offsets.values()
+
+    def at(self, offset: int) -> dict[str, Any] | None:
+        """Return the record at an offset."""
+        return read_line(self._file, offset)
+
+
+class Records(LedgerLines):
+    """The records of a run in an open file, to which one process appends.
+
+    Parameters
+    ----------
+    file
+        The descriptor of a file to read and write; `close` closes it.
+    path
+        The ledger's path or address, for messages.
+    index
+        What `whole_lines` returns of the file, where that is known; the file is cut off there.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the file holds something else.
+    """
+
+    #: Keeps the file open for a result; None where that opens the ledger at its path.
+    spool: Spool | None = None
+
+    def __init__(
+        self, file: int, path: Path | str, index: tuple[dict[bytes, int], int] | None = None
+    ) -> None:
+        super().__init__(file, index)
+        self.path = path
+        #: Records that the disk had no room for, by the negative number that `add` returned in place of an offset.
+        self.unwritten: dict[int, dict[str, Any]] = {}
+        if not self._offsets:
+            _refuse_foreign(file, path)
+        # A process that was killed may have left half a line.
+        os.ftruncate(file, self.end)
+
+    def at(self, offset: int) -> dict[str, Any] | None:
+        """Return the record at an offset that `add` or `offset` returned."""
+        return self.unwritten[offset] if offset < 0 else read_line(self._file, offset)
+
+    def add(self, record: dict[str, Any]) -> int:
+        """Append a record and return its offset in bytes, or a number below 0 where the disk had no room."""
+        offset = self.end
+        if not self._append(_line(record)):
+            offset = -1 - len(self.unwritten)
+            self.unwritten[offset] = record
+        _note(self._offsets, record, offset)
+        return offset
+
+    def add_line(self, line: bytes) -> None:
+        """Append a whole line of another file of this run; OSError where the disk has no room."""
+        write_all(self._file, line, self.end)
+        with contextlib.suppress(*_NO_RECORD):
+            _note(self._offsets, json.loads(line), self.end)
+        self.end += len(line)
+
+    def has_line(self, line: bytes, offset: int) -> bool:
+        """Return whether a line begins at an offset."""
+        return read_at(self._file, offset, len(line)) == line
+
+    def finish(self) -> list[str]:
+        """Write the records that the disk had no room for, and return what to tell, a line each."""
+        late = self.write_late()
+        return (
+            [f"{late} items could not be written to {self.path}: another run does them again"] if late else []
+        )
+
+    def write_late(self) -> int:
+        """Write the records that the disk had no room for, and return how many are still not in the file."""
+        # The disk may have room by now, and the next run would make, and pay for, a picture without a line again.
+        return sum(not self._append(_line(record)) for record in self.unwritten.values())
+
+    def _append(self, line: bytes) -> bool:
+        try:
+            write_all(self._file, line, self.end)
+        except OSError:
+            with contextlib.suppress(OSError):  # Half a line would spoil the next one.
+                os.ftruncate(self._file, self.end)
+            return False
+        self.end += len(line)
+        return True
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class Ledger(Records):
+    """The ledger of one folder of the disk, open for appending by one process at a time.
 
     Parameters
     ----------
@@ -48,79 +200,52 @@ class Ledger:
         If the folder can't be written, another process is writing to it, or the file is something else.
     """
 
+    path: Path
+
     def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
-        #: Records that the disk had no room for, by the negative number that `add` returned in place of an offset.
-        self.unwritten: dict[int, dict[str, Any]] = {}
+        path = folder / NAME
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = _open_file(self.path)
+            file = _open_file(path)
         except OSError as exc:
             raise InvalidRequestError(
                 f"out_dir {folder} can't be written ({exc.strerror or exc}); choose another folder",
                 field="out_dir",
             ) from exc
         try:
-            _lock(self._file, folder)
-            #: The offset of the next line, in bytes.
-            lines, self.end = whole_lines(self._file)
-            if not lines:
-                _refuse_foreign(self._file, self.path)
-            # A process that was killed may have left half a line.
-            os.ftruncate(self._file, self.end)
+            _lock(file, folder)
+            super().__init__(file, path)
         except BaseException:
-            os.close(self._file)
+            os.close(file)
             raise
-        self._offsets = dict(lines)
         #: Whether the folder was removed or renamed during the run, so that the file was written anew.
         self.was_moved = False
         self._synced = time.monotonic()
 
-    def __len__(self) -> int:
-        return len(self._offsets)
-
-    def find(self, item: str) -> dict[str, Any] | None:
-        """Return the last record of an item, or None."""
-        offset = self._offsets.get(_key(item))
-        return None if offset is None else self.at(offset)
-
-    def offset(self, item: str) -> int | None:
-        """Return the offset of an item's last record, or None."""
-        return self._offsets.get(_key(item))
-
-    def at(self, offset: int) -> dict[str, Any] | None:
-        """Return the record at an offset that `add` or `offset` returned."""
-        return self.unwritten[offset] if offset < 0 else read_line(self._file, offset)
-
     def add(self, record: dict[str, Any]) -> int:
         """Append a record and return its offset in bytes, or a number below 0 where the disk had no room."""
-        offset = self.end
-        if not self._append(record):
-            offset = -1 - len(self.unwritten)
-            self.unwritten[offset] = record
-        self._offsets[_key(record["item"])] = offset
+        offset = super().add(record)
         if time.monotonic() - self._synced > _SYNC_EVERY_S:
             self._sync()
         return offset
 
     def write_late(self) -> int:
         """Write the records that the disk had no room for, and return how many are still not in the file."""
-        # The disk may have room by now, and the next run would make, and pay for, a picture without a line again.
         self._put_back()
-        return sum(not self._append(record) for record in self.unwritten.values())
+        return super().write_late()
 
-    def _append(self, record: dict[str, Any]) -> bool:
-        line = json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
-        if not self._put_back():
-            return False
-        try:
-            _write_all(self._file, line, self.end)
-        except OSError:
-            with contextlib.suppress(OSError):  # Half a line would spoil the next one.
-                os.ftruncate(self._file, self.end)
-            return False
-        self.end += len(line)
-        return True
+    def finish(self) -> list[str]:
+        """Write the records that the disk had no room for, and return what to tell, a line each."""
+        notes = super().finish()
+        if self.was_moved:
+            notes.append(
+                f"{self.path.parent} was removed or renamed during the run, with the pictures made until then; the "
+                "same again makes those that are missing"
+            )
+        return notes
+
+    def _append(self, line: bytes) -> bool:
+        return self._put_back() and super()._append(line)
 
     def _put_back(self) -> bool:
         """Write the file anew if the folder was removed or renamed, and return whether the file is at its path."""
@@ -135,15 +260,17 @@ class Ledger:
         try:
             _lock(file, self.path.parent)
             for start in range(0, self.end, _COPIED_BYTES):
-                os.lseek(self._file, start, os.SEEK_SET)
-                _write_all(file, os.read(self._file, min(_COPIED_BYTES, self.end - start)), start)
+                write_all(file, read_at(self._file, start, min(_COPIED_BYTES, self.end - start)), start)
         except InvalidRequestError:  # Another run locked the file first.
             os.close(file)
             return False
-        except OSError:  # The next record tries again.
+        except OSError:  # The next record tries again. Windows removes no open file.
+            if on_windows():
+                os.close(file)
             with contextlib.suppress(OSError):
                 self.path.unlink()
-            os.close(file)
+            if not on_windows():  # The lock holds until the file is gone.
+                os.close(file)
             return False
         os.close(self._file)
         self._file, self.was_moved = file, True
@@ -158,8 +285,20 @@ class Ledger:
         """Force all lines to the disk and release the lock; a second call does nothing."""
         if self._file >= 0:
             self._sync()
-            os.close(self._file)
-            self._file = -1
+        super().close()
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
+
+
+def _note(offsets: dict[bytes, int], record: Any, offset: int) -> None:
+    """Note where an item's record is; it takes the place of the record that it names in `replaces`, if any."""
+    item, replaced = record["item"], record.get("replaces")
+    key = _key(item)
+    if isinstance(replaced, str):
+        offsets.pop(_key(replaced), None)
+    offsets[key] = offset
 
 
 def _key(item: str) -> bytes:
@@ -169,8 +308,7 @@ def _key(item: str) -> bytes:
 
 
 def _open_file(path: Path, flags: int = 0) -> int:
-    # Windows changes line ends without O_BINARY. 0o666 is what `open` uses; the umask applies.
-    return _regular(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | flags, 0o666))
+    return _regular(os.open(path, os.O_RDWR | os.O_CREAT | BINARY | flags, 0o666))
 
 
 def open_to_read(folder: Path) -> int:
@@ -187,32 +325,38 @@ def _regular(file: int) -> int:
     raise OSError(errno.EINVAL, f"{NAME} is no regular file")
 
 
-def _write_all(file: int, data: bytes, offset: int) -> None:
-    os.lseek(file, offset, os.SEEK_SET)
+def write_all(file: int, data: bytes, offset: int) -> None:
+    """Write all of some bytes at an offset."""
     rest = memoryview(data)
-    while rest:  # A disk that is nearly full takes a part only.
-        rest = rest[os.write(file, rest) :]
+    with _position:
+        os.lseek(file, offset, os.SEEK_SET)
+        while rest:  # A disk that is nearly full takes a part only.
+            rest = rest[os.write(file, rest) :]
+
+
+def read_at(file: int, offset: int, size_bytes: int) -> bytes:
+    """Return some bytes from an offset, fewer at the file's end; another thread may write meanwhile."""
+    if hasattr(os, "pread"):
+        return os.pread(file, size_bytes, offset)
+    with _position:  # Windows
+        os.lseek(file, offset, os.SEEK_SET)
+        return os.read(file, size_bytes)
 
 
 def _lock(file: int, folder: Path) -> None:
     try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InvalidRequestError(
-            f"another run is writing to {folder}; wait for it, or choose another out_dir", field="out_dir"
-        ) from None
+        is_ours = lock(file)
     except OSError:  # A file system without locks can't tell two runs apart; the caller has to.
         return
+    if not is_ours:
+        raise InvalidRequestError(
+            f"another run is writing to {folder}; wait for it, or choose another out_dir", field="out_dir"
+        )
 
 
-def _refuse_foreign(file: int, path: Path) -> None:
+def _refuse_foreign(file: int, path: Path | str) -> None:
     """Raise if a file without a whole record begins with anything but part of one."""
-    os.lseek(file, 0, os.SEEK_SET)
-    start = os.read(file, len(_BEGIN))
+    start = read_at(file, 0, len(_BEGIN))
     if not _BEGIN.startswith(start):
         raise InvalidRequestError(
             f"{path} is not the ledger of a bulk run, and would be overwritten; choose another out_dir",
@@ -220,30 +364,37 @@ def _refuse_foreign(file: int, path: Path) -> None:
         )
 
 
-def whole_lines(file: int) -> tuple[list[tuple[bytes, int]], int]:
-    """Return key and offset of every record, and the offset where the whole lines end, in bytes.
+def whole_lines(file: int) -> tuple[dict[bytes, int], int]:
+    """Return the offset of each item's last record by its key, and the offset where the whole lines end, in bytes.
 
+    A record takes the place of the one that it names in `replaces`: its image was at another path then.
     A process that was killed while it wrote leaves half a line at the end. A whole line that is no record is skipped.
     """
-    offsets: list[tuple[bytes, int]] = []
+    offsets: dict[bytes, int] = {}
     end = 0
     with os.fdopen(os.dup(file), "rb") as lines:
         lines.seek(0)
         for line in lines:
             if not line.endswith(b"\n"):
                 break
-            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                offsets.append((_key(json.loads(line)["item"]), end))
+            with contextlib.suppress(*_NO_RECORD):
+                _note(offsets, json.loads(line), end)
             end += len(line)
     return offsets, end
 
 
 def read_line(file: int, offset: int) -> dict[str, Any] | None:
     """Return the record of the line that begins at an offset, or None where it can't be read."""
-    with os.fdopen(os.dup(file), "rb") as lines:
-        lines.seek(offset)
-        try:
-            record = json.loads(lines.readline())
-        except (OSError, ValueError, RecursionError):
-            return None
+    try:
+        record = json.loads(line_at(file, offset))
+    except (OSError, ValueError, RecursionError):
+        return None
     return record if isinstance(record, dict) else None
+
+
+def line_at(file: int, offset: int) -> bytes:
+    """Return the line that begins at an offset, with its end."""
+    line = b""
+    while not line.endswith(b"\n") and (more := read_at(file, offset + len(line), _LINE_BYTES)):
+        line += more[: more.find(b"\n") + 1 or len(more)]
+    return line

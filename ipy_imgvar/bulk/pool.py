@@ -9,17 +9,15 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import sys
 import threading
 import time
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Future,
-    wait,
-)
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ipy_imgvar.bulk.processes import WorkerTimeoutError
+from ipy_imgvar.bulk.cluster import deaths_in, scheduler_of
+from ipy_imgvar.bulk.processes import WorkerProcesses, WorkerTimeoutError
 from ipy_imgvar.bulk.work import Outcome, Task
 from ipy_imgvar.engines import EngineSpec
 from ipy_imgvar.errors import EngineError
@@ -44,6 +42,8 @@ _MAX_DEATHS: Final = 3
 _MAX_429_RETRIES: Final = 10
 #: The most seconds between two tries where the server names none: OpenAI's limits count requests per minute.
 _LONGEST_BACKOFF_S: Final = 60.0
+#: Seconds between two looks at the size of a cluster: a question takes its scheduler 1 ms, and a worker 1 s to start.
+_MEASURE_S: Final = 1.0
 
 
 class Pool:
@@ -57,33 +57,52 @@ class Pool:
         How often an item is tried again after a 429 or 5xx; None is patient with a 429 and tries no 5xx again.
     cancel
         Once it is set, no further item is taken.
+    tell
+        Gets a line where the run waits for workers.
+    lost
+        Asked before each item: once it returns a text, such as that another run took over, no further item is taken.
     """
 
     def __init__(
-        self, workers: Workers, max_retry_count: int | None, cancel: threading.Event | None = None
+        self,
+        workers: Workers,
+        max_retry_count: int | None,
+        cancel: threading.Event | None = None,
+        tell: Callable[[str], None] | None = None,
+        lost: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._workers = workers
         self._retries = max_retry_count
-        self._running: dict[Future[Outcome], Task] = {}
+        self._running: dict[Future[Any], Task] = {}
         #: A heap of the tasks to try again: when, by the monotonic clock; a number that keeps their order; the task.
         self._later: list[tuple[float, int, Task]] = []
         self._number = itertools.count()
         self._held_until = 0.0
-        # Sending a task to another process takes time, so each has a second task in reserve. A thread needs none, and
-        # would post it in spite of a 429.
-        self._size = max(workers.count, getattr(workers.executor, "_max_workers", 0) or 0)
-        self._limit = workers.count * (2 if isinstance(workers.engine, EngineSpec) else 1)
+        self._set_count(workers.count)
+        self._measured = -_MEASURE_S
+        self._tell = tell or _log.warning
+        self._has_waited = False
         self._cancel = cancel
+        self._lost = lost
         self._deadlines = workers.deadlines()
         #: Set by an interrupt: no further item is taken.
         self.interrupted = False
         #: Set it to give up the tasks under way.
         self.abandon = threading.Event()
 
+    def _set_count(self, count: int) -> None:
+        self._count = count
+        # Sending a task to another process takes time, so each has a second task in reserve; one of ours has it on its
+        # pipe, and a third waits for whoever is first. A thread needs none, and would post it in spite of a 429.
+        self._size = max(count, getattr(self._workers.executor, "_max_workers", 0) or 0)
+        reserve = 2 if isinstance(self._workers.executor, WorkerProcesses) else 1
+        self._limit = count * (1 + reserve if isinstance(self._workers.engine, EngineSpec) else 1)
+
     @property
     def is_stopping(self) -> bool:
         """Whether no further item is taken."""
-        return self.interrupted or (self._cancel is not None and self._cancel.is_set())
+        is_cancelled = self._cancel is not None and self._cancel.is_set()
+        return self.interrupted or is_cancelled or self._lost() is not None
 
     def close(self, *, now: bool) -> None:
         """End the workers that are ours; see `Workers.close`."""
@@ -109,16 +128,16 @@ class Pool:
         Raises
         ------
         EngineError
-            If the executor takes no more work; what it finished was handed over.
+            If the executor takes no more work, or its workers can't do it; what it finished was handed over.
         """
         more = True
         broken: Exception | None = None
         while not self.abandon.is_set():
             try:
+                self._measure()
                 more = self._fill(tasks, more=more) if broken is None else False
             except Exception as exc:  # noqa: BLE001 - the images' own iterator, or a closed executor
-                broken = exc
-                self._later.clear()
+                broken = self._break(broken, exc)
             if not self._running:
                 if broken is not None:
                     raise broken
@@ -127,19 +146,61 @@ class Pool:
                 self._rest()
                 tick()
                 continue
-            ended, _ = wait(self._running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
-            for future in ended:
-                self._end(future, self._running.pop(future), done)
-                self._deadlines.answer()
-            self._give_up_overdue(done)
-            if self._running and self._deadlines.lost() >= self._size:
-                broken = broken or _no_worker_answers()
-                self._forget_waiting()
+            try:
+                self._end_some(done)
+            except EngineError as exc:
+                broken = self._break(broken, exc)
             try:
                 tick()
             except Exception as exc:  # noqa: BLE001 - the caller's own; the tasks under way end first
-                broken = broken or exc
-                self._later.clear()
+                broken = self._break(broken, exc)
+
+    def _break(self, broken: Exception | None, exc: Exception) -> Exception:
+        """Take no further task, and return the exception that is raised when those under way have ended."""
+        self._later.clear()
+        return broken or exc
+
+    def _end_some(self, done: Callable[[Task, Outcome], None]) -> None:
+        """Wait for a moment, and hand over what has ended and what is late."""
+        if self.is_stopping:
+            self._take_back()
+        ended, _ = wait(self._running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+        useless: EngineError | None = None
+        for future in ended:
+            try:
+                self._end(future, self._running.pop(future), done)
+            except EngineError as exc:
+                useless = exc
+            self._deadlines.answer()
+        self._give_up_overdue(done)
+        if useless is not None:
+            raise useless
+        if self._running and self._deadlines.lost() >= self._size:
+            self._forget_waiting()
+            raise _no_worker_answers()
+
+    def _measure(self) -> None:
+        """Ask a cluster for its size now and then: workers that join late get work, and a run waits for the first."""
+        if time.monotonic() - self._measured < _MEASURE_S:
+            return
+        try:
+            count = self._workers.size()
+        except EngineError:
+            # Calls that were under way may never end: some futures of Dask stay as they are.
+            self._running.clear()
+            raise
+        self._measured = time.monotonic()
+        if count:
+            if not self._workers.is_fixed and count != self._count:
+                self._set_count(count)
+        elif count == 0:
+            self._deadlines.pause()
+            if not self._has_waited:
+                self._has_waited = True
+                at = scheduler_of(self._workers.executor)
+                self._tell("the run waits for workers" + (f" of the scheduler at {at}" if at else ""))
+            if self.is_stopping:
+                self._forget_waiting()
 
     def _give_up_overdue(self, done: Callable[[Task, Outcome], None]) -> None:
         """Record what has taken too long as failed; a thread, or a process of others, can't be ended from here."""
@@ -161,6 +222,12 @@ class Pool:
         for future in self._running:
             future.cancel()
         self._running.clear()
+
+    def _take_back(self) -> None:
+        """Take back what no worker has begun; the futures of other executors, as Dask's, don't say what has begun."""
+        if _says_what_runs(self._workers.executor):
+            for future in [each for each in self._running if not each.done() and each.cancel()]:
+                del self._running[future]
 
     def _rest(self) -> None:
         due = max(self._held_until, self._later[0][0] if self._later else 0.0)
@@ -187,7 +254,7 @@ class Pool:
     def _room(self) -> int:
         """Return how many calls may be under way; a worker that a late call holds up takes none."""
         free = self._size - self._deadlines.lost()
-        return max(1, min(self._limit, free * self._limit // self._workers.count))
+        return max(1, min(self._limit, free * self._limit // self._count))
 
     def _submit(self, task: Task) -> None:
         if self._deadlines.lost() >= self._size:
@@ -199,26 +266,31 @@ class Pool:
                 f"the executor takes no more work ({type(exc).__name__}: {exc}); run the same again to go on"
             ) from exc
 
-    def _end(self, future: Future[Outcome], task: Task, done: Callable[[Task, Outcome], None]) -> None:
+    def _end(self, future: Future[Any], task: Task, done: Callable[[Task, Outcome], None]) -> None:
         outcome: Outcome | None
         try:
-            outcome = future.result()
+            answer = future.result()
         except BaseException as exc:  # noqa: BLE001 - a dead worker; `work` itself raises nothing
             outcome = self._after_death(task, exc)
         else:
+            outcome = self._workers.outcome(answer, task)
             if outcome.again_s is not None:
                 outcome = self._after_refusal(task, outcome, outcome.again_s)
         if outcome is not None:
             done(task, outcome)
 
     def _after_death(self, task: Task, exc: BaseException) -> Outcome | None:
+        self._workers.raise_if_useless(exc)
         _log.warning("%s: %s: %s", plain(task.ready.source), type(exc).__name__, exc)
         if isinstance(exc, WorkerTimeoutError):
             return Outcome(failure(task.ready, self._timeout_text("which was ended")))
-        if task.tries + 1 < _MAX_DEATHS and not self.is_stopping:
+        deaths = task.tries + deaths_in(exc)
+        if deaths < _MAX_DEATHS and not self.is_stopping:
             self._try_later(replace(task, tries=task.tries + 1), 0.0)
             return None
-        error = f"its worker ended in the middle of it {task.tries + 1} times ({type(exc).__name__}: {exc})"
+        # Dask adds three sentences of advice.
+        reason = str(exc).partition(". ")[0]
+        error = f"its worker ended in the middle of it {deaths} times ({type(exc).__name__}: {reason})"
         return Outcome(failure(task.ready, error))
 
     def _after_refusal(self, task: Task, outcome: Outcome, again_s: float) -> Outcome | None:
@@ -234,6 +306,13 @@ class Pool:
 
     def _try_later(self, task: Task, delay_s: float) -> None:
         heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._number), task))
+
+
+def _says_what_runs(executor: Executor) -> bool:
+    """Return whether an executor's futures say which calls have begun."""
+    # A process pool's module was loaded before the pool was made; loading it here fails in a browser.
+    processes = getattr(sys.modules.get("concurrent.futures.process"), "ProcessPoolExecutor", ())
+    return isinstance(executor, (WorkerProcesses, ThreadPoolExecutor, processes))
 
 
 def _no_worker_answers() -> EngineError:

@@ -20,8 +20,9 @@ import struct
 import subprocess
 import sys
 import threading
+from collections import deque
 from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -129,20 +130,23 @@ class WorkerProcesses(Executor):
     def _tend(self) -> None:
         """Send tasks to one worker until a None comes; each worker has such a thread."""
         worker: subprocess.Popen[bytes] | None = None
-        while (task := self._queue.get()) is not None:
-            future, fn, args = task
-            if not future.set_running_or_notify_cancel():
-                self._idle.release()
-                continue
+        mine: deque[_Task] = deque()  # The first is under way, another lies on the pipe.
+        sent = 0
+        while mine or self._take(mine):
+            future, fn, args = mine[0]
             is_first = worker is None
             limit = _Limit(self._limit_s, first=is_first)
             try:
                 if worker is None:
-                    worker = self._start_worker()
+                    worker, sent = self._start_worker(), 0
                 with limit.of(worker):
                     if is_first and self._first is not None:
                         _exchange(worker, self._first())
-                    ok, value = _exchange(worker, (fn, args))
+                    if not sent:
+                        _send(_input(worker), (fn, args))
+                        sent = 1
+                    sent += self._send_next(worker, mine)
+                    ok, value = _receive(_output(worker))
                 if limit.passed:  # The answer came while the timer killed the worker.
                     self._end_worker(worker)
                     worker = None
@@ -155,22 +159,61 @@ class WorkerProcesses(Executor):
                 future.set_exception(exc)
             else:
                 (future.set_result if ok else future.set_exception)(value)
+            mine.popleft()
+            sent = max(0, sent - 1)
             self._idle.release()
         self._end_worker(worker)
+
+    def _take(self, mine: deque[_Task], *, wait: bool = True) -> bool:
+        """Take the next task that nobody has cancelled; return whether there is one."""
+        with suppress(queue.Empty):
+            while (task := self._queue.get(block=wait)) is not None:
+                if task[0].set_running_or_notify_cancel():
+                    mine.append(task)
+                    return True
+                self._idle.release()
+            if not wait:
+                self._queue.put(None)  # It ends this thread later.
+        return False
+
+    def _send_next(self, worker: subprocess.Popen[bytes], mine: deque[_Task]) -> bool:
+        """Send a task ahead, so that the worker goes on at once while this process is busy or waits for a core.
+
+        It is sent only if one is left for each other worker: at the end of a run, none may wait behind another's.
+        """
+        if len(mine) > 1 or self._queue.qsize() < self._max_workers or not self._take(mine, wait=False):
+            return False
+        future, fn, args = mine[-1]
+        try:
+            _send(_input(worker), (fn, args))
+        except OSError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - as above
+            mine.pop()
+            future.set_exception(exc)
+            self._idle.release()
+            return False
+        return True
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
         worker = subprocess.Popen(  # noqa: S603 - this interpreter, and nothing from outside
             [sys.executable, "-c", _CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in a terminal reaches the whole group, and only the parent handles it.
+            # A program without a console (pythonw) has no standard error that a worker could take over.
+            stderr=subprocess.DEVNULL if sys.stderr is None else None,
+            # Ctrl-C in a terminal reaches the whole group, and only the parent handles it.
+            start_new_session=True,
+            creationflags=_new_group(),
         )
-        assert worker.stdin is not None  # noqa: S101 - because of stdin=PIPE
         self._workers.add(worker)
         if self._killed:
             worker.kill()
-        worker.stdin.write(json.dumps([os.path.abspath(each) for each in sys.path]).encode() + b"\n")  # noqa: PTH100
-        worker.stdin.flush()
+        try:
+            _input(worker).write(json.dumps([os.path.abspath(each) for each in sys.path]).encode() + b"\n")  # noqa: PTH100
+            _input(worker).flush()
+        except OSError as exc:  # It was killed, or could not begin.
+            raise EOFError(self._end_worker(worker)) from exc
         return worker
 
     def _end_worker(self, worker: subprocess.Popen[bytes] | None) -> str:
@@ -219,12 +262,27 @@ class _Limit:
             timer.cancel()
 
 
+def _new_group() -> int:
+    """Return the flags that are `start_new_session` on Windows, and keep a worker's console from showing a window."""
+    group: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    hidden: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+    return group | hidden
+
+
 def _exchange(worker: subprocess.Popen[bytes], call: _Call) -> tuple[bool, Any]:
-    assert worker.stdin is not None  # noqa: S101 - because of PIPE, as is the next
-    assert worker.stdout is not None  # noqa: S101
-    _send(worker.stdin, call)
-    answer: tuple[bool, Any] = _receive(worker.stdout)
+    _send(_input(worker), call)
+    answer: tuple[bool, Any] = _receive(_output(worker))
     return answer
+
+
+def _input(worker: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert worker.stdin is not None  # noqa: S101 - because of PIPE
+    return worker.stdin
+
+
+def _output(worker: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert worker.stdout is not None  # noqa: S101 - because of PIPE
+    return worker.stdout
 
 
 def _send(pipe: IO[bytes], value: Any) -> None:

@@ -3,74 +3,54 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import json
 import logging
 import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from ipy_imgvar.bulk import page
-from ipy_imgvar.bulk.items import Items, ReadyItem
-from ipy_imgvar.bulk.ledger import Ledger
-from ipy_imgvar.bulk.pool import Pool, failure
+from ipy_imgvar.bulk.agenda import Agenda
+from ipy_imgvar.bulk.items import Items
+from ipy_imgvar.bulk.parts import ObjectLedger, open_ledger
+from ipy_imgvar.bulk.pool import Pool
 from ipy_imgvar.bulk.reports import Reports
 from ipy_imgvar.bulk.result import STATUSES, BulkResult, Tally
-from ipy_imgvar.bulk.work import SOURCES, Outcome, Task
+from ipy_imgvar.bulk.total import Total
+from ipy_imgvar.bulk.work import SOURCES, new_retries
 from ipy_imgvar.bulk.workers import choose_workers
 from ipy_imgvar.engine import Listener
-from ipy_imgvar.errors import CancelledError, ImageVariationError
+from ipy_imgvar.errors import CancelledError, EngineError, ImageVariationError, InvalidRequestError
 from ipy_imgvar.plain import plain
-from ipy_imgvar.results.files import checked_folder
-from ipy_imgvar.results.store import HALF_SUFFIX
+from ipy_imgvar.storage.addresses import protocol_of, shown_address
+from ipy_imgvar.storage.disk import HALF_SUFFIX
+from ipy_imgvar.storage.folder import open_folder
+from ipy_imgvar.systems import in_browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Executor
-    from pathlib import Path
 
-    from ipy_imgvar.bulk.items import Item
+    from ipy_imgvar.bulk.ledger import Records
     from ipy_imgvar.engine import Engine
     from ipy_imgvar.engines import EngineSpec
     from ipy_imgvar.request import VariationRequest
+    from ipy_imgvar.storage.folder import Folder
 
-__all__ = ["Plan", "plan", "run"]
+__all__ = ["bar_file", "run", "sweep", "tell", "write_pages"]
 
 _log = logging.getLogger("ipy_imgvar")
-#: Request fields that don't affect pixels; changing one doesn't invalidate the ledger.
-_NOT_COMPARED: Final = ("timeout", "max_retry_count", "response_format")
 #: Seconds between two refreshes of the bar while no item ends, so that its clock moves on.
 _REFRESH_S: Final = 1.0
-#: Hexadecimal digits of the hash of extra fields in the ledger: 64 bits, which tell any two requests apart.
-_EXTRA_HASH_DIGITS: Final = 16
 #: The least time that a rate divides by, in seconds: the first item may end within the clock's resolution.
 _LEAST_ELAPSED_S: Final = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The size of a run: how many images it has, and how many of them the ledger lists as done."""
-
-    found: int
-    done: int
-
-
-def plan(images: Any, out_dir: str | Path) -> Plan:
-    """Count the images, and those that the ledger lists as done; no image is read, and nothing is written."""
-    folder = checked_folder(out_dir)
-    with contextlib.suppress(ImageVariationError):
-        known = {each.item for each in BulkResult.read(folder) if each.status == "done"}
-        found = done = 0
-        for item in Items(images, folder):
-            found += 1
-            done += bool(known) and item.is_file and item.ready().item in known
-        return Plan(found, done)
-    return Plan(sum(1 for _ in Items(images, folder)), 0)
 
 
 def run(
@@ -92,58 +72,97 @@ def run(
 
     See `choose_workers` for `spec`. The listener's `on_progress` gets the finished share, 0..1 (0 while the number of
     images is unknown), and the counts. Its `on_notice` gets a line that names the server before the first image is
-    sent, and lines about a disk without room.
+    sent, and lines about a disk without room or an object store that fails.
     """
     listener = listener or Listener()
-    folder = checked_folder(out_dir)
-    items = Items(images, folder)
+    folder = open_folder(out_dir)
+    folder.check()
+    items = Items(images, folder.address)
+    spec = _spec_for(spec, executor, images, folder)
     workers = choose_workers(engine, executor, max_workers, request.timeout, spec=spec, model=request.model)
     reports = Reports()
     if engine.capabilities(request.model).parallel == "one":
         workers = replace(workers, listener=reports.listener)
-    ledger = Ledger(folder)
+    new_retries()  # Those of an earlier run are not told again.
+    ledger = open_ledger(folder, listener.on_notice)
     started = time.monotonic()
     try:
-        _sweep(folder)
+        sweep(folder)
         _announce(engine, request, folder, listener)
-        pool = Pool(workers, max_retry_count, cancel)
+        pool = Pool(workers, max_retry_count, cancel, listener.on_notice, partial(lost_lock, ledger))
         # The engine tries once, since the pool schedules the retries.
-        work = _Work(engine, replace(request, max_retry_count=0), ledger, folder, resume=resume)
+        work = Agenda(engine, replace(request, max_retry_count=0), ledger, folder, resume=resume)
         with _Progress(items, listener, work.tally, bar, reports) as progress, _held_interrupts(pool):
             failure = _run_all(pool, work, items, progress)
-        _sweep(folder)
+        sweep(folder)
         work.tally.elapsed = time.monotonic() - started
-        result = BulkResult(folder, work.tally)
-        notes = _write_pages(result, ledger)
+        work.tally.spool = ledger.spool
+        result = BulkResult(folder.address, work.tally)
+        notes = ledger.finish()
+        lost = lost_lock(ledger)
+        notes += write_pages(result) if lost is None else []  # The other run writes them.
     finally:
         ledger.close()
-    _tell(result, notes, listener)
+    work.tally.retried += new_retries()
+    tell(result, notes, listener)
     if failure is not None:
         raise failure
-    _raise_if_stopped(result, pool, cancel)
+    _raise_if_stopped(result, pool, cancel, lost)
     return result
 
 
-def _sweep(folder: Path) -> None:
+def _spec_for(
+    spec: EngineSpec | None, executor: Executor | None, images: Any, folder: Folder
+) -> EngineSpec | None:
+    """Return the spec for other processes, or None where they can't see the images or the folder, so threads work."""
+    addresses = (folder.address, images if isinstance(images, str) else "")
+    private = next((each for each in addresses if protocol_of(each) == "memory"), None)
+    if private is None or isinstance(executor, ThreadPoolExecutor):
+        return spec
+    if executor is not None:
+        raise InvalidRequestError(
+            f"{shown_address(private)} is in the memory of this process, and the executor's workers may be others; "
+            "leave executor out, or give a folder or a bucket",
+            field="executor",
+        )
+    return None
+
+
+def sweep(folder: Folder) -> None:
     """Remove the half-written files of killed processes; the ledger's lock keeps other writers out."""
-    for each in (folder, folder / SOURCES):
+    if not folder.is_local:
+        _sweep_objects(folder)
+        return
+    path = Path(folder.address)
+    for each in (path, path / SOURCES):
         for half in each.glob(f".*{HALF_SUFFIX}"):
             with contextlib.suppress(OSError):
                 half.unlink()
 
 
-def _announce(engine: Engine, request: VariationRequest, folder: Path, listener: Listener) -> None:
+def _sweep_objects(folder: Folder) -> None:
+    """Remove what a killed run left of its check, and the half files of a server that has no objects, such as SFTP."""
+    with contextlib.suppress(ImageVariationError):
+        for below in ("", f"{SOURCES}/"):
+            names = [each.address.rpartition("/")[2] for each in folder.names(f"{below}.")]
+            ours = [name for name in names if name.startswith(".probe-") or name.endswith(HALF_SUFFIX)]
+            folder.remove(below + name for name in ours)
+
+
+def _announce(engine: Engine, request: VariationRequest, folder: Folder, listener: Listener) -> None:
     """Name the server before any image is sent, once for the whole run."""
     server = engine.capabilities(request.model).destination
     if server is None:
         return
-    line = plain(f"the images go to {server} (model {engine.model(request)}), what comes back to {folder}")
+    line = plain(
+        f"the images go to {server} (model {engine.model(request)}), what comes back to {folder.address}"
+    )
     _log.info("%s", line)
     if listener.on_notice is not None:
         listener.on_notice(line)
 
 
-def _run_all(pool: Pool, work: _Work, items: Items, progress: _Progress) -> Exception | None:
+def _run_all(pool: Pool, work: Agenda, items: Items, progress: _Progress) -> Exception | None:
     """Run all tasks until the end or a stop, and return the exception that broke the run, if any."""
     abandoned = True
     try:
@@ -157,130 +176,43 @@ def _run_all(pool: Pool, work: _Work, items: Items, progress: _Progress) -> Exce
     return None
 
 
-def _write_pages(result: BulkResult, ledger: Ledger) -> list[str]:
-    """Write the pages, and return notes about a disk without room or a folder that was removed."""
-    notes = []
-    if unwritten := ledger.write_late():
-        notes.append(f"{unwritten} items could not be written to {ledger.path}: another run does them again")
-    if ledger.was_moved:
-        notes.append(
-            f"{result.out_dir} was removed or renamed during the run, with the pictures made until then; the same "
-            "again makes those that are missing"
-        )
+def write_pages(result: BulkResult) -> list[str]:
+    """Write the pages, and return a note where one can't be written."""
     try:
         page.write_pages(result)
+    except ImageVariationError as exc:
+        return [str(exc)]
     except Exception as exc:  # noqa: BLE001 - the pictures and the ledger are written; a page can't fail the run
-        reason = getattr(exc, "strerror", None) or exc
-        notes.append(f"{result.out_dir / 'index.html'} can't be written ({reason})")
-    return notes
+        return [f"{result.page} can't be written ({exc})"]
+    return []
 
 
-def _tell(result: BulkResult, notes: list[str], listener: Listener) -> None:
+def tell(result: BulkResult, notes: list[str], listener: Listener) -> None:
+    """Say how a run ended, and the notes on it."""
     _log.info("%s", result.summary())
+    if result.retried:
+        notes.append(f"{result.retried:,} requests to object stores were tried again")
     for line in map(plain, notes):
         (listener.on_notice or _log.warning)(line)
 
 
-def _raise_if_stopped(result: BulkResult, pool: Pool, cancel: threading.Event | None) -> None:
+def lost_lock(ledger: Records) -> str | None:
+    """Return a line that says that another run took over the folder, or None; the disk's lock can't be taken."""
+    return ledger.lost() if isinstance(ledger, ObjectLedger) else None
+
+
+def _raise_if_stopped(
+    result: BulkResult, pool: Pool, cancel: threading.Event | None, lost: str | None
+) -> None:
     text = (
         f"{result.summary()}; what was finished is in {result.out_dir}, and the same again goes on from there"
     )
     if pool.interrupted:
         raise KeyboardInterrupt(f"interrupted: {text}")
+    if lost is not None:
+        raise EngineError(f"{lost}: {result.summary()}")
     if cancel is not None and cancel.is_set():
         raise CancelledError(f"the run was cancelled: {text}")
-
-
-class _Work:
-    """Decides which items need a task, and records how each ended."""
-
-    def __init__(
-        self, engine: Engine, request: VariationRequest, ledger: Ledger, folder: Path, *, resume: bool
-    ) -> None:
-        self._request = request
-        self._ledger = ledger
-        self._folder = str(folder)
-        # Without `resume`, only the records of this run count.
-        self._first_offset = 0 if resume else ledger.end
-        self._settings = _settings(engine, request)
-        #: The indices of each item under way, by its id; an image that is given twice is done once.
-        self._under_way: dict[str, list[int]] = {}
-        self.tally = Tally(unwritten=ledger.unwritten)
-
-    def tasks(self, items: Items) -> Iterator[Task]:
-        """Yield the tasks; each item is examined when the pool has room for it."""
-        for item in items:
-            if item.label is not None:
-                self.tally.labels[item.index] = item.label
-            task = self._task(item)
-            if task is not None:
-                yield task
-
-    def _task(self, item: Item) -> Task | None:
-        try:
-            ready = item.ready()
-        except Exception as exc:  # noqa: BLE001 - a foreign object's methods may raise anything
-            ready = ReadyItem(
-                f"{item.label_or_index}-unread", "image", f"image {item.label_or_index}", "", is_file=False
-            )
-            self._under_way[ready.item] = [item.index]
-            own = isinstance(exc, ImageVariationError)
-            error = str(exc) if own else f"{type(exc).__name__}: {exc}"
-            self.end(Task(ready, self._request, self._folder), Outcome(failure(ready, error)))
-            return None
-        if ready.item in self._under_way:
-            self._under_way[ready.item].append(item.index)
-            return None
-        self._under_way[ready.item] = [item.index]
-        return Task(ready, self._request, self._folder, self._known(ready.item))
-
-    def _known(self, item: str) -> dict[str, Any] | None:
-        """Return an item's record if the same request finished it, else None."""
-        offset = self._ledger.offset(item)
-        if offset is None or 0 <= offset < self._first_offset:
-            return None
-        record = self._ledger.at(offset) or {}
-        same = _comparable(record.get("request")) == _comparable(self._settings)
-        return record if same and record.get("status") == "done" else None
-
-    def end(self, task: Task, outcome: Outcome) -> None:
-        """Record how an item ended."""
-        record, item = outcome.record, task.ready.item
-        status = record["status"]
-        # A skipped item has its record from the earlier run.
-        offset = self._ledger.offset(item) if status == "skipped" else None
-        if offset is None:
-            offset = self._ledger.add({**record, "request": self._settings})
-            self.tally.add_usage(record["usage"])
-        if status == "failed":
-            _log.info("%s failed: %s", plain(record["source"]), record["error"])
-        first, *again = self._under_way.pop(item)
-        self.tally.set(first, offset, status)
-        for index in again:
-            self.tally.set(index, offset, "failed" if status == "failed" else "skipped")
-
-
-def _settings(engine: Engine, request: VariationRequest) -> dict[str, Any]:
-    """Return the request's fields for the ledger: all that affect the pictures, and nothing secret."""
-    settings = {"engine": engine.name, "model": engine.model(request), **request.settings()}
-    settings["model"] = engine.model(request)
-    if request.mask is not None:
-        settings["mask_sha256"] = request.mask.sha256
-    if request.extra_query or request.extra_body:
-        # They may hold a secret, so the ledger has only their hash, by which a change is noticed.
-        extra = json.dumps([request.extra_query, request.extra_body], sort_keys=True, default=str)
-        settings["extra_sha256"] = hashlib.sha256(extra.encode()).hexdigest()[:_EXTRA_HASH_DIGITS]
-    server = engine.capabilities(request.model).destination
-    if server is not None:
-        settings["server"] = server
-    return settings
-
-
-def _comparable(settings: Any) -> str:
-    if not isinstance(settings, dict):  # A ledger may hold anything.
-        return ""
-    relevant = {name: value for name, value in settings.items() if name not in _NOT_COMPARED}
-    return json.dumps(relevant, sort_keys=True, default=str)
 
 
 class _Progress:
@@ -299,14 +231,23 @@ class _Progress:
         self._on_progress, self._on_notice = listener.on_progress, listener.on_notice
         self._shown, self._doing = 0, ""
         self._refreshed = 0.0
-        file = _bar_file(bar)
-        self._total = items.count() if file is not None or listener.on_progress is not None else None
+        file = bar_file(bar)
+        self._counted = Total(items) if file is not None or listener.on_progress is not None else None
         self._bar: Any = None
         if file is not None or listener.on_progress is not None:
             from tqdm.std import tqdm
 
+            if in_browser():
+                tqdm.monitor_interval = 0  # Its monitor is a thread, and it warns where it can start none.
             # Where no bar is shown, tqdm still computes the rate and the time left for the listener.
             self._bar = tqdm(total=self._total, unit="image", file=file or io.StringIO(), dynamic_ncols=True)
+
+    @property
+    def _total(self) -> int | None:
+        """How many images there are, if that is known by now."""
+        if self._tally.found is not None:
+            return self._tally.found
+        return None if self._counted is None else self._counted.value
 
     def __enter__(self) -> Self:
         return self
@@ -322,7 +263,9 @@ class _Progress:
             for line in self._reports.notices():
                 self._on_notice(line)
         doing = self._reports.doing
+        total = self._total
         if self._bar is not None:
+            self._bar.total = total
             self._bar.set_postfix_str("; ".join(filter(None, [text, doing])), refresh=False)
             if ended > self._shown:
                 self._bar.update(ended - self._shown)
@@ -331,7 +274,7 @@ class _Progress:
                 self._bar.refresh()
         if self._on_progress is not None and (ended > self._shown or doing != self._doing):
             done = [text + self._pace(ended)] if ended else []
-            share = min(1.0, ended / self._total) if self._total else 0.0
+            share = min(1.0, ended / total) if total else 0.0
             self._on_progress(share, "; ".join([*done, *filter(None, [doing])]))
         self._shown, self._doing = ended, doing
 
@@ -339,17 +282,19 @@ class _Progress:
         """Return rate and time left, as far as they are known."""
         facts = self._bar.format_dict
         rate = facts["rate"] or ended / max(facts["elapsed"], _LEAST_ELAPSED_S)
-        if not self._total:
+        if not self._bar.total:
             return f" · {rate:.1f} images/s"
-        left = self._bar.format_interval((self._total - ended) / rate)
+        left = self._bar.format_interval(max(0, self._bar.total - ended) / rate)
         return f" · {rate:.1f} images/s · {left} left"
 
     def __exit__(self, *exc_info: object) -> None:
+        if self._counted is not None:
+            self._counted.close()
         if self._bar is not None:
             self._bar.close()
 
 
-def _bar_file(wanted: bool | None) -> IO[str] | None:  # noqa: FBT001
+def bar_file(wanted: bool | None) -> IO[str] | None:  # noqa: FBT001
     """Return the stream for a bar, or None: stdout in a notebook, which shows stderr in red; a terminal's stderr."""
     in_kernel = type(sys.stdout).__module__.startswith("ipykernel")
     if wanted is False or (wanted is None and not in_kernel and not sys.stderr.isatty()):

@@ -23,33 +23,50 @@ from ipy_imgvar.capabilities import checked
 from ipy_imgvar.engine import Job
 from ipy_imgvar.engines import EngineSpec, make_engine
 from ipy_imgvar.errors import APIStatusError, ConfigurationError, ImageVariationError
+from ipy_imgvar.images import codec
 from ipy_imgvar.images.formats import extension_of, written_extension_of
 from ipy_imgvar.images.source import Source, load_sources
 from ipy_imgvar.images.thumbnails import thumbnail
 from ipy_imgvar.plain import one_line, plain
 from ipy_imgvar.results.records import is_file_name
-from ipy_imgvar.results.store import HALF_SUFFIX, write_atomic
 from ipy_imgvar.run import run_request
 from ipy_imgvar.settings import Secret, connection
+from ipy_imgvar.storage.disk import HALF_SUFFIX
+from ipy_imgvar.storage.folder import open_folder
+from ipy_imgvar.storage.objects import retries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ipy_imgvar.engine import Engine, Listener
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.results.variations import Variation
+    from ipy_imgvar.storage.folder import Folder
 
-__all__ = ["SOURCES", "Outcome", "Task", "item_seed", "take_secrets", "work"]
+__all__ = [
+    "SOURCES",
+    "Outcome",
+    "Task",
+    "item_seed",
+    "keep",
+    "new_retries",
+    "reported",
+    "take_secrets",
+    "whole_files",
+    "work",
+]
 
 _log = logging.getLogger("ipy_imgvar")
-#: The folder in `out_dir` that has a thumbnail of each source that is no file.
+#: The folder in `out_dir` that has the thumbnails of sources; see `_needs_thumbnail`.
 SOURCES: Final = "sources"
 #: The longer side of such a thumbnail, in pixels: the page shows at most 180, and dense screens need more.
 _THUMBNAIL_PX: Final = 256
+#: The most bytes of a source that is its own thumbnail: a JPEG's headers alone take about 600.
+_TINY_BYTES: Final = 1024
 #: Bytes that are written before a server is paid, to learn whether the disk has room: 64 KiB, less than most pictures.
 _PROBE_BYTES: Final = 1 << 16
-#: Hexadecimal digits of an item's hash in its file names: 48 bits. With six digits, a run of ten thousand items called
-#: "image" would give one item another's name about three times.
+#: Hexadecimal digits of an image's hash in its file names: 48 bits. With six digits, a run of ten thousand images
+#: called "image" would give one another's name about three times.
 _HASH_DIGITS: Final = 12
 #: Bytes of a hash that make a seed: 48 bits, since a JavaScript number holds whole numbers up to 53 bits.
 _SEED_BYTES: Final = 6
@@ -61,6 +78,8 @@ _lock = threading.Lock()
 _device = threading.Lock()
 #: The key, and the base with its password, that the parent sent to this process; empty in another executor's process.
 _secrets: dict[str, Any] = {}
+#: The retries that `new_retries` has returned, so that several threads count each once.
+_retries = {"told": 0}
 
 
 def take_secrets(api_key: str | None, api_base: str) -> None:
@@ -91,11 +110,17 @@ class Task:
     request
         The run's request; the worker adds the item's image and seed.
     out_dir
-        The folder of the pictures, an absolute path.
+        The folder of the pictures: an absolute path, or an address in an object store.
     known
         The item's record in the ledger, if the same request finished it, else None.
     tries
         Earlier tries of the item in this run.
+    alike
+        Records of other items of the same size in bytes that the same request finished: this may be one of their images
+        at another path.
+    shares_stem
+        Whether an item before it in the run has the same `ready.stem`, and an engine that gives other pictures each
+        time, so that its pictures need names of their own.
     """
 
     ready: ReadyItem
@@ -103,10 +128,17 @@ class Task:
     out_dir: str
     known: Mapping[str, Any] | None = None
     tries: int = 0
+    alike: tuple[Mapping[str, Any], ...] = ()
+    shares_stem: bool = False
 
-    def name(self, index: int, extension: str) -> str:
-        """Return the file name of a picture: it depends on the item's id, so no other item has it."""
-        return f"{self.ready.stem}-{digest(self.ready.item).hex()[:_HASH_DIGITS]}-{index}{extension}"
+    def name(self, sha256: str, index: int, extension: str) -> str:
+        """Return the file name of a picture of the image whose bytes have this SHA-256, in hexadecimal digits.
+
+        Two items have the same name only if they have the same stem and bytes, and then the same pictures.
+        """
+        if self.shares_stem:
+            sha256 = hashlib.sha256(bytes.fromhex(sha256) + digest(self.ready.item)).hexdigest()
+        return f"{self.ready.stem}-{sha256[:_HASH_DIGITS]}-{index}{extension}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +153,29 @@ class Outcome:
         Seconds to wait before another try, as the server asks; 0 if it names none; None if another try is useless.
     slow_down
         Whether the server had too many requests, so that the whole pool must wait.
+    retried
+        Requests to object stores that this process has tried again since its last outcome.
     """
 
     record: dict[str, Any]
     again_s: float | None = None
     slow_down: bool = False
+    retried: int = 0
 
 
-def item_seed(seed: int | None, item: str) -> int:
-    """Return an item's seed, below 2**48; it depends on the run's seed and the item's id only."""
-    text = f"{seed or 0}\0".encode() + digest(item)
+def item_seed(seed: int | None, sha256: str) -> int:
+    """Return an item's seed, below 2**48.
+
+    It depends on the run's seed and the image's bytes only: wherever the image lies, it gets the same pictures.
+
+    Parameters
+    ----------
+    seed
+        The run's seed; None counts as 0.
+    sha256
+        The SHA-256 of the image's bytes, in hexadecimal digits.
+    """
+    text = f"{seed or 0}\0".encode() + bytes.fromhex(sha256)
     return int.from_bytes(hashlib.sha256(text).digest()[:_SEED_BYTES])
 
 
@@ -184,7 +229,15 @@ def work(
         _log.debug("%s", plain(task.ready.source), exc_info=True)
         record["error"] = one_line(f"{type(exc).__name__}: {exc}")
     record["elapsed"] = round(time.monotonic() - started, 3)
-    return Outcome(record | _reported(job), again_s, slow_down)
+    return Outcome(record | reported(job), again_s, slow_down, new_retries())
+
+
+def new_retries() -> int:
+    """Return how many requests to object stores this process has tried again since the last call, in any thread."""
+    with _lock:
+        before = _retries["told"]
+        _retries["told"] = retries()
+        return _retries["told"] - before
 
 
 @contextlib.contextmanager
@@ -199,7 +252,7 @@ def _alone(engine: Engine, request: VariationRequest, job: Job) -> Iterator[Engi
     yield engine
 
 
-def _reported(job: Job) -> dict[str, Any]:
+def reported(job: Job) -> dict[str, Any]:
     """Return the ledger's fields of what the engine reported in an item's run."""
     fields: dict[str, Any] = {"usage": job.usage or None}
     if job.model is not None:
@@ -213,33 +266,38 @@ def _reported(job: Job) -> dict[str, Any]:
 def _attempt(task: Task, engine: Engine, job: Job, record: dict[str, Any]) -> None:
     """Make the pictures and fill in the record step by step, so that a failed record has all known fields."""
     source = _load(task.ready, job, task.request.timeout)
-    record["sha256"] = source.sha256
-    out_dir = Path(task.out_dir)
+    record |= {"sha256": source.sha256, "bytes": len(source.read())}
+    if task.ready.version is not None:
+        record["version"] = task.ready.version
+    folder = open_folder(task.out_dir)
     if (finished := _finished(task, source)) is not None:
         record |= {"status": "skipped", **finished}
+        if "same_as" in finished and _needs_thumbnail(task, folder) and "thumbnail" not in finished:
+            record["thumbnail"] = _write_thumbnail(task, source, folder)
         return
     request = replace(task.request, image=source)
     capabilities = engine.capabilities(request.model)
     if "seed" in capabilities.features:
-        request = replace(request, seed=item_seed(request.seed, task.ready.item))
+        request = replace(request, seed=item_seed(request.seed, source.sha256))
         record["seed"] = request.seed
     request = checked(request, engine)
     if capabilities.hosted:
-        _refuse_full_disk(out_dir)
-    if not task.ready.is_file:
-        record["thumbnail"] = _write_thumbnail(task, source, out_dir)
-
-    def take(picture: Variation) -> None:
-        data = picture.bytes
-        name = task.name(picture.index, extension_of(picture.mime_type))
-        _write(out_dir / name, data)
-        record["paths"].append(name)
-        record["sizes"].append(len(data))
-
-    run_request(engine, request, job, take)
+        _refuse_full_disk(folder)
+    if _needs_thumbnail(task, folder):
+        record["thumbnail"] = _write_thumbnail(task, source, folder)
+    run_request(engine, request, job, lambda picture: keep(task, picture, folder, record))
     if not record["paths"]:
         raise ImageVariationError(f"{source.name}: the engine {engine.name} gave no picture; run it again")
     record["status"] = "done"
+
+
+def keep(task: Task, picture: Variation, folder: Folder, record: dict[str, Any]) -> None:
+    """Write one of an item's pictures, and note it in the item's record, which has the image's digest already."""
+    data = picture.bytes
+    name = task.name(record["sha256"], picture.index, extension_of(picture.mime_type))
+    folder.write(name, data)
+    record["paths"].append(name)
+    record["sizes"].append(len(data))
 
 
 def _load(ready: ReadyItem, job: Job, timeout_s: float) -> Source:
@@ -250,45 +308,74 @@ def _load(ready: ReadyItem, job: Job, timeout_s: float) -> Source:
 
 
 def _finished(task: Task, source: Source) -> dict[str, Any] | None:
-    """Return the ledger's fields of an item whose pictures are whole, or None if they must be made again."""
-    known = task.known or {}
-    paths, sizes = known.get("paths"), known.get("sizes")
-    if known.get("sha256") != source.sha256 or not isinstance(paths, list) or not paths:
+    """Return the ledger's fields of an item whose pictures are whole, or None if they must be made again.
+
+    `same_as` is the id of the other item whose pictures they are.
+    """
+    folder = open_folder(task.out_dir)
+    # In a bucket, the run has looked at the names of all objects at once, and sends records of whole pictures only.
+    size_of = folder.size if folder.is_local else None
+    for record in filter(None, (task.known, *task.alike)):
+        if record.get("sha256") != source.sha256:
+            continue
+        if (files := whole_files(record, size_of)) is not None:
+            others = {} if record is task.known else {"same_as": record["item"]}
+            thumbnail = {"thumbnail": record["thumbnail"]} if record.get("thumbnail") else {}
+            return {**files, "seed": record.get("seed"), **thumbnail, **others}
+    return None
+
+
+def whole_files(
+    record: Mapping[str, Any], size_of: Callable[[str], int | None] | None
+) -> dict[str, list[Any]] | None:
+    """Return the `paths` and `sizes` of a record, or None if one of its pictures is missing or broken.
+
+    Parameters
+    ----------
+    record
+        A record of a ledger, which may hold anything.
+    size_of
+        Returns the size of a file in bytes by its name, or None where it is missing; None takes all for whole.
+    """
+    paths, sizes = record.get("paths"), record.get("sizes")
+    if not isinstance(paths, list) or not paths:
         return None
     if sizes is None:  # Ledgers of older versions have no sizes.
         sizes = [None] * len(paths)
     if not isinstance(sizes, list) or len(sizes) != len(paths) or not all(map(is_file_name, paths)):
         return None
-    if not all(_is_whole(Path(task.out_dir, path), size) for path, size in zip(paths, sizes, strict=True)):
-        return None
-    return {"paths": paths, "sizes": sizes, "seed": known.get("seed")}
+    if size_of is not None:
+        # A run renames whole files only, but a power failure or a copy that broke off leaves a shorter one.
+        for path, size in zip(paths, sizes, strict=True):
+            size_bytes = size_of(path)
+            if not size_bytes or size_bytes != (size or size_bytes):
+                return None
+    return {"paths": paths, "sizes": sizes}
 
 
-def _is_whole(path: Path, size: Any) -> bool:
-    # A run renames whole files only, but a power failure or a copy that broke off leaves a shorter one.
-    with contextlib.suppress(OSError):
-        size_bytes = path.stat().st_size
-        return size_bytes > 0 and size_bytes == (size or size_bytes)
-    return False
+def _needs_thumbnail(task: Task, folder: Folder) -> bool:
+    # A page in an object store moves with its folder, so it links to nothing outside of that.
+    return not task.ready.is_file or not folder.is_local
 
 
-def _write(path: Path, data: bytes) -> None:
-    try:
-        write_atomic(path, data)
-    except OSError as exc:
-        raise ImageVariationError(f"{path} can't be written ({exc.strerror or exc})") from exc
-
-
-def _write_thumbnail(task: Task, source: Source, out_dir: Path) -> str:
-    """Write a thumbnail of a source that is no file, for the page, and return its name."""
-    data, mime_type, _ = thumbnail(source.read(), _THUMBNAIL_PX)
-    name = f"{SOURCES}/{task.name(0, written_extension_of(mime_type))}"
-    _write(out_dir / name, data)
+def _write_thumbnail(task: Task, source: Source, folder: Folder) -> str:
+    """Write a thumbnail of a source, for the page, and return its name."""
+    data = source.read()
+    mime_type, size = codec.probe(data, source.name)
+    # Reading these bytes and encoding them again would take ten times the work, and give more bytes.
+    is_small = len(data) <= _TINY_BYTES and max(size) <= _THUMBNAIL_PX and codec.is_plain(data, source.name)
+    if not is_small:
+        data, mime_type, _ = thumbnail(data, _THUMBNAIL_PX)
+    name = f"{SOURCES}/{task.name(source.sha256, 0, written_extension_of(mime_type))}"
+    folder.write(name, data)
     return name
 
 
-def _refuse_full_disk(out_dir: Path) -> None:
-    """Raise if the disk takes no more data, before a server is paid for a picture."""
+def _refuse_full_disk(folder: Folder) -> None:
+    """Raise if the disk takes no more data, before a server is paid for a picture; an object store is never full."""
+    if not folder.is_local:
+        return
+    out_dir = Path(folder.address)
     probe = out_dir / f".probe-{secrets.token_hex(4)}{HALF_SUFFIX}"
     try:
         out_dir.mkdir(parents=True, exist_ok=True)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import pickle
+import secrets
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from ipy_imgvar.bulk import cluster
 from ipy_imgvar.bulk.deadlines import GRACE_S, Deadlines
+from ipy_imgvar.bulk.entry import call_of
+from ipy_imgvar.bulk.inline import Inline
 from ipy_imgvar.bulk.processes import WorkerProcesses
 from ipy_imgvar.bulk.work import Outcome, Task, take_secrets, work
 from ipy_imgvar.engines import EngineSpec
 from ipy_imgvar.errors import ConfigurationError
 from ipy_imgvar.request import whole_number
+from ipy_imgvar.systems import in_browser
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Iterator
 
     from ipy_imgvar.engine import Capabilities, Engine, Listener
     from ipy_imgvar.settings import Connection
@@ -39,7 +47,8 @@ class Workers:
     executor
         Runs `work`.
     count
-        How many calls the executor runs at once; a guess for an executor that does not say.
+        How many calls the executor runs at once as the run begins; a guess for one that does not say, or has no worker
+        yet.
     engine
         The engine itself if the workers are threads of this process, else the description by which they make it.
     ours
@@ -48,6 +57,8 @@ class Workers:
         Seconds that one try of an item may take; 0 is no limit.
     listener
         Gets the engine's progress and announcements from threads; other processes have none.
+    is_fixed
+        Whether `count` holds for the whole run; else `size` is read again, since workers join and leave.
     """
 
     executor: Executor
@@ -56,12 +67,40 @@ class Workers:
     ours: bool
     timeout_s: float = 0.0
     listener: Listener | None = None
+    is_fixed: bool = True
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(secrets.randbits(64)))
 
-    def submit(self, task: Task, cancel: threading.Event) -> Future[Outcome]:
-        """Start a task; `cancel` stops it in the middle, and reaches threads only."""
-        if isinstance(self.engine, EngineSpec):
+    def submit(self, task: Task, cancel: threading.Event) -> Future[Any]:
+        """Start a task; `cancel` stops it in the middle, and reaches threads only. `outcome` reads the result."""
+        if not isinstance(self.engine, EngineSpec):
+            return self.executor.submit(work, task, self.engine, cancel, self.listener)
+        if self.ours:
             return self.executor.submit(work, task, self.engine)
-        return self.executor.submit(work, task, self.engine, cancel, self.listener)
+        # Unpickling these bytes calls `enter`, which compares the versions first; see `call_of`.
+        return self.executor.submit(pickle.loads, call_of(task, self.engine, next(self._numbers)))
+
+    def outcome(self, answer: Any, task: Task) -> Outcome:
+        """Return the outcome of a call that `submit` started; see `cluster.checked_answer` for what it raises."""
+        return answer if self._is_ours_or_threads else cluster.checked_answer(answer, task)
+
+    def raise_if_useless(self, exc: BaseException) -> None:
+        """Raise `EngineError` if the executor can do no item after a call failed with this exception."""
+        if not self._is_ours_or_threads:
+            cluster.raise_if_useless(self.executor, exc)
+
+    @property
+    def _is_ours_or_threads(self) -> bool:
+        return self.ours or not isinstance(self.engine, EngineSpec)
+
+    def size(self) -> int | None:
+        """Return how many calls the caller's cluster can run now; None if the executor does not say, or is ours.
+
+        Raises
+        ------
+        EngineError
+            If the cluster is gone.
+        """
+        return None if self._is_ours_or_threads else cluster.size_of(self.executor)
 
     def close(self, *, now: bool, wait: bool = True) -> None:
         """End an executor of ours; `now` kills processes in the middle of their task, `wait` waits for threads."""
@@ -111,34 +150,49 @@ def choose_workers(
     Raises
     ------
     InvalidRequestError
-        If `max_workers` is no number of workers, or more than the engine can use.
+        If `max_workers` is no number of workers, or more than the engine can use, or `executor` is none.
     ConfigurationError
         If the engine can't travel to the executor's processes.
     """
     capabilities = engine.capabilities(model)
+    executor = None if executor is None else cluster.as_executor(executor)
+    count = count_workers(capabilities, executor, max_workers)
+    if executor is None:
+        return _own_workers(engine, capabilities, count, timeout_s, spec)
+    if isinstance(executor, ThreadPoolExecutor):
+        return Workers(executor, count, engine, ours=False, timeout_s=timeout_s)
+    described = _public_spec(engine, capabilities, spec)
+    return Workers(
+        executor, count, described, ours=False, timeout_s=timeout_s, is_fixed=max_workers is not None
+    )
+
+
+def count_workers(capabilities: Capabilities, executor: Executor | None, max_workers: int | None) -> int:
+    """Return how many calls a run makes at once; see `choose_workers`, which also says what it raises."""
     most = 1 if capabilities.parallel == "one" and executor is None else _MOST_WORKERS
     if max_workers is not None:
         max_workers = whole_number("max_workers", max_workers, 1, most)
+    if executor is None and in_browser():
+        return 1
     if executor is None:
-        return _own_workers(engine, capabilities, max_workers, timeout_s, spec)
-    count = max_workers or _size_of(executor)
-    if isinstance(executor, ThreadPoolExecutor):
+        usual = {"processes": _cores(), "one": 1, "threads": _HOSTED_WORKERS}
+        return max_workers or usual[capabilities.parallel]
+    if capabilities.parallel == "one" and isinstance(executor, ThreadPoolExecutor):
         # Threads share this process's device, while each process of a cluster may have one of its own.
-        count = 1 if capabilities.parallel == "one" else count
-        return Workers(executor, count, engine, ours=False, timeout_s=timeout_s)
-    return Workers(executor, count, _public_spec(engine, capabilities, spec), ours=False, timeout_s=timeout_s)
+        return 1
+    return max_workers or cluster.size_of(executor) or _HOSTED_WORKERS
 
 
 def _own_workers(
     engine: Engine,
     capabilities: Capabilities,
-    max_workers: int | None,
+    count: int,
     timeout_s: float,
     spec: EngineSpec | None,
 ) -> Workers:
     """Return the workers that suit the engine; an engine without a spec can't be made in another process."""
-    usual = {"processes": _cores(), "one": 1, "threads": _HOSTED_WORKERS}
-    count = max_workers or usual[capabilities.parallel]
+    if in_browser():
+        return Workers(Inline(), 1, engine, ours=True, timeout_s=timeout_s)
     if capabilities.parallel == "processes" and spec is not None:
         processes = WorkerProcesses(
             count, timeout_s + GRACE_S if timeout_s else None, partial(_secrets_call, spec.connection)
@@ -160,19 +214,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _size_of(executor: Executor) -> int:
-    """Return how many calls an executor runs at once; executors have no common way to say."""
-    if count := getattr(executor, "_max_workers", None):
-        return int(count)
-    client: Any = getattr(executor, "_client", None)  # Dask's
-    if hasattr(client, "nthreads"):
-        return sum(client.nthreads().values()) or _HOSTED_WORKERS
-    try:
-        return len(executor.view.client.ids)  # type: ignore[attr-defined] # ipyparallel's
-    except AttributeError:
-        return _HOSTED_WORKERS
 
 
 def _public_spec(engine: Engine, capabilities: Capabilities, spec: EngineSpec | None) -> EngineSpec:

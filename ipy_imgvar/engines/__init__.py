@@ -12,22 +12,24 @@ import weakref
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from ipy_imgvar.engine import LoadsWeights
+from ipy_imgvar.engine import Engine, LoadsWeights
 from ipy_imgvar.errors import ConfigurationError, ImageVariationError, shown
 from ipy_imgvar.settings import Connection
+from ipy_imgvar.systems import in_browser
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
-    from ipy_imgvar.engine import Capabilities, Engine
+    from ipy_imgvar.engine import Capabilities
 
 __all__ = [
     "ENTRY_POINT_GROUP",
     "OFFLINE",
     "EngineSpec",
     "capabilities_of",
+    "checked_engine",
     "default_engine",
     "engine_names",
     "make_engine",
@@ -108,6 +110,11 @@ def make_engine(name: str, connection: Connection) -> Engine:
         If no engine has that name, or the engine can't be loaded or made.
     """
     if name in _OURS:
+        if in_browser() and name != OFFLINE:
+            raise ConfigurationError(
+                f"engine {name} can't run in a browser, where Python has neither sockets nor a device; choose engine "
+                f"{OFFLINE}, or a Jupyter that runs on a computer"
+            )
         ours: Engine = _loaded(_OURS[name][0])(connection)
         return remember(ours)
     factory = _installed(name)
@@ -118,6 +125,19 @@ def make_engine(name: str, connection: Connection) -> Engine:
     except Exception as exc:  # A foreign factory may raise anything.
         raise ConfigurationError(f"engine {name} can't be made ({type(exc).__name__}: {exc})") from exc
     return remember(engine)
+
+
+def checked_engine(engine: Any) -> Engine:
+    """Return an object that has the methods of an engine; else raise `ConfigurationError`."""
+    try:
+        fits = isinstance(engine, Engine) and not isinstance(engine, type)
+    except Exception:  # noqa: BLE001 - a foreign object may raise anything when it is looked at
+        fits = False
+    if fits:
+        return cast("Engine", engine)
+    raise ConfigurationError(
+        f"engine is {shown(engine)}; allowed: {', '.join(engine_names())}, or an object with the methods of an Engine"
+    )
 
 
 def remember(engine: Engine) -> Engine:

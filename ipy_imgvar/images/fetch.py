@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ipy_imgvar.network.watch import Guard
 
-__all__ = ["MAX_BYTES", "get"]
+__all__ = ["MAX_BYTES", "TOTAL_S", "get"]
 
 #: Bytes of a picture, at most: the images API's own limit for one image (50 MB, "Create image edit").
 MAX_BYTES: Final = 50 * 1024 * 1024
@@ -36,7 +36,7 @@ MAX_BYTES: Final = 50 * 1024 * 1024
 _TIMEOUT_S: Final = 30.0
 #: Seconds that a fetch may take in all, since a server that sends a byte a second never reaches `_TIMEOUT_S`. Our
 #: choice: 50 MiB at 85 kB/s.
-_TOTAL_S: Final = 600.0
+TOTAL_S: Final = 600.0
 #: Redirects followed; curl stops at 50, browsers at 20, and a picture's address needs 1 or 2.
 _MAX_REDIRECTS: Final = 10
 
@@ -82,7 +82,7 @@ def get(
     ConfigurationError
         If the environment names a proxy or certificates that can't be used.
     """
-    deadline = _deadline(name, total_s or _TOTAL_S, check)
+    deadline = _deadline(name, total_s or TOTAL_S, check)
     connections = make_client() if client is None else nullcontext(client)
     with _own_errors(name, timeout_s), also_watched(deadline), guarded(guard), connections as used:
         return _get(used, httpx.URL(url), name, timeout_s, vet)

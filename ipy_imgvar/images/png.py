@@ -88,10 +88,11 @@ def profile_of(data: bytes) -> bytes | None:
 def colour_key(data: bytes, key: Any) -> Any:
     """Return the colour that a PNG has as transparent, scaled as its pixels are once Pillow has decoded them.
 
-    Pillow spreads greys of 2 and 4 bits over 0..255 and halves RGB of 16 bits, but leaves the key as it is in the file.
+    Pillow spreads greys of 1, 2 and 4 bits over 0..255 and halves RGB of 16 bits, but leaves the key as it is in the
+    file; from 12.1 on, it spreads a key of 1 bit too.
     """
     depth, colour_type = data[24], data[25]
-    if colour_type == _GREY and depth in (2, 4) and isinstance(key, int):
+    if colour_type == _GREY and depth in (1, 2, 4) and isinstance(key, int):
         return (key & ((1 << depth) - 1)) * (255 // ((1 << depth) - 1))
     if colour_type == _RGB and depth == 16 and isinstance(key, tuple) and len(key) == _RGB_CHANNELS:  # noqa: PLR2004
         return tuple(level >> 8 for level in key)

@@ -20,6 +20,8 @@ from ipy_imgvar.images.dataurl import decode_data_url
 from ipy_imgvar.images.formats import SEARCHED
 from ipy_imgvar.images.kinds import inherits, members
 from ipy_imgvar.plain import file_stem, plain
+from ipy_imgvar.storage.addresses import host_of, is_address, local_path, name_of
+from ipy_imgvar.systems import in_browser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +38,9 @@ __all__ = [
 
 #: The kinds of value that are taken as an image, as messages list them.
 IMAGE_KINDS = (
-    "a path, an http(s) or data: URL, bytes, a binary file object, a PIL image, a numpy array (or anything with "
-    "__array__), a matplotlib figure, an IPython Image, a Variation, or a list of these"
+    "a path, an http(s) or data: URL, an address such as s3://bucket/cat.png, bytes, a binary file object, a PIL "
+    "image, a numpy array (or anything with __array__), a matplotlib figure, an IPython Image, a Variation, or a "
+    "list of these"
 )
 
 #: Only ASCII's punctuation, and spaces: letters, marks and joiners of all scripts, and emoji, are part of a name.
@@ -58,7 +61,8 @@ class Source:
     picture
         A decoded image, or None.
     url
-        An http(s) address, or None. One of `path`, `data`, `picture` and `url` is enough; without any the source is
+        An address that `fetch` or `storage.objects` reads, such as https://host/cat.png or s3://bucket/cat.png, or
+        None. One of `path`, `data`, `picture` and `url` is enough; without any the source is
         only a name, as in a history whose pictures came from memory.
     """
 
@@ -103,6 +107,11 @@ class Source:
             self._digest = hashlib.sha256(self.read()).hexdigest()
         return self._digest
 
+    @property
+    def host(self) -> str | None:
+        """The server or bucket of an address that was not fetched yet, without user and password; None for others."""
+        return None if self._url is None else host_of(self._url)
+
     def read(self) -> bytes:
         """Return the encoded bytes as they came, or a decoded image as a PNG.
 
@@ -130,20 +139,31 @@ class Source:
         Parameters
         ----------
         timeout_s
-            Seconds that all of it may take; 0 is the limit of `fetch.get`.
+            Seconds that all of it may take; 0 means ten minutes.
         check
             Called ten times a second while it waits; raises to break off.
 
         Raises
         ------
         ImageVariationError
-            See `fetch.get`.
+            See `fetch.get` and `storage.objects.read`.
         """
         if self._url is None:
             return
+        if in_browser():
+            raise InvalidImageError(
+                f"{self.name} can't be fetched: Python in a browser has no sockets; put the picture into a file beside "
+                "the notebook, and give its path, or give its bytes"
+            )
         from ipy_imgvar.images import fetch
 
-        self._data = fetch.get(self._url, name=self.name, total_s=timeout_s, check=check)
+        if is_address(self._url):
+            from ipy_imgvar.storage import objects
+
+            total_s = timeout_s or fetch.TOTAL_S
+            self._data = objects.read(self._url, most_bytes=fetch.MAX_BYTES, timeout_s=total_s, check=check)
+        else:
+            self._data = fetch.get(self._url, name=self.name, total_s=timeout_s, check=check)
         self._url = None  # It may hold a signature or a password.
 
     def _read_file(self, path: Path) -> bytes:
@@ -279,7 +299,9 @@ def _from_text(text: str) -> Source:
         return Source(name, url=text)
     if not text or "\0" in text:
         raise InvalidImageError(f"the image is {shown(text)}; allowed: {IMAGE_KINDS}")
-    return _from_path(Path(text))
+    if is_address(text):
+        return Source(name_of(text), url=text)
+    return _from_path(Path(local_path(text)))
 
 
 def _from_path(path: Path) -> Source:

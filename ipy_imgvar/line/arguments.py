@@ -6,17 +6,21 @@ own `Reader`. This module decides for both which options go together, and which 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.line.options import OPTIONS, bindable, named_values
+from ipy_imgvar.line.sweeps import merged
 from ipy_imgvar.results.forms import form_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    from ipy_imgvar.client import Client
     from ipy_imgvar.line.options import Option, Token
+    from ipy_imgvar.run import Part
 
 __all__ = ["Arguments", "Reader", "arguments_of"]
 
@@ -25,6 +29,20 @@ _OPTIONS: Final[Mapping[str, Option]] = {option.dest: option for option in OPTIO
 _CONNECTION: Final = ("api_key", "api_key_file", "api_base", "organization", "project")
 #: Options that say how the result is shown, by `dest`.
 _DISPLAY: Final = ("columns", "quiet")
+#: Options that need another one, by `dest`: the others, of which one is enough.
+_ONLY_WITH: Final[Mapping[str, tuple[str, ...]]] = {
+    "max_workers": ("out_dir",),
+    "batch": ("out_dir",),
+    "status": ("batch",),
+    "cancel": ("batch",),
+    "yes": ("sweep",),
+    "again": ("sweep", "out_dir"),
+}
+#: Options that a sweep refuses, by `dest`: what they do instead.
+_NO_SWEEP: Final[Mapping[str, str]] = {
+    "out_dir": "--out-dir makes the same of many images",
+    "index": "--index makes one picture of a run",
+}
 
 
 class Reader(Protocol):
@@ -46,6 +64,9 @@ class Reader(Protocol):
 
     def many(self, token: Token) -> Any:
         """Return a folder, a pattern or an object with images, which `Client.map` reads later."""
+
+    def axes(self, token: Token) -> dict[str, list[Any]]:
+        """Return the axes of a sweep that one word names, each with its values."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,7 +90,12 @@ class Arguments:
     out_file
         A path or pattern, or None.
     bulk
-        `out_dir` and `max_workers` of `Client.map`, if the line has them; empty for a run that is no bulk run.
+        `out_dir`, `max_workers`, `resume` and `batch` of `Client.map`, if the line has them; empty for a run that is
+        no bulk run.
+    sweep
+        `over`, `confirm` and `resume` of `Client.sweep`, if the line has them; empty for a run that is no sweep.
+    dry_run
+        Show what the run would do, in place of it.
     display
         `columns` and `quiet`, if the line or the configuration has them.
     """
@@ -82,7 +108,49 @@ class Arguments:
     out: str | None = None
     out_file: Any = None
     bulk: dict[str, Any] = field(default_factory=dict)
+    sweep: dict[str, Any] = field(default_factory=dict)
+    dry_run: bool = False
     display: dict[str, Any] = field(default_factory=dict)
+
+    def parts(self, client: Client, settings: Mapping[str, Any]) -> list[Part]:
+        """Return what the line asks the client for, checked and in the order of its result.
+
+        Parameters
+        ----------
+        client
+            The client that will run it. The engines of a sweep are closed again; `Client.sweep` makes its own.
+        settings
+            The arguments of `Client.request`.
+
+        Raises
+        ------
+        InvalidRequestError
+            If an argument or a value of a sweep is wrong.
+        """
+        # Here, since a line that shows the help or the history needs neither.
+        from ipy_imgvar.run import Part
+        from ipy_imgvar.sweep.preparation import prepare
+
+        if not self.sweep:
+            return [Part(client.engine, each) for each in client.request(self.images, **settings)]
+        with prepare(client, self.images, self.sweep["over"], settings) as prepared:
+            return prepared.parts
+
+    def targets(self, parts: Sequence[Part]) -> list[Path]:
+        """Return the files that `out_file` names, one for each picture of `parts`; empty without it.
+
+        Raises
+        ------
+        InvalidRequestError
+            If it is no path, can't name all pictures, or can't be written; call this before the run.
+        """
+        if self.out_file is None:
+            return []
+        from ipy_imgvar.results.files import checked_files
+
+        pictures = [part for part in parts for _ in range(part.request.n)]
+        stems = [part.request.image.stem for part in pictures if part.request.image is not None]
+        return checked_files(self.out_file, stems, [part.combination for part in pictures])
 
 
 def arguments_of(
@@ -106,15 +174,11 @@ def arguments_of(
     """
     given = set(words) - {"image"}
     _refuse_clashes(words, given, reader)
-    values = {dest: value for dest, value in (defaults or {}).items() if value is not None}
-    if "index" in given and "n" not in given:
-        values.pop("n", None)  # the line names one picture, so the configured number does not apply
-    if "out_file" in given:
-        values.pop("response_format", None)  # the line saves files, so the configured format does not apply
-    values |= _values(words, reader)
+    axes = merged(map(reader.axes, words.get("sweep", ())), _written(words, "sweep"))
+    values = _applicable(defaults or {}, given | set(axes))
+    values |= _values(words, reader, fields=tuple(axes))
     _route_to_options(values, stream="stream" in words)
-    read_image = reader.many if "out_dir" in given else reader.images
-    images = [read_image(token) for token in words["image"]]
+    _refuse_given_axes(axes, words, values)
     engine = values.pop("engine", None)
     if isinstance(engine, str) and not engine.strip():
         raise InvalidRequestError(
@@ -123,16 +187,37 @@ def arguments_of(
     form = values.pop("response_format", None)
     out = values.pop("out", None)
     return Arguments(
-        images=images if "out_dir" in given else [each for several in images for each in several],
+        images=_images(words, reader),
         connection=_take(values, _CONNECTION),
         engine=engine,
         form=None if form is None else form_of(form),
         out=bindable(out, words["out"][-1].option) if "out" in words else None,
         out_file=values.pop("out_file", None),
-        bulk=_take(values, ("out_dir", "max_workers")),
+        bulk=_take(values, ("out_dir", "max_workers"))
+        | (_resume(words) if "out_dir" in words else {})
+        | ({"batch": True} if "batch" in words else {}),
+        sweep=_sweep(axes, words),
+        dry_run="dry_run" in words,
         display=_take(values, _DISPLAY),
         request=values,
     )
+
+
+def _applicable(defaults: Mapping[str, Any], given: set[str]) -> dict[str, Any]:
+    """Return the defaults for a line that has the options and axes `given`."""
+    values = {dest: value for dest, value in defaults.items() if value is not None and dest not in given}
+    if "index" in given:
+        values.pop("n", None)  # the line names one picture, so the configured number does not apply
+    if "out_file" in given:
+        values.pop("response_format", None)  # the line saves files, so the configured format does not apply
+    return values
+
+
+def _images(words: Mapping[str, list[Token]], reader: Reader) -> list[Any]:
+    """Return the images of the line; for a bulk run, the places where it finds them."""
+    if "out_dir" in words:
+        return [reader.many(token) for token in words["image"]]
+    return [each for token in words["image"] for each in reader.images(token)]
 
 
 def _take(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -140,14 +225,39 @@ def _take(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: values.pop(name) for name in names if name in values}
 
 
-def _values(words: Mapping[str, list[Token]], reader: Reader) -> dict[str, Any]:
-    """Return the value of each option by `dest`, without flags and the images of the line."""
+def _sweep(axes: Mapping[str, Any], words: Mapping[str, list[Token]]) -> dict[str, Any]:
+    """Return the arguments of `Client.sweep` that other runs don't have; empty without an axis."""
+    if not axes:
+        return {}
+    return {"over": axes, **({"confirm": True} if "yes" in words else {}), **_resume(words)}
+
+
+def _resume(words: Mapping[str, list[Token]]) -> dict[str, Any]:
+    """Return the argument that makes again what an earlier run has finished, if the line asks for that."""
+    return {"resume": False} if "again" in words else {}
+
+
+def _written(words: Mapping[str, list[Token]], dest: str) -> str:
+    """Return an option as the user typed it, or its usual spelling: a flag has no word that keeps it."""
+    tokens = words.get(dest)
+    return (tokens[-1].option if tokens else "") or _OPTIONS[dest].flags[0]
+
+
+def _values(
+    words: Mapping[str, list[Token]], reader: Reader, *, fields: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return the value of each option by `dest`, without flags, axes and the images of the line.
+
+    `fields` are those of a path beside its own.
+    """
     values: dict[str, Any] = {}
     for dest, tokens in words.items():
         # None for "image", which is no option.
         option = _OPTIONS.get(dest)
-        if option is None or option.kind == "flag":
+        if option is None or option.kind in ("flag", "axes"):
             continue
+        if option.kind == "path":
+            option = replace(option, choices=fields)
         if option.kind == "image":
             values[dest] = [source for token in tokens for source in reader.images(token)]
         elif option.repeatable:
@@ -174,5 +284,27 @@ def _refuse_clashes(words: Mapping[str, list[Token]], given: set[str], reader: R
             f"--out-dir saves every picture and returns their paths; leave {words[clash[0]][-1].option} out",
             field="out_dir",
         )
-    if "max_workers" in given and "out_dir" not in given:
-        raise InvalidRequestError("--workers goes with --out-dir; give both", field="max_workers")
+    for dest, others in _ONLY_WITH.items():
+        if dest in given and given.isdisjoint(others):
+            needed = " or ".join(_OPTIONS[other].flags[0] for other in others)
+            raise InvalidRequestError(f"{_written(words, dest)} goes with {needed}; give both", field=dest)
+    for dest, effect in _NO_SWEEP.items() if "sweep" in given else ():
+        if dest in given:
+            sweep = _written(words, "sweep")
+            raise InvalidRequestError(
+                f"{effect}, and {sweep} makes one of each value; leave one of them out", field="sweep"
+            )
+
+
+def _refuse_given_axes(
+    axes: Mapping[str, Any], words: Mapping[str, list[Token]], values: Mapping[str, Any]
+) -> None:
+    """Raise if the line gives an axis of the sweep a single value too."""
+    for axis in axes:
+        single = _written(words, axis) if axis in words and axis in _OPTIONS else ""
+        if not single and axis in values.get("options", {}):
+            single = f"{_written(words, 'options')} {axis}"
+        if single:
+            raise InvalidRequestError(
+                f"{axis} is given by {single} and by {_written(words, 'sweep')}; keep one", field=axis
+            )

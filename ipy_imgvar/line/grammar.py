@@ -17,6 +17,8 @@ from ipy_imgvar.line.options import Expression, Token
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ipy_imgvar.line.options import Piece
+
 __all__ = ["split", "whole_line"]
 
 _QUOTES: Final = "\"'"
@@ -67,25 +69,25 @@ class _Reader:
         # The length of the part before the first quote or brace, such as `--user=`; None as long as there is neither.
         bare: int | None = None
         bare_end = False
-        pieces: list[str | Expression] = []
+        pieces: list[Piece] = []
         while self._at < len(line) and (quote or not line[self._at].isspace()):
             char, following = line[self._at], line[self._at + 1 : self._at + 2]
             if bare is None and char in "\"'{}":
                 bare = self._at - start
             bare_end = False
             if char == "\\" and following and (following in _QUOTES or (following.isspace() and not quote)):
-                pieces.append(following)
+                pieces.append((following, True))
                 self._at += 2
             elif char in _QUOTES and quote in ("", char):
                 quote, quoted = ("" if quote else char), True
                 self._at += 1
             elif char in "{}" and char == following:
-                pieces.append(char)
+                pieces.append((char, bool(quote)))
                 self._at += 2
             elif char == "{":
-                pieces.append(self._expression())
+                pieces.append((self._expression(), bool(quote)))
             else:
-                pieces.append(char)
+                pieces.append((char, bool(quote)))
                 self._at += 1
                 bare_end = not quote
         if quote:
@@ -93,8 +95,10 @@ class _Reader:
                 f"the quote {quote} in {self._shown_from(start)} is never closed; close it, "
                 f"or write \\{quote} for a literal one"
             )
-        text = "".join(map(_written, pieces))
-        return Token(text, quoted, tuple(_joined(pieces)), line[start:][:bare] if quoted else "", bare_end)
+        parts = [piece for piece, _ in pieces]
+        head = line[start:][:bare] if quoted else ""
+        text = "".join(map(_written, parts))
+        return Token(text, quoted, tuple(_joined(parts)), head, bare_end, pieces=tuple(pieces))
 
     def _shown_from(self, start: int) -> str:
         """Return the rest of the line for a message, or words in its place if it may hold a key."""
@@ -118,7 +122,7 @@ def _as_expression(text: str) -> Expression | None:
     """Return the expression in the braces, with a format after its colon; None if it is no Python."""
     if _compiles(text):
         return Expression(text.strip())
-    if _is_literal("{" + text + "}"):  # a dictionary written out
+    if _is_dictionary("{" + text + "}"):
         return Expression("{" + text + "}")
     code, colon, spec = text.rpartition(":")
     return Expression(code.strip(), spec) if colon and _compiles(code) else None
@@ -134,14 +138,16 @@ def _compiles(code: str) -> bool:
     return True
 
 
-def _is_literal(code: str) -> bool:
+def _is_dictionary(code: str) -> bool:
+    """Return whether the braces are those of a dictionary, whose keys are written out: `{x:3}` is a format of `x`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ast.literal_eval(code)
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+            tree = ast.parse(code.strip(), "<imagevariation>", "eval")
+            compile(tree, "<imagevariation>", "eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
-    return True
+    return isinstance(tree.body, ast.Dict) and all(isinstance(key, ast.Constant) for key in tree.body.keys)
 
 
 def _written(piece: str | Expression) -> str:

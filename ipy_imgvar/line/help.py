@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from ipy_imgvar.line.options import Option
     from ipy_imgvar.settings import Connection
 
-__all__ = ["engine_help", "help_text", "usage"]
+__all__ = ["engine_help", "engine_table", "help_text", "usage"]
 
 #: Characters of a line of the help: it fits a notebook's output on a laptop, and a usual terminal window.
 _HELP_COLUMNS: Final = 100
 #: Characters of the left column; an option with longer spellings shows fewer of them.
 _FLAG_COLUMNS: Final = 28
+#: What an IMAGE may be.
+_IMAGE_IN_A_NOTEBOOK: Final = "a path, pattern, URL, variable, $name or {expression}"
+_IMAGE_IN_A_TERMINAL: Final = (
+    "a path, pattern, URL, address such as s3://bucket/a.png, or - for standard input"
+)
 
 
 def usage(program: str) -> str:
@@ -39,13 +44,30 @@ def _shortened(option: Option) -> str:
     return written
 
 
-def help_text(program: str, examples: Sequence[str], options: Sequence[Option] = MAGIC_OPTIONS) -> str:
-    """Return the help: usage, options by group, and examples."""
-    lines = [
-        usage(program),
-        "",
-        "IMAGE is a path, pattern, URL, variable, $name or {expression}; several are allowed.",
-    ]
+def help_text(
+    program: str,
+    examples: Sequence[str],
+    options: Sequence[Option] = MAGIC_OPTIONS,
+    *,
+    places: Sequence[str] = ("magic",),
+    head: Sequence[str] = (),
+) -> str:
+    """Return the help: usage, options by group, and examples.
+
+    Parameters
+    ----------
+    program, examples, options
+        The command, its examples, and its options.
+    places
+        The interfaces whose words for an option are taken, the first one that has any; see `Option.helps`.
+    head
+        The usage and what its words mean; empty for those of one run.
+    """
+    kinds = _IMAGE_IN_A_NOTEBOOK if "magic" in places else _IMAGE_IN_A_TERMINAL
+    lines = list(head) or [usage(program), "", f"IMAGE is {kinds}; several are allowed."]
+    # A group's options come together, also those that a command adds to the table's.
+    groups = list(dict.fromkeys(option.group for option in options))
+    options = sorted(options, key=lambda option: groups.index(option.group))
     written = [_shortened(option) for option in options]
     width = max(map(len, written)) + 2
     group = ""
@@ -53,7 +75,8 @@ def help_text(program: str, examples: Sequence[str], options: Sequence[Option] =
         if option.group != group:
             group = option.group
             lines += ["", f"{group}:"]
-        lines += _row(flags, option.help, width)
+        own = (option.helps[place] for place in places if place in option.helps)
+        lines += _row(flags, next(own, option.help), width)
     return "\n".join([*lines, "", "Examples:", *(f"  {line}" for line in examples)])
 
 
@@ -89,6 +112,26 @@ def engine_help(name: str | None, connection: Connection, model: str | None = No
         default = f"; default {str(option.default).lower()}" if unsaid else ""
         lines += _row(left, plain(option.help) + default, width)
     return "".join(f"\n{line}" for line in [*lines, *_models(name, capabilities)])
+
+
+def engine_table(capabilities: Capabilities) -> str:
+    """Return the documentation's table of an engine's options, in Markdown.
+
+    Only a table with trusted options says who may set each: see `EngineOption.trusted`.
+    """
+    has_trusted = any(option.trusted for option in capabilities.options)
+    rows: list[tuple[str, ...]] = [("option", "values", "left out", "meaning"), ("---",) * 4]
+    for option in capabilities.options:
+        default = "" if option.default is None else str(option.default).lower()
+        rows.append((f"`{option.name}`", option.allowed, default, option.help))
+    if has_trusted:
+        setters = [
+            "server's clients",
+            "---",
+            *("no" if each.trusted else "yes" for each in capabilities.options),
+        ]
+        rows = [(*row, setter) for row, setter in zip(rows, setters, strict=True)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _described(name: str, connection: Connection, model: str | None) -> Capabilities:

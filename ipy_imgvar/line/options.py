@@ -1,4 +1,4 @@
-"""The table of options, from which parser, help, completion and the README's table are made.
+"""The table of options, from which parser, help, completion and the table of docs/magic.md are made.
 
 The magic and the command line share it. `VariationRequest` checks the values; this module has only the rules for
 `NAME=VALUE` texts and for the names of variables.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import keyword
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipy_imgvar.errors import InvalidRequestError, shown
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = [
     "MAGIC_OPTIONS",
     "OPTIONS",
+    "Expression",
     "Option",
+    "Piece",
     "Token",
     "bindable",
     "named_values",
@@ -29,7 +31,7 @@ __all__ = [
 ]
 
 #: The ways to read a value; see `Option.kind`.
-Kind = Literal["flag", "value", "choice", "name", "image", "path", "key", "mapping"]
+Kind = Literal["flag", "value", "choice", "name", "image", "path", "key", "mapping", "axes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,9 @@ class Token:
         The last character of a quoted token stands outside of quotes.
     option
         For an option's value, the option as the user typed it.
+    pieces
+        The characters of the word without its quotes, and its expressions, each with whether quotes or a backslash
+        protect it; empty for a word whose quotes nothing has read, as a shell passes it.
     """
 
     text: str
@@ -58,6 +63,7 @@ class Token:
     bare: str = ""
     bare_end: bool = False
     option: str = ""
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def head(self) -> str:
@@ -73,6 +79,10 @@ class Expression:
     spec: str = ""
 
 
+#: A character or an expression of a word, and whether quotes or a backslash protect it.
+Piece = tuple[str | Expression, bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option.
@@ -85,7 +95,8 @@ class Option:
         Its spellings, the usual one first. The parser ignores dashes, underscores and case.
     kind
         The way to read its value: a flag has none, a name is never looked up, a choice wins over a variable of that
-        name, an image is any kind of image, a path may have fields, a key is never text, a mapping is a dictionary.
+        name, an image is any kind of image, a path may have fields, a key is never text, a mapping is a dictionary,
+        axes are names with values.
     metavar
         The placeholder of the value in the help.
     group
@@ -95,11 +106,13 @@ class Option:
     peer
         The parameter of PSOpenAI's `Request-ImageVariation` with the same effect, or "".
     choices
-        The words that a choice allows.
+        The words that a choice allows; for a path, fields beside those of every path.
     repeatable
         A line may have it more than once.
     places
         The interfaces that have the option: "magic", "cli" (`imgvar create`), "bulk" (`imgvar bulk`).
+    helps
+        The effect as the help of such an interface puts it, where `help` speaks of what it does not have.
     """
 
     dest: str
@@ -112,6 +125,7 @@ class Option:
     choices: tuple[str, ...] = ()
     repeatable: bool = False
     places: tuple[str, ...] = ("magic", "cli")
+    helps: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 #: Values of `Option.places`, and the headings of the help.
@@ -150,6 +164,11 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "options", ("--option",), "value", "NAME=VALUE", _MAKE,
         "what only one engine knows: flip=false, quality=high, steps=8", repeatable=True,
     ),
+    Option(
+        "sweep", ("--sweep",), "axes", "NAME=VALUES", _MAKE,
+        "each of the values; twice for a table: strength=.2,.5,.85 seed=1..4", repeatable=True,
+    ),
+    Option("yes", ("--yes",), "flag", "", _MAKE, "with --sweep: go on also above 64 pictures"),
     Option("user", ("--user",), "value", "ID", _ASK, "an id of the end user, for servers that take one", "-User"),
     Option(
         "timeout", ("--timeout", "--timeout-sec"), "value", "SECONDS", _ASK,
@@ -208,12 +227,41 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "out_dir", ("--out-dir",), "value", "DIR", _GET,
-        "many images: pictures, a ledger and index.html go here; again goes on where it stopped",
+        "many images: pictures, a ledger and index.html; the same line again goes on",
         places=("magic", "bulk"),
+        helps={
+            "bulk": "a folder, or an address such as s3://bucket/out: pictures, a ledger and index.html; the same "
+            "line again goes on"
+        },
     ),
     Option(
         "max_workers", ("--workers",), "value", "N", _GET,
         "with --out-dir: images at a time; left out: what suits the engine", places=("magic", "bulk"),
+        helps={"bulk": "images at a time; left out: what suits the engine"},
+    ),
+    Option(
+        "batch", ("--batch",), "flag", "", _GET,
+        "with --out-dir: in batches, at half price within a day; the same line again goes on", places=("bulk",),
+        helps={"bulk": "in a server's batches, within a day; OpenAI asks half its price; the same line again goes on"},
+    ),
+    Option(
+        "status", ("--status",), "flag", "", _GET, "with --batch: how far the batches are; begins none",
+        places=("bulk",),
+    ),
+    Option(
+        "cancel", ("--cancel",), "flag", "", _GET,
+        "with --batch: end the batches; the next --batch fetches what they finished", places=("bulk",),
+    ),
+    Option(
+        "again", ("--again",), "flag", "", _GET, "with --sweep or --out-dir: make again what an earlier run finished",
+        helps={
+            "cli": "with --sweep: make again what an earlier run finished",
+            "bulk": "make again what an earlier run finished",
+        },
+    ),
+    Option(
+        "dry_run", ("--dry-run",), "flag", "", _GET,
+        "show what would be made, sent, written and downloaded; do nothing",
     ),
     Option(
         "columns", ("--columns",), "value", "N", _SHOW, "pictures in a row; left out: as many as fit", places=_NOTEBOOK,
@@ -232,8 +280,14 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "basic", ("--basic",), "flag", "", _SHOW,
         "with --panel: fewer controls, for a server without anywidget", places=_NOTEBOOK,
     ),
-    Option("json", ("--json",), "flag", "", _SHOW, "print a JSON object that describes the pictures", places=_TERMINAL),
-    Option("quiet", ("--quiet",), "flag", "", _SHOW, "show nothing, as a ; at the end does; the value stays"),
+    Option(
+        "json", ("--json",), "flag", "", _SHOW, "print a JSON object that describes the pictures", places=_TERMINAL,
+        helps={"bulk": "with --dry-run, --status or --cancel: print a JSON object"},
+    ),
+    Option(
+        "quiet", ("--quiet",), "flag", "", _SHOW, "show nothing, as a ; at the end does; the value stays",
+        helps={"cli": "no progress, and nothing said before the run"},
+    ),
     Option("help", ("-h", "--help"), "flag", "", _SHOW, "show this", "Get-Help"),
 )  # fmt: skip
 
@@ -244,7 +298,7 @@ MAGIC_OPTIONS: Final = tuple(option for option in OPTIONS if "magic" in option.p
 
 
 def table(options: Sequence[Option] = OPTIONS) -> str:
-    """Return the README's table of the options, in Markdown."""
+    """Return the documentation's table of the options, in Markdown."""
     rows = [("option", "meaning", "Request-ImageVariation"), ("---", "---", "---")]
     rows.append(
         ("`IMAGE...`", "path, pattern, URL, variable, `$name` or `{expression}`", "`-Image`, alias `File`")

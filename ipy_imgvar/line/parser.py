@@ -108,7 +108,14 @@ def _after(token: Token, start: int) -> Token:
     rest: tuple[str | Expression, ...] = token.parts[1:]
     if isinstance(head, str) and head[start:]:
         rest = (head[start:], *rest)
-    return Token(token.text[start:], token.quoted, rest, token.bare[start:], token.bare_end)
+    return Token(
+        token.text[start:],
+        token.quoted,
+        rest,
+        token.bare[start:],
+        token.bare_end,
+        pieces=token.pieces[start:],
+    )
 
 
 def _unknown(written: str, spellings: dict[str, Option]) -> InvalidRequestError:

@@ -16,7 +16,6 @@ from ipy_imgvar.request import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from ipy_imgvar.images.source import Source
     from ipy_imgvar.line.options import Token
@@ -64,21 +63,6 @@ class Call:
     display: Display = Display()
     basic: bool = False
 
-    def targets(self, n: int) -> list[Path]:
-        """Return the files to write, for `n` pictures of each image.
-
-        Raises
-        ------
-        InvalidRequestError
-            If `out_file` is no path, can't name all pictures, or can't be written; call this before the run.
-        """
-        if self.arguments.out_file is None:
-            return []
-        from ipy_imgvar.results.files import checked_files
-
-        stems = [source.stem for source in self.arguments.images for _ in range(n)]
-        return checked_files(self.arguments.out_file, stems)
-
 
 def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, Any]) -> Call:
     """Read a line and a cell's body.
@@ -114,10 +98,9 @@ def read_call(line: str, cell: str | None, names: Names, defaults: Mapping[str, 
         columns=_columns(arguments.display.get("columns")),
     )
     if cell is not None:
-        arguments.images, arguments.request["prompt"] = _with_body(
-            cell, arguments.images, arguments.request.get("prompt"), names
-        )
+        _add_body(arguments, cell, names)
     if "panel" in words:
+        _refuse_in_panel(words)
         if "n" not in words:
             arguments.request.pop("n", None)  # 1 is the magic's default; the panel has its own.
         return Call("panel", arguments, display, basic="basic" in words)
@@ -155,8 +138,28 @@ def _refuse_beside(action: str, words: Mapping[str, list[Token]], cell: str | No
         )
 
 
+def _refuse_in_panel(words: Mapping[str, list[Token]]) -> None:
+    """Raise if a line with --panel asks for a sweep or a dry run, which the panel doesn't have."""
+    for dest, flag in (("sweep", "--sweep"), ("dry_run", "--dry-run")):
+        if dest in words:
+            raise InvalidRequestError(
+                f"--panel opens a form and makes nothing yet; leave {flag} or --panel out", field=dest
+            )
+
+
 def _columns(value: Any) -> int | None:
     return None if value is None else whole_number("columns", value, 1, _MAX_COLUMNS)
+
+
+def _add_body(arguments: Arguments, cell: str, names: Names) -> None:
+    """Add a cell's body to the arguments: its images or its prompt."""
+    given = arguments.request.pop("prompt", None)
+    arguments.images, prompt = _with_body(cell, arguments.images, given, names)
+    if prompt is not None and "prompt" in arguments.sweep.get("over", {}):
+        raise InvalidRequestError(
+            "the prompt is given twice, by --sweep and in the cell's body; keep one", field="prompt"
+        )
+    arguments.request |= {} if prompt is None else {"prompt": prompt}
 
 
 def _with_body(cell: str, images: list[Source], prompt: Any, names: Names) -> tuple[list[Source], str | None]:
@@ -199,5 +202,10 @@ def _without_semicolon(tokens: list[Token]) -> tuple[list[Token], bool]:
     text = end.text.rstrip(";")
     last_part = str(end.parts[-1]).rstrip(";")
     parts = (*end.parts[:-1], last_part) if last_part else end.parts[:-1]
+    pieces = end.pieces
+    while pieces and pieces[-1] == (";", False):
+        pieces = pieces[:-1]
     # A quoted token keeps its quoted part, and "" in quotes is still a value.
-    return ([*others, replace(end, text=text, parts=parts)] if text or end.quoted else others), True
+    return (
+        [*others, replace(end, text=text, parts=parts, pieces=pieces)] if text or end.quoted else others
+    ), True

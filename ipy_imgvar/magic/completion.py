@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.engine import Capabilities
 from ipy_imgvar.engines import capabilities_of, default_engine, engine_names
@@ -22,6 +22,7 @@ from ipy_imgvar.line.options import MAGIC_OPTIONS, Option
 from ipy_imgvar.line.parser import parse, spelling
 from ipy_imgvar.magic.values import Names
 from ipy_imgvar.settings import Connection, connection
+from ipy_imgvar.sweep.axes import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -52,24 +53,48 @@ class Completion:
     """
 
     def __init__(self, shell: InteractiveShell, engine: Callable[[], str] = str) -> None:
-        from IPython.core.completer import context_matcher
-
         self._shell = shell
         self._engine = engine
+        #: The completer's list of matchers with ours in it; an own list for a shell without completion.
+        self._matchers: list[Any] = []
+        completer = shell.Completer
+        try:
+            from IPython.core.completer import context_matcher
+        except ImportError:  # IPython 7, which Colab has
+            self._matcher: Any = self._match_line
+            self._matchers = completer.magic_arg_matchers if completer is not None else []
+        else:
+            # A function of its own, since the decorator sets attributes, which a bound method refuses.
+            @context_matcher(identifier="ipy_imgvar")  # type: ignore[untyped-decorator]
+            def matcher(context: CompletionContext) -> SimpleMatcherResult:
+                return self._match(context)
 
-        # A function of its own, since the decorator sets attributes, which a bound method refuses.
-        @context_matcher(identifier="ipy_imgvar")  # type: ignore[untyped-decorator]
-        def matcher(context: CompletionContext) -> SimpleMatcherResult:
-            return self._match(context)
-
-        self._matcher = matcher
-        if shell.Completer is not None:
-            shell.Completer.custom_matchers.append(self._matcher)
+            self._matcher = matcher
+            self._matchers = completer.custom_matchers if completer is not None else []
+        self._matchers.append(self._matcher)
 
     def close(self) -> None:
         """Remove the matcher."""
-        if self._shell.Completer is not None and self._matcher in self._shell.Completer.custom_matchers:
-            self._shell.Completer.custom_matchers.remove(self._matcher)
+        if self._matcher in self._matchers:
+            self._matchers.remove(self._matcher)
+
+    def _match_line(self, line: str) -> list[str]:
+        """Return what IPython 7 puts in place of its token before the cursor; nothing in a cell's body."""
+        completer: Any = self._shell.Completer
+        before: str = completer.text_until_cursor
+        match = _MAGIC.search(before)
+        offers = (
+            candidates(before[match.end() :], Names(self._shell.user_ns), engine=self._engine())
+            if match
+            else None
+        )
+        if offers is None:
+            return []
+        word, texts = offers
+        # Its token begins after the last quote, blank, "$", "=" and the like; the word may begin earlier.
+        token = completer.splitter.split_line(line, len(before))
+        head = word.removesuffix(token) if token else word
+        return [text[len(head) :] for text in texts if text.startswith(head)]
 
     def _match(self, context: CompletionContext) -> SimpleMatcherResult:
         from IPython.core.completer import SimpleCompletion
@@ -207,7 +232,7 @@ class _Line:
 
     def given(self, dest: str) -> str:
         """Return the text of an option's value, or ""."""
-        for word, after in zip(self._words, [*self._words[1:], ""], strict=True):
+        for word, after in zip(self._words, [*self._words, ""][1:], strict=True):
             written, equals, value = word.partition("=")
             option = spelling(written) if word[:1] == "-" else None
             if option is not None and option.dest == dest:
@@ -241,6 +266,8 @@ def _values(option: Option, word: str, names: Names, line: _Line) -> list[str]:
         choices = line.capabilities().models
     elif option.dest == "options":
         choices = _option_values(word, line.capabilities())
+    elif option.dest == "sweep":
+        choices = _sweep_values(word, names, line)
     return [choice for choice in choices if choice.startswith(word)]
 
 
@@ -252,6 +279,22 @@ def _option_values(word: str, capabilities: Capabilities) -> Iterator[str]:
         elif word.startswith(f"{option.name}="):
             values = ("true", "false") if option.type is bool else option.choices
             yield from (f"{option.name}={value}" for value in values)
+
+
+def _sweep_values(word: str, names: Names, line: _Line) -> Iterator[str]:
+    """Yield NAME= for each axis; after a whole NAME=, and after each comma, the values of the option of that name."""
+    axis, equals, written = word.partition("=")
+    if not equals:
+        yield from (f"{name}=" for name in (*FIELDS, *(each.name for each in line.capabilities().options)))
+        return
+    earlier, comma, last_value = written.rpartition(",")
+    if axis in FIELDS:
+        option = next(each for each in MAGIC_OPTIONS if each.dest == axis)
+        values = _values(option, last_value, names, line)
+    else:
+        values = [each.partition("=")[2] for each in _option_values(f"{axis}=", line.capabilities())]
+    taken = earlier.split(",")
+    yield from (f"{axis}={earlier}{comma}{value}" for value in values if value not in taken)
 
 
 def _images(word: str, names: Names, *, whole_line: bool = False) -> Iterator[str]:

@@ -10,15 +10,17 @@ import logging
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict
 
 from ipy_imgvar.plain import plain
 from ipy_imgvar.results.markup import escaped
+from ipy_imgvar.results.representations import look_of
+from ipy_imgvar.results.sweep import Sweep, SweepRecord
 from ipy_imgvar.results.variations import Variation, Variations
 from ipy_imgvar.streams import encodable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from IPython.core.display_functions import DisplayHandle
@@ -34,6 +36,8 @@ __all__ = ["Echo", "RunDisplay", "show_history", "spoken_log"]
 _PATIENCE_S: Final = 1.0
 #: Seconds between two updates of the progress: each is a message to the browser, which a kernel should not flood.
 _REFRESH_S: Final = 0.2
+#: Finished pictures beside the progress at most, since each update sends them all again.
+_SO_FAR: Final = 24
 #: Characters of the bar in a terminal.
 _BAR_WIDTH: Final = 24
 
@@ -41,6 +45,15 @@ _BAR_WIDTH: Final = 24
 def is_rich(shell: InteractiveShell) -> bool:
     """Return whether the front end shows HTML and updates outputs, as the front ends of kernels do."""
     return getattr(shell, "kernel", None) is not None
+
+
+class Listeners(TypedDict):
+    """The arguments of `Client.run` that show a run as it goes on."""
+
+    on_progress: Callable[[float, str], None]
+    on_picture: Callable[[Variation], None]
+    on_preview: Callable[[bytes], None]
+    on_notice: Callable[[str], None]
 
 
 class RunDisplay:
@@ -68,7 +81,9 @@ class RunDisplay:
         self._pictures: list[Variation] = []
         #: HTML of the newest unfinished picture, "" once it is finished; and HTML of the progress.
         self._look = self._bar = ""
-        self._line = self._notice = ""
+        self._line = ""
+        #: Lines that the run said before its first picture: where that goes, and what a large sweep will make.
+        self._notices: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +92,15 @@ class RunDisplay:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._wipe()
+
+    def listeners(self) -> Listeners:
+        """Return the functions that show a run as it goes on, as the client takes them."""
+        return {
+            "on_progress": self.progress,
+            "on_picture": self.picture,
+            "on_preview": self.preview,
+            "on_notice": self.notice,
+        }
 
     def progress(self, fraction: float, text: str) -> None:
         """Show the progress of a run that takes longer than about a second."""
@@ -96,13 +120,14 @@ class RunDisplay:
             sys.stderr.flush()
 
     def notice(self, text: str) -> None:
-        """Show the destination of a picture at once, before it is sent."""
+        """Show the destination of a picture, or a line of a sweep's plan, at once, before anything is sent."""
         if self._quiet:
             return
-        text = self._notice = plain(text)
+        text = plain(text)
+        self._notices = [text] if self._pictures else [*self._notices, text]
         if is_rich(self._shell):
-            self._bar = _line_html(text)
-            self._publish({"text/plain": text, "text/html": self._so_far()})
+            self._bar = _lines_html(self._notices)
+            self._publish({"text/plain": "\n".join(self._notices), "text/html": self._so_far()})
         else:
             self._shell_line(text)
 
@@ -135,9 +160,7 @@ class RunDisplay:
         """Show the counts of a bulk run and a few of its pictures, in place of the progress."""
         self._wipe()
         if not self._quiet:
-            bundle = {
-                "text/plain": f"{result.summary()}; {plain(str(result.out_dir / 'index.html'))} shows all"
-            }
+            bundle = {"text/plain": f"{result.summary()}; {plain(str(result.page))} shows all"}
             self._publish(bundle | ({"text/html": result._repr_html_()} if is_rich(self._shell) else {}))
 
     def stopped(self) -> int:
@@ -145,41 +168,47 @@ class RunDisplay:
         count = len(self._pictures)
         if count:
             note = f"{count} picture{' was' if count == 1 else 's were'} finished"
+            if self._pictures[0].combination and self._pictures[0].path is not None:
+                note = f"{count} of {self._expected} pictures were finished; the same line goes on with the others"
             # Without the contact sheet, which takes longer than all else: the prompt should come back at once.
-            self._show(Variations(self._pictures), [note], with_sheet=False)
+            self._show(_as_result(self._pictures), [note], with_sheet=False)
         elif self._handle is not None:
             # A bar that stays in the output would look like a run that goes on.
-            self._publish({"text/plain": self._notice, "text/html": _line_html(self._notice)})
+            self._publish({"text/plain": "\n".join(self._notices), "text/html": _lines_html(self._notices)})
         return count
 
     def _show(self, pictures: Variations, notes: Sequence[str], *, with_sheet: bool) -> None:
         self._wipe()
         if self._quiet:
             return
-        from ipy_imgvar.results import gallery
-
-        bundle: dict[str, Any] = {"text/plain": gallery.text(pictures, notes=notes)}
+        look = look_of(pictures)
+        bundle: dict[str, Any] = {"text/plain": look.text(pictures, notes=notes)}
         if is_rich(self._shell) and pictures:
             bundle["text/html"] = self._gallery(pictures, notes)
             if with_sheet:
-                bundle |= gallery.contact_sheet(pictures)
+                bundle |= look.contact_sheet(pictures)
         self._publish(bundle)
 
     def _gallery(self, pictures: Sequence[Variation], notes: Sequence[str] = ()) -> str:
-        from ipy_imgvar.results import gallery
-
-        return gallery.html(pictures, columns=self._columns, notes=notes, expected=self._expected)
+        page: str = look_of(pictures).html(
+            pictures, columns=self._columns, notes=notes, expected=self._expected
+        )
+        return page
 
     def _progress_bundle(self, line: str, fraction: float, text: str) -> dict[str, Any]:
         bar = (
             f'<progress value="{fraction:.3f}" max="1" aria-label="progress" style="width:16em"></progress> '
             f"{fraction:.0%} {escaped(text)}"
         )
-        self._bar = f"<div>{bar}</div>"
+        # A plan stays until the run ends, so that there is time to read it and to stop.
+        said = _lines_html(self._notices) if len(self._notices) > 1 else ""
+        self._bar = f"{said}<div>{bar}</div>"
         return {"text/plain": line, "text/html": self._so_far()}
 
     def _so_far(self) -> str:
-        finished = self._gallery(self._pictures) if self._pictures else ""
+        hidden = len(self._pictures) - _SO_FAR
+        notes = [f"{hidden} earlier pictures will be shown at the end"] if hidden > 0 else []
+        finished = self._gallery(self._pictures[-_SO_FAR:], notes) if self._pictures else ""
         return finished + self._look + self._bar
 
     def _shell_line(self, text: str) -> None:
@@ -204,8 +233,19 @@ class RunDisplay:
             self._line = ""
 
 
-def _line_html(text: str) -> str:
-    return f"<div>{escaped(text)}</div>" if text else ""
+def _as_result(pictures: Sequence[Variation]) -> Variations:
+    """Return the finished pictures of a run that stopped; those of a sweep with the values that it reached."""
+    if not all(each.combination for each in pictures):
+        return Variations(pictures)
+    axes = {
+        name: list(dict.fromkeys(each.combination[name] for each in pictures))
+        for name in pictures[0].combination
+    }
+    return Sweep.in_order(pictures, SweepRecord(axes))
+
+
+def _lines_html(texts: Sequence[str]) -> str:
+    return "".join(f"<div>{escaped(text)}</div>" for text in texts)
 
 
 def show_history(shell: InteractiveShell, runs: Sequence[Variations], *, quiet: bool) -> None:

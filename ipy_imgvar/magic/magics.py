@@ -25,12 +25,13 @@ from ipy_imgvar.results.forms import converted, form_of
 from ipy_imgvar.results.history import history, move_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from IPython.core.interactiveshell import InteractiveShell
 
     from ipy_imgvar.client import Client
     from ipy_imgvar.line.arguments import Arguments
+    from ipy_imgvar.planning.plan import Plan
 
 __all__ = ["EXAMPLES", "ImageVariationMagics"]
 
@@ -40,9 +41,12 @@ EXAMPLES: Final = (
     "x = %imagevariation {array} --seed 7                of an array, repeatable, as a value",
     "%imagevariation cat.png -f byte -o data             bytes, bound to a variable",
     "%imagevariation cat.png -n 4 --out-file out/{stem}-{i}.png",
+    "%imagevariation cat.png --sweep strength=.2,.5,.85 --sweep seed=1..4",
 )
 #: A key of 6 characters or more that a line gives as text, with or without quotes; such a line is refused.
 _KEY_IN_LINE: Final = re.compile(r"(?i)-api-?_?key(?:\s+|=)[\"']?([^\s\"'{}$]{6,})")
+#: Files that a result names one by one at most.
+_MOST_SAVED_LINES: Final = 8
 #: Traits that are fields of a request; `VariationRequest` checks their values.
 _REQUEST_TRAITS: Final = ("n", "size", "strength", "fit", "timeout", "max_retry_count")
 #: Traits that are texts, where "" stands for no default.
@@ -207,21 +211,25 @@ class ImageVariationMagics(Magics):
     def _run(self, call: Call) -> Any:
         arguments, form = call.arguments, call.arguments.form
         client = self._client(arguments)
-        requests = client.request(
-            arguments.images,
-            **arguments.request,
-            response_format=form if form in RESPONSE_FORMATS else None,
-        )
-        n = requests[0].n
-        targets = call.targets(n)
-        with RunDisplay(self._shell, call.display, n * len(requests)) as display:
+        settings = {**arguments.request, "response_format": form if form in RESPONSE_FORMATS else None}
+        if arguments.dry_run:
+            plan = client.plan(
+                arguments.images,
+                over=arguments.sweep.get("over"),
+                resume=arguments.sweep.get("resume", True),
+                out_file=arguments.out_file,
+                **settings,
+            )
+            return self._planned(call, plan)
+        parts = arguments.parts(client, settings)
+        expected = sum(part.request.n for part in parts)
+        targets = arguments.targets(parts)
+        with RunDisplay(self._shell, call.display, expected) as display:
             try:
-                pictures = client.run(
-                    requests,
-                    on_progress=display.progress,
-                    on_picture=display.picture,
-                    on_preview=display.preview,
-                    on_notice=display.notice,
+                pictures = (
+                    client.sweep(arguments.images, **arguments.sweep, **settings, **display.listeners())
+                    if arguments.sweep
+                    else client.run([part.request for part in parts], **display.listeners())
                 )
                 if targets:
                     pictures.save_as(targets)
@@ -229,9 +237,18 @@ class ImageVariationMagics(Magics):
                 if not display.stopped() and isinstance(exc, KeyboardInterrupt):
                     exc.args = exc.args or ("stopped; nothing was finished",)
                 raise
-            display.result(pictures, [f"saved {path}" for path in targets])
-        single = len(requests) == n == 1
+            display.result(pictures, _saved(targets))
+        # A sweep's pictures are a list, also where it has one combination.
+        single = expected == 1 and not arguments.sweep
         return self._bound(call, pictures if form is None else converted(pictures, form, single=single))
+
+    def _planned(self, call: Call, plan: Plan) -> Any:
+        """Show what a run would do, and return it."""
+        if not call.display.quiet:
+            from IPython.display import display
+
+            display(plan)  # type: ignore[no-untyped-call]
+        return self._bound(call, plan)
 
     def _bound(self, call: Call, value: Any) -> Any:
         """Bind a value to the variable that the line names, if any, and return it."""
@@ -246,6 +263,9 @@ class ImageVariationMagics(Magics):
         ):  # The configured 0 would give up at a server's first 429.
             arguments.request.pop("max_retry_count", None)
         images = arguments.images[0] if len(arguments.images) == 1 else arguments.images
+        if arguments.dry_run:
+            plan = self._client(arguments).plan(images, **arguments.bulk, **arguments.request)
+            return self._planned(call, plan)
         with RunDisplay(self._shell, call.display, 0) as display:
             result = self._client(arguments).map(
                 images,
@@ -286,6 +306,13 @@ def _check_default(name: str, value: Any) -> None:
         whole_number(name, value, 0, 2**63)
     elif name == "store" and not value.strip():
         raise InvalidRequestError(f"store is empty; allowed: a folder, or {settings.STORE_OFF}", field=name)
+
+
+def _saved(paths: Sequence[Path]) -> list[str]:
+    """Return a line for each file that was written, or one line for many."""
+    if len(paths) > _MOST_SAVED_LINES:
+        return [f"saved {len(paths)} files: {paths[0]} ... {paths[-1]}"]
+    return [f"saved {path}" for path in paths]
 
 
 def _without_key(message: str, line: str) -> str:

@@ -25,9 +25,11 @@ from ipy_imgvar.images.source import (
 )
 from ipy_imgvar.line.options import Expression, Option, Token
 from ipy_imgvar.line.parser import spelling
+from ipy_imgvar.line.sweeps import axes_of
 from ipy_imgvar.results.files import FIELDS
 from ipy_imgvar.results.history import history, last
 from ipy_imgvar.settings import Secret
+from ipy_imgvar.storage.addresses import is_address, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,8 +40,6 @@ __all__ = ["Names", "NotebookReader", "anything_of", "images_of", "value_of"]
 _VARIABLE: Final = re.compile(r"\$([^\W\d]\w*)")
 #: A name with an attribute, an index or a call after it: an expression without its braces.
 _INDEXED: Final = re.compile(r"(\$?)([^\W\d]\w*)([.\[(])")
-#: The start of an address with a scheme that can't be read, such as s3://.
-_SCHEME: Final = re.compile(r"(?i)[a-z][a-z0-9+.-]+://|file:")
 #: Hyphens, dashes and the minus sign, which word processors and web pages put in place of "-".
 _DASHES: Final = "\u2010\u2011\u2012\u2013\u2014\u2212"
 _DASHES_AT_START: Final = re.compile(f"[{_DASHES}-]+")
@@ -133,6 +133,10 @@ class NotebookReader:
         """Return an object, a folder or a pattern."""
         return anything_of(token, self._names)
 
+    def axes(self, token: Token) -> dict[str, list[Any]]:
+        """Return the axes of a sweep; a value is text, a whole number of a range, or an object."""
+        return axes_of(token, self._names)
+
 
 def value_of(token: Token, option: Option, names: Names) -> Any:
     """Return the value of an option: an object, or text.
@@ -144,7 +148,7 @@ def value_of(token: Token, option: Option, names: Names) -> Any:
     """
     if option.kind == "key":
         return _key_of(token, names)
-    reserved = FIELDS if option.kind == "path" else ()
+    reserved = (*FIELDS, *option.choices) if option.kind == "path" else ()
     is_object, value = _object_of(token, names, reserved, private=option.kind == "mapping")
     if is_object:
         return value
@@ -281,6 +285,11 @@ def _paths_of(text: str, names: Names) -> list[str]:
     """Return the URL, the existing path, or the sorted matches of a pattern that a text names."""
     if _URL.match(text):
         return [text]
+    if is_address(text):
+        from ipy_imgvar.storage.objects import matching
+
+        return matching(text)
+    text = local_path(text)
     expanded = os.path.expanduser(text)  # noqa: PTH111 - Path would drop a leading "./"
     try:
         if Path(expanded).exists():
@@ -321,9 +330,7 @@ def _nothing_found(text: str, names: Names) -> ImageVariationError:
 def _misspelt(text: str) -> str:
     """Return advice on the right spelling of a word, or "" for a word that fits no known mistake."""
     hint = ""
-    if (scheme := _SCHEME.match(text)) is not None:
-        hint = f"{scheme[0]} addresses can't be read; allowed: http://, https://, data: or a path"
-    elif text[:1] == "[":
+    if text[:1] == "[":
         hint = "for a Python list write it in braces: {[first, second]}"
     elif text[:1] in _DASHES:
         name = _DASHES_AT_START.sub("", text)

@@ -113,7 +113,9 @@ def _connected(
             _wait_for(connection, selectors.EVENT_WRITE, give_up)
             code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            raise OSError(code, os.strerror(code))  # noqa: TRY301 - the same end as any other failure
+            # Windows has its sockets' messages in a table of their own.
+            text = getattr(socket, "errorTab", {}).get(code) or os.strerror(code)
+            raise OSError(code, text)  # noqa: TRY301 - the same end as any other failure
     except BaseException:
         connection.close()
         raise

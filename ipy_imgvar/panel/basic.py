@@ -39,7 +39,7 @@ class BasicPanel(widgets.VBox):
     def __init__(self, image: Any = None, client: Any = None, **more: Any) -> None:
         shell, worker, loader = (more.pop(name, None) for name in ("shell", "worker", "loader"))
         shell = shell or get_ipython()
-        self.state = PanelState()
+        self.state = PanelState(can_bind=shell is not None)
         self.actions = PanelActions(
             self.state, {} if shell is None else shell.user_ns, client, worker, loader
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from ipy_imgvar.errors import ImageVariationError
 from ipy_imgvar.images import codec
-from ipy_imgvar.images.similarity import THUMBNAIL_PX, distance
+from ipy_imgvar.images.similarity import THUMBNAIL_PX, to_source
 from ipy_imgvar.images.source import Source
 from ipy_imgvar.images.thumbnails import encoded, thumbnail
 from ipy_imgvar.panel.state import Card, Thumbnail
@@ -40,10 +40,7 @@ def card_of(picture: Variation, source: Sample | None, fit: Fit) -> Card:
     data, mime_type = _bounded(small)
     seed = "" if picture.seed is None else f" · seed {picture.seed}"
     words = f"{picture.size[0]}x{picture.size[1]}{seed}"
-    similar = None
-    if source is not None:
-        # SSIM may be slightly negative, which says no more than 0 does.
-        similar = max(0.0, 1.0 - distance(source, small, fit))
+    similar = None if source is None else to_source(source, small, fit)
     return Card(picture, Thumbnail(str(next(_numbers)), data, mime_type), words, similar, fit=fit)
 
 

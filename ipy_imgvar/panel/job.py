@@ -1,15 +1,19 @@
 """The panel's background tasks: one at a time per worker, on a daemon thread, with a stop event.
 
 Widgets get their events on the kernel's main thread, which must never wait. Python can't end a thread, so the panel
-abandons a task that does not stop in time: the thread runs on, and the panel ignores its calls of `tell`.
+abandons a task that does not stop in time: the thread runs on, and the panel ignores its calls of `tell`. In a browser,
+a task runs in the event itself, and can't be cancelled: the next event comes after its end.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import CancelledError
+from ipy_imgvar.systems import in_browser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,12 +29,19 @@ PATIENCE_S: Final = 0.2
 
 
 def on_thread(work: Callable[[], None]) -> None:
-    """Run `work` on a daemon thread of its own."""
+    """Run `work` on a daemon thread of its own; in a browser, which has none, run it at once."""
+    if in_browser():
+        work()
+        return
     threading.Thread(target=work, name="ipy_imgvar panel", daemon=True).start()
 
 
 def after(delay_s: float, action: Callable[[], None]) -> None:
-    """Call `action` from a daemon thread, `delay_s` seconds from now."""
+    """Call `action` from a daemon thread, `delay_s` seconds from now; in a browser, from the running event loop."""
+    if in_browser():
+        with contextlib.suppress(RuntimeError):  # Without a loop, no event can follow that it would be for.
+            asyncio.get_running_loop().call_later(delay_s, action)
+        return
     timer = threading.Timer(delay_s, action)
     timer.daemon = True
     timer.start()

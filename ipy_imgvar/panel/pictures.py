@@ -73,6 +73,11 @@ class PictureActions:
 
     def bind(self, name: str, form: str) -> None:
         """Bind the selected pictures, or all, to a variable; a second call replaces a name that is in use."""
+        if not self.state.can_bind:
+            raise InvalidRequestError(
+                "no variable can be set here, since IPython does not run this notebook; save the pictures, or take the "
+                "newest run's in Python: ipy_imgvar.last()"
+            )
         name = name.strip()
         chosen = self._chosen()
         form = form_of(form)

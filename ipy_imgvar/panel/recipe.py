@@ -18,6 +18,7 @@ from ipy_imgvar.line.options import quote
 from ipy_imgvar.plain import plain
 from ipy_imgvar.results.history import store
 from ipy_imgvar.settings import Connection
+from ipy_imgvar.storage.addresses import is_address, shown_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -276,6 +277,8 @@ def _is_stored(path: Path) -> bool:
 
 def may_hold_key(address: str) -> bool:
     """Return whether an address has a user part or a query: nothing tells a signature from a harmless query."""
+    if is_address(address.strip()):
+        return shown_address(address.strip()) != address.strip()
     try:
         parts = urlsplit(address.strip())
     except ValueError:

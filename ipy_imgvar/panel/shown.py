@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import uuid4
 
@@ -24,6 +25,11 @@ FALLBACK: Final = (
 NOT_DRAWN: Final = (
     "VariationPanel: if no panel is shown above, the notebook's server lacks the package anywidget. Install it there "
     "(pip install anywidget) and reload the page, or use the basic view: %imagevariation --panel --basic"
+)
+#: That line on Google Colab, whose own widget manager loads the front end of anywidget from the network.
+NOT_DRAWN_ON_COLAB: Final = (
+    "VariationPanel: if no panel is shown above, Colab could not load its widget from the network. Run the cell again, "
+    "or use the basic view: %imagevariation --panel --basic"
 )
 #: Seconds after the end of the cell in which a front end says that it has drawn the panel.
 _PATIENCE_S: Final = 4.0
@@ -62,12 +68,12 @@ class Place:
             shell.events.register("post_run_cell", self._after_cell)
             self._replace_earlier()
 
-    def show(self, bundle: Any) -> None:
+    def show(self, bundle: Any, metadata: Any = None) -> None:
         """Display a panel's MIME bundle, with an output below it that the saved notebook keeps."""
         if self._is_closed:
             _output({"text/plain": "VariationPanel: closed"})
             return
-        _output(bundle)
+        _output(bundle, metadata=metadata)
         if getattr(self._shell, "kernel", None) is not None:
             # Empty until a picture is inserted.
             _output(self._actions.inserted_bundle(), self._display_id)
@@ -87,7 +93,8 @@ class Place:
 
     def _say_what_to_do(self) -> None:
         if not self._is_drawn and not self._is_closed and not self._actions.state.inserted:
-            line = {"text/html": f"<div>{escaped(NOT_DRAWN)}</div>", "text/plain": NOT_DRAWN}
+            text = NOT_DRAWN_ON_COLAB if "google.colab" in sys.modules else NOT_DRAWN
+            line = {"text/html": f"<div>{escaped(text)}</div>", "text/plain": text}
             _output(line, self._display_id, update=True)
 
     def _inserted(self, _: Any = None) -> None:
@@ -118,6 +125,8 @@ class Place:
                 panels.remove(self._panel)
 
 
-def _output(bundle: Any, display_id: str | None = None, *, update: bool = False) -> None:
+def _output(
+    bundle: Any, display_id: str | None = None, *, update: bool = False, metadata: Any = None
+) -> None:
     """Display a MIME bundle as an output, or put it in place of the output with an id."""
-    display(bundle, raw=True, display_id=display_id, update=update)  # type: ignore[no-untyped-call]
+    display(bundle, raw=True, display_id=display_id, update=update, metadata=metadata)  # type: ignore[no-untyped-call]

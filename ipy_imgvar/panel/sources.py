@@ -13,6 +13,7 @@ from ipy_imgvar.panel.pictures import PictureActions
 from ipy_imgvar.plain import plain
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.results.history import last
+from ipy_imgvar.storage.addresses import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,8 +78,9 @@ class SourceActions(PictureActions):
         """Take a path or a URL."""
         refuse_key(written)
         if written.strip():
-            is_address = written.strip().lower().startswith(("http://", "https://"))
-            self._choose(written.strip(), origin=repr(written.strip()) if is_address else "", typed=written)
+            text = written.strip()
+            is_remote = is_address(text) or text.lower().startswith(("http://", "https://"))
+            self._choose(text, origin=repr(text) if is_remote else "", typed=written)
 
     def pick_variable(self, name: str) -> None:
         """Take the image that a variable holds."""

@@ -161,6 +161,7 @@ class PanelState(HasTraits):
     starred = Tuple(help="Ids of the cards that have a star.")
     order = Unicode("made", help="The order of the cards in a group: made, or similarity.")
     inserted = Tuple(help="Pictures that stand below the panel as a plain output.")
+    can_bind = Bool(True, help="There is an IPython whose variables the panel can set.")  # noqa: FBT003
     can_insert = Bool(False, help="The panel has an output of its own below it.")  # noqa: FBT003
 
     nodes = Tuple(help="The history as a tree, in the order it is listed.")

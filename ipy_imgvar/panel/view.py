@@ -132,6 +132,7 @@ def _gallery(state: PanelState, _: PanelActions) -> dict[str, Any]:
         "words": state.chosen_words,
         "count": len(state.cards),
         "selected": len(state.selected),
+        "can_bind": state.can_bind,
         "can_insert": state.can_insert,
         "can_vary": "strength" not in state.refused,
         "forms": _FORMS,
@@ -230,7 +231,7 @@ SECTIONS: Final[dict[str, Section]] = {
                "destination", "model", "default_model")
     ),
     "gallery": Section(
-        _gallery, ("groups", "cards", "selected", "starred", "order", "can_insert", "refused", "status"),
+        _gallery, ("groups", "cards", "selected", "starred", "order", "can_bind", "can_insert", "refused", "status"),
     ),
     "history": Section(_history, ("nodes", "groups")),
     "code": Section(_code, ("line", "call", "code_notes")),

@@ -86,7 +86,7 @@ class VariationPanel(anywidget.AnyWidget):
         **settings: Any,
     ) -> None:
         shell = shell or get_ipython()
-        self.state = PanelState()
+        self.state = PanelState(can_bind=shell is not None)
         self.actions = PanelActions(
             self.state, shell.user_ns if shell is not None else {}, client, worker, loader
         )
@@ -151,12 +151,12 @@ class VariationPanel(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle: Any = super()._repr_mimebundle_(**kwargs) or {}
-        # A bundle may come with metadata, which belongs to no text.
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        return {**data, "text/plain": FALLBACK}
+        # Colab finds the address of its widget manager in the metadata, which anywidget writes.
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**data, "text/plain": FALLBACK}, metadata
 
     def _ipython_display_(self) -> None:
-        self._place.show(self._repr_mimebundle_())
+        self._place.show(*self._repr_mimebundle_())
 
     def close(self) -> None:
         """End the tasks, free the widget and remove the panel from the page; safe to call twice."""

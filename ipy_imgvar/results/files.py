@@ -1,6 +1,7 @@
 """The files for saved pictures: their names, a check that they can be written, and the writing.
 
-A name is a path, a pattern with {i}, {n} and {stem}, or `<stem>-<number>` in a folder.
+A name is a path, a pattern with {i}, {n}, {stem} and the axes of a sweep, or `<stem>-<number>` in a folder.
+`{{` and `}}` in a pattern stand for one brace.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.errors import ImageVariationError, InvalidRequestError, shown
 from ipy_imgvar.images.formats import WRITTEN, written_extension_of
-from ipy_imgvar.results.store import write_atomic, write_first_free
+from ipy_imgvar.storage.addresses import is_address, local_path, shown_address
+from ipy_imgvar.storage.disk import refuse_unwritable, write_atomic, write_first_free
+from ipy_imgvar.systems import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ipy_imgvar.results.variations import Variations
+    from ipy_imgvar.results.variation import Variation
 
 __all__ = [
     "FIELDS",
     "checked_files",
-    "checked_folder",
     "expand_pattern",
-    "refuse_unwritable",
+    "save",
     "save_as",
     "save_into",
 ]
@@ -36,18 +38,25 @@ __all__ = [
 #: source's stem.
 FIELDS: Final = ("i", "n", "stem")
 
-#: A field of a pattern, with the format that may follow it, as in "{i:03}".
-_FIELD: Final = re.compile(r"\{(" + "|".join(FIELDS) + r")(?::([^{}]*))?\}")
+#: What a pattern may hold beside plain text: a doubled brace, or a field with the format that may follow it, as in
+#: "{i:03}". Other braces are plain text.
+_BRACES: Final = re.compile(r"\{\{|\}\}|\{([^\W\d][\w-]*)(?::([^{}]*))?\}")
+#: Characters that a file's name can't have on some system, and those that would make a folder.
+_NOT_IN_NAMES: Final = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
+#: Characters of a text in a file's name at most, such as of a prompt: names have room for 255 bytes.
+_MOST_CHARACTERS: Final = 40
 
 
-def checked_files(pattern: Any, stems: Sequence[str]) -> list[Path]:
+def checked_files(
+    pattern: Any, stems: Sequence[str], combinations: Sequence[Mapping[str, Any]] = ()
+) -> list[Path]:
     """Return one path for each picture of the next run, after a check that all can be written.
 
     Call it before the run: afterwards the pictures are paid for, and an error comes too late.
 
     Parameters
     ----------
-    pattern, stems
+    pattern, stems, combinations
         See `expand_pattern`; anything but a path is refused.
 
     Raises
@@ -57,68 +66,18 @@ def checked_files(pattern: Any, stems: Sequence[str]) -> list[Path]:
     """
     if not isinstance(pattern, (str, Path)):
         raise InvalidRequestError(f"out-file is {shown(pattern)}; allowed: a path", field="out_file")
-    paths = expand_pattern(pattern, stems, tuple(WRITTEN))
+    paths = expand_pattern(pattern, stems, tuple(WRITTEN), combinations)
     for path in paths:
         refuse_unwritable(path)
     return paths
 
 
-def checked_folder(folder: Any, *, field: str = "out_dir") -> Path:
-    """Return the absolute path of a folder that a run will write into; it need not exist.
-
-    Raises
-    ------
-    InvalidRequestError
-        If the value is no path, or no file can be written there.
-    """
-    if not isinstance(folder, (str, os.PathLike)) or not os.fsdecode(folder).strip():
-        raise InvalidRequestError(f"{field} is {shown(folder)}; allowed: the path of a folder", field=field)
-    text = os.fsdecode(folder)
-    path = Path(os.path.expanduser(text))  # noqa: PTH111 - "~nobody" is a folder's name
-    refuse_unwritable(path / "variation.png", name=text, field=field)
-    return path.absolute()
-
-
-def refuse_unwritable(path: Path, *, name: str = "", field: str = "out_file") -> None:
-    """Raise `InvalidRequestError` if a file can't be written; no file or folder is made for the check.
-
-    Parameters
-    ----------
-    path
-        The file; a file that exists counts as writable.
-    name
-        The file's name in the message; "" for the path itself.
-    field
-        The argument that the error names.
-    """
-    wrong = ""
-    try:
-        folder = next((each for each in path.absolute().parents if os.path.lexists(each)), Path("/"))
-        if os.path.isdir(path):  # noqa: PTH112 - no name is too long for it
-            wrong = "it is a folder"
-        elif not folder.is_dir():
-            wrong = f"{_as_given(folder, path)} is a file, not a folder"
-        elif not os.access(folder, os.W_OK | os.X_OK):
-            wrong = f"no permission for the folder {_as_given(folder, path)}"
-        else:
-            # `lstat` fails for a name that the file system can't have, also where no file has it yet.
-            for part in path.absolute().relative_to(folder).parts:
-                with contextlib.suppress(FileNotFoundError):
-                    os.lstat(folder / part)
-    except (OSError, ValueError) as exc:  # A name too long for the file system, or with a null byte.
-        wrong = getattr(exc, "strerror", None) or str(exc)
-    if wrong:
-        raise InvalidRequestError(
-            f"{shown(name or str(path))} can't be written ({wrong}); choose another path", field=field
-        )
-
-
-def _as_given(folder: Path, path: Path) -> Path:
-    """Return a folder above a path for a message: relative if the path is relative."""
-    return folder if path.is_absolute() else Path(os.path.relpath(folder))
-
-
-def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequence[str]) -> list[Path]:
+def expand_pattern(
+    pattern: str | Path,
+    stems: Sequence[str],
+    extensions: Sequence[str],
+    combinations: Sequence[Mapping[str, Any]] = (),
+) -> list[Path]:
     """Return one path for each picture.
 
     Parameters
@@ -130,11 +89,15 @@ def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequen
         The source's stem of each picture, in order.
     extensions
         The extensions that may be written, with their dot.
+    combinations
+        For pictures of a sweep, the values that made each one, by axis; `{strength}` and so on are fields then. Of a
+        text, characters that a name can't have become "-", and the first 40 are taken.
 
     Raises
     ------
     InvalidRequestError
-        If the extension is none of these, the pattern is a folder, or two pictures would get the same path.
+        If the extension is none of these, the pattern is a folder or has an unknown field, or two pictures would get
+        the same path.
 
     Examples
     --------
@@ -143,29 +106,35 @@ def expand_pattern(pattern: str | Path, stems: Sequence[str], extensions: Sequen
     """
     text = str(pattern)
     target = _target(text, extensions)
-    per_stem = bool(re.search(r"\{stem[:}]", text))
+    known = [*FIELDS, *(name for name in _common(combinations) if name not in FIELDS)]
+    filled = _checked_fields(target, known)
+    per_stem = any(match[1] == "stem" for match in _BRACES.finditer(filled))
     numbers = _counted(stems) if per_stem else range(1, len(stems) + 1)
+    counts = Counter(stems)
     paths = [
-        Path(_fill(str(target), {"i": number, "n": stems.count(stem), "stem": stem}))
-        for stem, number in zip(stems, numbers, strict=True)
+        Path(_fill(filled, {**varied, "i": number, "n": counts[stem], "stem": stem}))
+        for stem, number, varied in zip(stems, numbers, combinations or [{}] * len(stems), strict=True)
     ]
-    if len(set(paths)) < len(paths):
+    same = Counter(folded(str(path)) for path in paths)
+    if len(same) < len(paths):
+        most, count = same.most_common(1)[0]
+        path = next(path for path in paths if folded(str(path)) == most)
         raise InvalidRequestError(
-            f"{text} gives {len(paths)} pictures the same name; put {{i}} in it: {_with_number(target)}",
-            field="out_file",
+            f"{path} is the name of {count} pictures; add {{i}}: {_with_number(target)}", field="out_file"
         )
     return paths
 
 
 def _target(text: str, extensions: Sequence[str]) -> Path:
     """Return a pattern as a path, its fields still in it; raise `InvalidRequestError` if it can't name a file."""
+    _refuse_address(text)
     if not text.strip() or "\0" in text:
         received = f"{shown(text)} holds a null character" if text.strip() else "the path to save to is empty"
         raise InvalidRequestError(
             f"{received}; name a file; allowed: {', '.join(extensions)}", field="out_file"
         )
     try:
-        target = Path(text).expanduser()
+        target = Path(local_path(text)).expanduser()
     except RuntimeError as exc:
         raise InvalidRequestError(f"{text}: {exc}; allowed: a path", field="out_file") from exc
     if os.path.isdir(target):  # noqa: PTH112 - no name is too long for it
@@ -178,27 +147,92 @@ def _target(text: str, extensions: Sequence[str]) -> Path:
     return target
 
 
-def _fill(pattern: str, values: Mapping[str, int | str]) -> str:
-    if any(re.search(r"\d{3}", match[2] or "") for match in _FIELD.finditer(pattern)):
+def _refuse_address(text: str) -> None:
+    """Raise for an address: a path of its name would become a folder "s3:" in the working folder."""
+    if is_address(text):
+        raise InvalidRequestError(
+            f"{shown_address(text)} is no path; allowed: a file or folder of this machine (imgvar bulk --out-dir and "
+            "Client.map write to addresses, too)",
+            field="out_file",
+        )
+
+
+def _common(combinations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the axes that all pictures have, in order: only these can be in every name."""
+    first, *others = combinations or [{}]
+    return [name for name in first if all(name in each for each in others)]
+
+
+def _checked_fields(target: Path, known: Sequence[str]) -> str:
+    """Return a pattern in which all fields are known; raise `InvalidRequestError` for another one.
+
+    The braces of a folder that exists are plain text, if none is a known field; they are doubled.
+    """
+    parts, above = [], Path()
+    for part in target.parts:
+        above /= part
+        unknown = [match for match in _BRACES.finditer(part) if match[1] and match[1] not in known]
+        has_known = any(match[1] in known for match in _BRACES.finditer(part))
+        if not has_known and above != target and os.path.isdir(above):  # noqa: PTH112 - no name is too long
+            parts.append(part.replace("{", "{{").replace("}", "}}"))
+            continue
+        if unknown:
+            allowed = ", ".join(f"{{{name}}}" for name in known)
+            raise InvalidRequestError(
+                f"{unknown[0][0]} is no field of a file's name; allowed: {allowed}; write {{{{ for a literal brace",
+                field="out_file",
+            )
+        parts.append(part)
+    return str(Path(*parts))
+
+
+def _fill(pattern: str, values: Mapping[str, Any]) -> str:
+    if any(re.search(r"\d{3}", match[2] or "") for match in _BRACES.finditer(pattern)):
         # File names have at most 255 bytes or so, and a number padded to ten digits of width would fill the memory.
         raise InvalidRequestError(f"{pattern} is too wide; allowed: {{i}} or {{i:03}}", field="out_file")
+
+    def text_of(match: re.Match[str]) -> str:
+        return format(_in_a_name(match[1], values), match[2] or "") if match[1] else match[0][0]
+
     try:
-        return _FIELD.sub(lambda match: format(values[match[1]], match[2] or ""), pattern)
+        return _BRACES.sub(text_of, pattern)
     except ValueError as exc:
         raise InvalidRequestError(f"{pattern}: {exc}; allowed: {{i}} or {{i:03}}", field="out_file") from exc
+
+
+def _in_a_name(name: str, values: Mapping[str, Any]) -> Any:
+    """Return the value of a field: a number, or a text that a file's name can have."""
+    value = values[name]
+    if name in FIELDS or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return value
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return _NOT_IN_NAMES.sub("-", text)[:_MOST_CHARACTERS].strip(" .") or "-"
 
 
 def _with_number(path: Path) -> Path:
     return path.with_name(f"{path.stem}-{{i}}{path.suffix}")
 
 
-def save_as(pictures: Variations, paths: Sequence[Path]) -> list[Path]:
+def save(pictures: Sequence[Variation], where: str | Path) -> list[Path]:
+    """Write every picture to a file, in a folder or by a pattern, and return the paths; see `Variations.save`."""
+    _refuse_address(str(where))
+    target = Path(local_path(str(where)))
+    with contextlib.suppress(RuntimeError):  # There is no such user; the pattern's own check says so.
+        target = target.expanduser()
+    if target.is_dir() or not target.suffix:
+        return save_into(pictures, target)
+    stems = [each.source.stem for each in pictures]
+    combinations = [each.combination for each in pictures]
+    return save_as(pictures, expand_pattern(str(target), stems, tuple(WRITTEN), combinations))
+
+
+def save_as(pictures: Sequence[Variation], paths: Sequence[Path]) -> list[Path]:
     """Write each picture to its path, replacing any file there, and return the paths.
 
     Raises
     ------
     ImageVariationError
-        If a file can't be written; `partial` has the pictures.
+        If a file can't be written.
     """
     from ipy_imgvar.images import codec
 
@@ -206,11 +240,13 @@ def save_as(pictures: Variations, paths: Sequence[Path]) -> list[Path]:
         try:
             write_atomic(path, codec.convert(each.bytes, path.suffix))
         except OSError as exc:
-            raise _unwritten(pictures, path, exc) from exc
+            raise _unwritten(path, exc) from exc
     return list(paths)
 
 
-def save_into(pictures: Variations, folder: Path, numbers: Iterable[int] | None = None) -> list[Path]:
+def save_into(
+    pictures: Sequence[Variation], folder: Path, numbers: Iterable[int] | None = None
+) -> list[Path]:
     """Write each picture into a folder as `<stem>-<number>`, and return the paths; no file is replaced.
 
     Parameters
@@ -226,7 +262,7 @@ def save_into(pictures: Variations, folder: Path, numbers: Iterable[int] | None 
     Raises
     ------
     ImageVariationError
-        If a file can't be written; `partial` has the pictures.
+        If a file can't be written.
     """
     from ipy_imgvar.images import codec
 
@@ -238,7 +274,7 @@ def save_into(pictures: Variations, folder: Path, numbers: Iterable[int] | None 
         try:
             paths.append(write_first_free(names, codec.convert(each.bytes, extension)))
         except OSError as exc:
-            raise _unwritten(pictures, folder / f"{stem}-{first}{extension}", exc) from exc
+            raise _unwritten(folder / f"{stem}-{first}{extension}", exc) from exc
     return paths
 
 
@@ -251,11 +287,11 @@ def _counted(stems: Sequence[str]) -> list[int]:
     return numbers
 
 
-def _common_extension(pictures: Variations) -> str:
+def _common_extension(pictures: Sequence[Variation]) -> str:
     """Return the extension that fits all pictures without converting one."""
     mime_types = {each.mime_type for each in pictures}
     return written_extension_of(mime_types.pop()) if len(mime_types) == 1 else ".png"
 
 
-def _unwritten(pictures: Variations, path: Path, exc: OSError) -> ImageVariationError:
-    return ImageVariationError(f"{path} can't be written ({exc.strerror or exc})", partial=pictures)
+def _unwritten(path: Path, exc: OSError) -> ImageVariationError:
+    return ImageVariationError(f"{path} can't be written ({exc.strerror or exc})")

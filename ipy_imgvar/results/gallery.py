@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ipy_imgvar.errors import ImageVariationError
 from ipy_imgvar.images import codec
 from ipy_imgvar.images.kinds import inherits
 from ipy_imgvar.images.thumbnails import encoded, thumbnail
 from ipy_imgvar.plain import plain
+from ipy_imgvar.results.axes import shortened, word, words
 from ipy_imgvar.results.markup import embedded, escaped, figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ipy_imgvar.results.variations import Variation, Variations
 
 __all__ = [
     "caption",
+    "columns_of_like_rows",
     "contact_sheet",
     "history_html",
     "history_text",
@@ -45,6 +47,10 @@ _MOST_COLUMNS: Final = 12
 _MANY_ROWS: Final = 4
 #: Width of the narrowest caption, in pixels, chosen so that its words do not break.
 _CAPTION_PX: Final = 160
+#: Characters of a sweep's values in a caption.
+_SETTING_CHARS: Final = 60
+#: Characters of one value of an axis in the history, chosen so that a line has some of a prompt.
+_VALUE_CHARS: Final = 24
 #: Longest side of the contact sheet, in pixels.
 _SHEET_PX: Final = 1024
 #: Gap between two pictures, in pixels, on the page and in the sheet.
@@ -97,7 +103,7 @@ def _rows_of_like_length(count: int, tile_px: int) -> tuple[str, str]:
     """
     smallest_px = round(tile_px * _SHRUNK)
     column, width = "100%", f"{tile_px}px"
-    for number in sorted(_columns_of_like_rows(count))[1:]:
+    for number in sorted(columns_of_like_rows(count))[1:]:
         page_px = _across(number, smallest_px)
         # Half a pixel less than its share, so that rounding leaves room for all.
         share = f"(100% - {(number - 1) * _GAP_PX}px)/{number} - .5px"
@@ -106,7 +112,7 @@ def _rows_of_like_length(count: int, tile_px: int) -> tuple[str, str]:
     return f"repeat(auto-fill,minmax({column},1fr))", width
 
 
-def _columns_of_like_rows(count: int) -> list[int]:
+def columns_of_like_rows(count: int) -> list[int]:
     """Return the numbers of columns with rows of similar length for `count` pictures, such as 7, 4, 2 and 1 for seven.
 
     The last row has at least half of the others' length, or follows more than `_MANY_ROWS` full rows.
@@ -167,7 +173,10 @@ def caption(picture: Variation) -> str:
     means = picture.parameters.get("means")
     # A server, or a file, may say anything.
     how = f" · {plain(means)}" if isinstance(means, str) else ""
-    return f"{plain(picture.name)} · {width}x{height}{how}{seed}"
+    # A sweep's pictures differ in more than their seed.
+    varied = {name: value for name, value in picture.combination.items() if name not in ("seed", "size")}
+    setting = f" · {shortened(words(varied), _SETTING_CHARS)}" if varied else ""
+    return f"{plain(picture.name)} · {width}x{height}{setting}{how}{seed}"
 
 
 def run_lines(pictures: Sequence[Variation]) -> list[str]:
@@ -230,16 +239,34 @@ def _history_rows(runs: Sequence[Variations]) -> list[tuple[str, ...]]:
     for number, run in enumerate(runs[first:], start=first):
         when = f"{run.started.astimezone():%Y-%m-%d %H:%M}" if run.started else ""
         sources = ", ".join(dict.fromkeys(plain(each.source.name) for each in run))
-        request = run.request
-        how = f"{request.size[0]}x{request.size[1]}, strength {request.strength:g}" if request else ""
-        seed = f", seed {request.seed}" if request and request.seed is not None else ""
-        seed += f", --index {request.index}" if request and request.index is not None else ""
         count = f"{len(run)} picture{'' if len(run) == 1 else 's'}"
         state = "" if run.status == "done" else f", {plain(run.status)}"
         rows.append(
-            (f"history()[{number}]", when, plain(run.engine or ""), sources, how + seed, count + state)
+            (f"history()[{number}]", when, plain(run.engine or ""), sources, _how(run), count + state)
         )
     return rows
+
+
+def _how(run: Variations) -> str:
+    """Return a run's size, strength, seed and index in words; for a sweep, all values of its axes follow its size."""
+    request = run.request
+    settings: dict[str, Any] = {}
+    if request:
+        settings = {
+            "size": f"{request.size[0]}x{request.size[1]}",
+            "strength": request.strength,
+            "seed": request.seed,
+            "--index": request.index,
+        }
+    axes: Mapping[str, Sequence[Any]] = getattr(run, "axes", {})
+    for name, values in axes.items():
+        settings[name] = shortened(
+            ", ".join(shortened(word(each), _VALUE_CHARS) for each in values), _SETTING_CHARS
+        )
+    told = {name: value for name, value in settings.items() if value is not None}
+    # A size needs no name, unless there are several.
+    size = [] if "size" in axes else [told.pop("size")] if "size" in told else []
+    return ", ".join([*size, *([words(told)] if told else [])])
 
 
 _HISTORY_HEAD: Final = ("run", "when", "engine", "of", "how", "made")

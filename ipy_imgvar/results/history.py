@@ -9,24 +9,30 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.images.formats import extension_of
 from ipy_imgvar.images.source import Source
-from ipy_imgvar.request import VariationRequest
-from ipy_imgvar.results.records import Fields
+from ipy_imgvar.results import frames
+from ipy_imgvar.results.entries import restore, result_of
+from ipy_imgvar.results.entry import entry_of
 from ipy_imgvar.results.store import Store, new_run_id
-from ipy_imgvar.results.variations import Variation, Variations
 from ipy_imgvar.settings import store_max_bytes, store_problem, store_root
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.results.store import Run
+    from ipy_imgvar.results.sweep import SweepRecord
+    from ipy_imgvar.results.variation import Variation
+    from ipy_imgvar.results.variations import Variations
 
 __all__ = [
+    "History",
     "Recorder",
     "forget",
     "history",
@@ -102,12 +108,38 @@ def forget() -> None:
         _history.newest = None
 
 
-def history() -> list[Variations]:
+class History(list["Variations"]):
+    """Runs, oldest first; a slice of them is a `History`, too."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Variations: ...
+    @overload
+    def __getitem__(self, index: slice) -> History: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Variations | History:
+        return History(super().__getitem__(index)) if isinstance(index, slice) else super().__getitem__(index)
+
+    def to_frame(self, *, similarity: bool = False) -> pd.DataFrame:
+        """Return a pandas data frame with a row for each picture, run by run; see `Variations.to_frame`.
+
+        Parameters
+        ----------
+        similarity
+            Whether to measure each picture, which decodes it and its source; else the column holds NaN.
+
+        Raises
+        ------
+        ImageVariationError
+            If pandas is not installed.
+        """
+        return frames.frame_of(self, similarity=similarity)
+
+
+def history() -> History:
     """Return the runs of the store and of this process, oldest first.
 
     The store is shared with the user's other notebooks, so their runs are among them.
     """
-    return newest_runs()
+    return History(newest_runs())
 
 
 def newest_runs(count: int | None = None) -> list[Variations]:
@@ -117,7 +149,7 @@ def newest_runs(count: int | None = None) -> list[Variations]:
     runs: dict[str, Variations] = {}
     living = disk.living() if disk else set()
     for folder, record in disk.runs(newest_first=True) if disk else ():
-        restored = _restore(folder, record, is_living=folder.name in living)
+        restored = restore(folder, record, is_living=folder.name in living)
         if restored:
             runs[folder.name] = restored
         if len(runs) == count:
@@ -172,6 +204,8 @@ class Recorder:
         The names of the engine and the model.
     warnings, usage
         The run's own list and mapping, which may grow until the run ends.
+    sweep
+        What the run varies; the result is then a `Sweep`.
 
     Notes
     -----
@@ -187,12 +221,15 @@ class Recorder:
         model: str,
         warnings: list[str],
         usage: dict[str, Any],
+        sweep: SweepRecord | None = None,
     ) -> None:
         self._request = request
+        self._sweep = sweep
         self._facts: dict[str, Any] = {"engine": engine, "model": model}
         self._began = datetime.now(UTC)
-        self._clock = time.perf_counter()
+        self._clock = self._newest = time.perf_counter()
         self._pictures: list[Variation] = []
+        self._under_way: tuple[int, Variation] | None = None
         disk = store()
         self._name = disk.new_id() if disk is not None else new_run_id()
         self.usage = usage
@@ -215,6 +252,8 @@ class Recorder:
             mask = self._request.mask
             if mask is not None and mask.path is not None:
                 record["mask_path"] = str(mask.path.absolute())
+            if self._sweep is not None:
+                record["sweep"] = asdict(self._sweep)
             return disk.begin(self._name, record)
         except OSError as exc:
             self._give_up(exc)
@@ -234,16 +273,47 @@ class Recorder:
         """Whether the run has finished a picture."""
         return bool(self._pictures)
 
-    def add(self, picture: Variation) -> Variation:
-        """Write a finished picture to the store at once; return the picture to use instead, which reads that file."""
+    def add(self, picture: Variation, seconds: float | None = None) -> Variation:
+        """Write a finished picture to the store at once; return the picture to use instead, which reads that file.
+
+        Parameters
+        ----------
+        picture
+            As the engine gave it, with a sweep's `combination` and `image_number`; its `seconds` are set here.
+        seconds
+            Those of a picture that an earlier run has made; None for one of this run.
+        """
+        self._under_way = len(self._pictures), picture
+        now = time.perf_counter()
+        picture.seconds = round(now - self._newest, 3) if seconds is None else seconds
+        self._newest = now
         if self._run is not None:
             try:
-                path = self._run.add(picture.original, extension_of(picture.mime_type), _entry(picture))
+                extension, number = extension_of(picture.mime_type), len(self._pictures) + 1
+                path = self._run.add(picture.original, extension, entry_of(picture), number=number)
                 picture = picture.kept_at(path, self._run)
             except OSError as exc:
                 self._give_up(exc)
         self._pictures.append(picture)
         return picture
+
+    def _add_under_way(self) -> None:
+        """Add the picture that was finished and being written when Ctrl-C came."""
+        if self._under_way is not None and self._under_way[0] == len(self._pictures):
+            _, picture = self._under_way
+            self.add(picture, picture.seconds)
+
+    def _write_end(self, status: str, learned: dict[str, Any], elapsed: float) -> None:
+        disk = store()
+        # A run that failed without a picture has nothing to show, so the history has no row for it.
+        if self._run is None or disk is None or not self._pictures:
+            return
+        outcome = {"elapsed": round(elapsed, 3), "usage": self.usage or None, "warnings": self.warnings}
+        try:
+            self._run.finish(status=status, **learned, **outcome)
+            disk.make_room(self._run)
+        except OSError as exc:
+            self._give_up(exc)
 
     def finish(self, status: str, model: str | None = None) -> Variations:
         """End the run and return its pictures.
@@ -256,24 +326,14 @@ class Recorder:
             The model that answered, if the engine learned it only during the run.
         """
         elapsed = time.perf_counter() - self._clock
+        if status == "interrupted":
+            self._add_under_way()
         learned = {} if model is None else {"model": model}
         self._facts |= learned
-        disk = store()
-        # A run that failed without a picture has nothing to show, so the history has no row for it.
-        if self._run is not None and disk is not None and self._pictures:
-            outcome: dict[str, Any] = {
-                **learned,
-                "elapsed": round(elapsed, 3),
-                "usage": self.usage or None,
-                "warnings": self.warnings,
-            }
-            try:
-                self._run.finish(status=status, **outcome)
-                disk.make_room(self._run)
-            except OSError as exc:
-                self._give_up(exc)
-        result = Variations(
+        self._write_end(status, learned, elapsed)
+        result = result_of(
             self._pictures,
+            self._sweep,
             **self._facts,
             request=self._request,
             elapsed=elapsed,
@@ -288,71 +348,3 @@ class Recorder:
                 if self._run is None:
                     _history.session[self._name] = result
         return result
-
-
-def _entry(picture: Variation) -> dict[str, Any]:
-    source = picture.source
-    return {
-        "mime_type": picture.mime_type,
-        "size": list(picture.original_size),
-        "reduce_to": list(picture.reduce_to) if picture.reduce_to else None,
-        "index": picture.index,
-        "seed": picture.seed,
-        "parameters": picture.parameters,
-        "remote_url": picture.remote_url,
-        "source": source.name,
-        "source_path": str(source.path.absolute()) if source.path else None,
-    }
-
-
-def _restore(folder: Path, record: dict[str, Any], *, is_living: bool) -> Variations:
-    """Return a run from its record; parts in another version's form are left out, and a warning names them."""
-    fields = Fields(record)
-    try:
-        request = VariationRequest.from_arguments(**(fields.mapping("request") or {}))
-    except (InvalidRequestError, TypeError):
-        request = None
-        fields.misfits.append("request")
-    mask_path = fields.text("mask_path")
-    if request is not None and mask_path is not None:
-        request = replace(request, mask=Source(Path(mask_path).name, path=Path(mask_path)))
-    pictures = [_restore_picture(folder, entry) for entry in fields.records("pictures")]
-    if None in pictures:
-        fields.misfits.append("pictures")
-    status = fields.text("status") or "done"
-    if status == "running" and not is_living:
-        status = "interrupted"  # Its process was killed.
-    restored = Variations(
-        [picture for picture in pictures if picture is not None],
-        engine=fields.text("engine"),
-        model=fields.text("model"),
-        request=request,
-        elapsed=fields.number("elapsed") or 0.0,
-        usage=fields.mapping("usage"),
-        warnings=fields.texts("warnings"),
-        status=status,
-        started=fields.moment("started"),
-    )
-    if fields.misfits:
-        names = ", ".join(sorted(set(fields.misfits)))
-        restored.warnings.append(f"parts of its record can't be read and are left out: {names}")
-    return restored
-
-
-def _restore_picture(folder: Path, entry: Fields) -> Variation | None:
-    file, size, mime_type = entry.file_name("file"), entry.size("size"), entry.text("mime_type")
-    if file is None or size is None or mime_type is None:
-        return None
-    source_path = entry.text("source_path")
-    return Variation(
-        None,
-        source=Source(entry.text("source") or "image", path=Path(source_path) if source_path else None),
-        mime_type=mime_type,
-        size=size,
-        index=entry.whole("index", 1) or 1,
-        seed=entry.whole("seed"),
-        remote_url=entry.text("remote_url"),
-        parameters=entry.mapping("parameters"),
-        path=folder / file,
-        reduce_to=entry.size("reduce_to"),
-    )

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from ipy_imgvar.results.locks import lock, remove_if_free
+from ipy_imgvar.results.locks import is_free, lock, remove_if_free
 
 __all__ = ["Holders"]
 
@@ -57,12 +57,13 @@ class Holders:
             return seen != self._seen or len(os.listdir(self._folder)) > 1  # noqa: PTH208
         return False
 
-    def held(self) -> set[str]:
-        """Return the names of the runs that living processes hold, and remove the files of dead processes."""
+    def held(self, *, tidy: bool = True) -> set[str]:
+        """Return the names of the runs that living processes hold; `tidy` removes the files of dead processes."""
+        is_dead = remove_if_free if tidy else is_free
         names: set[str] = set()
         with contextlib.suppress(OSError):
             for entry in os.scandir(self._folder):
-                if not remove_if_free(entry.path):
+                if not is_dead(entry.path):
                     names |= _names_in(entry.path)
         return names
 

@@ -6,12 +6,15 @@ Process ids don't show it: the system gives an id to another process later. A lo
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import time
 from typing import Final
 
-__all__ = ["lock", "remove_if_free"]
+from ipy_imgvar.systems import on_windows
+
+__all__ = ["is_free", "lock", "remove_if_free"]
 
 #: Offset of the byte that is locked on Windows, 1 GiB: other processes can't read locked bytes there, so it lies far
 #: beyond the end of the file.
@@ -47,13 +50,35 @@ def lock(file: int) -> bool:
         except PermissionError:
             return False
         return True
-    import fcntl
-
+    try:
+        import fcntl
+    except ImportError as exc:  # Some builds for a browser.
+        raise OSError(errno.ENOTSUP, "this Python has no file locks") from exc
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def is_free(path: str) -> bool:
+    """Return whether no process holds a file's lock, and write nothing; without locks, its age decides."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return _is_free(file)
+    finally:
+        os.close(file)
+
+
+def _is_free(file: int) -> bool:
+    """Lock an open file, or return False; without locks, return whether it is old."""
+    try:
+        return lock(file)
+    except OSError:
+        return time.time() - os.fstat(file).st_mtime > _STALE_S
 
 
 def remove_if_free(path: str) -> bool:
@@ -65,15 +90,12 @@ def remove_if_free(path: str) -> bool:
         file = os.open(path, os.O_RDWR)
     except OSError:
         return False
-    try:
-        free = lock(file)
-    except OSError:
-        free = time.time() - os.fstat(file).st_mtime > _STALE_S
-    if sys.platform == "win32":  # An open file can't be removed there.
+    free = _is_free(file)
+    if on_windows():  # An open file can't be removed there.
         os.close(file)
     if free:
         with contextlib.suppress(OSError):
             os.unlink(path)  # noqa: PTH108
-    if sys.platform != "win32":
+    if not on_windows():
         os.close(file)
     return free

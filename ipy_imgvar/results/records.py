@@ -10,7 +10,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from ipy_imgvar.results.usage import json_safe
@@ -44,9 +44,13 @@ class Fields:
     """
 
     def __init__(self, record: object) -> None:
-        self._record: Mapping[str, Any] = record if isinstance(record, Mapping) else {}
         #: The names of the fields whose values have another type.
-        self.misfits: list[str] = [] if isinstance(record, Mapping) else ["record"]
+        self.misfits: list[str] = []
+        self._record: Mapping[str, Any] = {}
+        if isinstance(record, Mapping):
+            self._record = record
+        else:
+            self.misfits.append("record")
 
     def _read(self, name: str, value: _T | None) -> _T | None:
         if value is None and self._record.get(name) is not None:
@@ -98,6 +102,8 @@ class Fields:
     def mapping(self, name: str) -> dict[str, Any] | None:
         """Return an object as `usage.json_safe` returns it, or None."""
         value = self._record.get(name)
+        if value is None:
+            return None
         fields: dict[str, Any] | None = json_safe(value) if isinstance(value, Mapping) else None
         return self._read(name, fields)
 
@@ -108,10 +114,9 @@ class Fields:
         return [Fields(each) for each in entries]
 
     def moment(self, name: str) -> datetime | None:
-        """Return a date and time with its zone, or None."""
-        text = self.text(name)
-        try:
-            moment = datetime.fromisoformat(text) if text is not None else None
-        except ValueError:
-            moment = None
-        return self._read(name, moment if moment is not None and moment.tzinfo is not None else None)
+        """Return a date and time in UTC, or None for one without a zone or outside of what UTC can tell."""
+        text, moment = self.text(name), None
+        with contextlib.suppress(ValueError, OverflowError):
+            given = None if text is None else datetime.fromisoformat(text)
+            moment = given if given is None or given.tzinfo is None else given.astimezone(UTC)
+        return self._read(name, None if moment is None or moment.tzinfo is None else moment)

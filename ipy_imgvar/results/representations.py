@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from ipy_imgvar.images.kinds import inherits
+
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from ipy_imgvar.results.variations import Variation
 
-__all__ = ["Represented"]
+__all__ = ["Represented", "look_of"]
+
+
+def look_of(pictures: Sequence[Variation]) -> ModuleType:
+    """Return the module whose `html`, `text` and `contact_sheet` show pictures: a sweep has its own."""
+    if inherits(pictures, "ipy_imgvar.Sweep"):
+        from ipy_imgvar.results.table import page
+
+        return page
+    from ipy_imgvar.results import gallery
+
+    return gallery
 
 
 class Represented:
@@ -20,18 +35,17 @@ class Represented:
         return self if isinstance(self, Sequence) else [cast("Variation", self)]
 
     def _repr_html_(self) -> str:
-        from ipy_imgvar.results import gallery
-
-        return gallery.html(self._shown())
+        page: str = look_of(self._shown()).html(self._shown())
+        return page
 
     def _repr_jpeg_(self) -> bytes | None:
         """Return the contact sheet if it is opaque, else None."""
-        from ipy_imgvar.results import gallery
-
-        return gallery.contact_sheet(self._shown()).get("image/jpeg")
+        return self._sheet().get("image/jpeg")
 
     def _repr_png_(self) -> bytes | None:
         """Return the contact sheet if it has transparency, else None."""
-        from ipy_imgvar.results import gallery
+        return self._sheet().get("image/png")
 
-        return gallery.contact_sheet(self._shown()).get("image/png")
+    def _sheet(self) -> dict[str, bytes]:
+        sheet: dict[str, bytes] = look_of(self._shown()).contact_sheet(self._shown())
+        return sheet

@@ -1,4 +1,4 @@
-"""Atomic file writes, and the store: a folder of every finished picture, bounded by removing the oldest runs.
+"""The store: a folder of every finished picture, bounded by removing the oldest runs.
 
 A run is a folder `runs/<id>` with its pictures and a file `run.jsonl`, which gets one more line with each picture. So a
 killed process or a full disk leaves a readable run with its finished pictures. Ids sort in the order in which the runs
@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar.results.holders import Holders
 from ipy_imgvar.results.usage import json_safe
+from ipy_imgvar.storage.disk import BINARY, write_all, write_atomic, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["HALF_SUFFIX", "Run", "Store", "new_run_id", "read_record", "write_atomic", "write_first_free"]
+__all__ = ["Run", "Store", "new_run_id", "read_record", "record_in"]
 
 #: The name of a run's record, and its name in earlier versions, which wrote one JSON object.
 _RECORD: Final = "run.jsonl"
@@ -34,99 +35,6 @@ _CLOCK: Final = "%Y%m%dT%H%M%S%f"
 _CLOCK_CHARS: Final = 21
 #: The newest runs, by number, whose size is measured anew each time: other processes may still add to them.
 _GROWING: Final = 32
-#: The end of the names of incomplete files; no other program uses it.
-HALF_SUFFIX: Final = ".imgvar.tmp"
-#: Characters of the final name in an incomplete file's name. At four bytes each (UTF-8), and with the rest, they stay
-#: below the 255 bytes that most file systems allow.
-_MOST_NAME_CHARS: Final = 40
-#: A flag for opening files on Windows, which otherwise writes "\r\n" for each "\n".
-_BINARY: Final = getattr(os, "O_BINARY", 0)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it has either its old content or all of the new, for any reader and after any crash.
-
-    Missing folders are made. The temporary file is in the target's folder: a rename is atomic in one file system only.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write_whole(str(path), data)
-
-
-def write_first_free(paths: Iterable[Path], data: bytes) -> Path:
-    """Write a file under the first of several names that does not exist yet, and return that path.
-
-    The complete file gets its name in one step, so that programs which do this at the same time get different names,
-    and no file is replaced.
-
-    Parameters
-    ----------
-    paths
-        The names, in the order in which they are tried; all in one folder, which is made where it is missing.
-    data
-        The file's content.
-    """
-    names = iter(paths)
-    path = next(names)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _half_beside(str(path))
-    try:
-        _write_new(temporary, data)
-        while not _take(temporary, path):
-            path = next(names)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-    return path
-
-
-def _write_whole(target: str, data: bytes) -> None:
-    """Write a file as `write_atomic` does, into an existing folder.
-
-    Paths are texts here: making a `Path` takes as long as the call that it is for, and a run does so for every picture.
-    """
-    temporary = _half_beside(target)
-    try:
-        _write_new(temporary, data)
-        os.replace(temporary, target)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
-
-
-def _half_beside(target: str) -> str:
-    folder, name = os.path.split(target)
-    return os.path.join(folder, f".{name[:_MOST_NAME_CHARS]}-{secrets.token_hex(4)}{HALF_SUFFIX}")  # noqa: PTH118
-
-
-def _write_new(path: str, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
-    try:
-        _write_all(descriptor, data)
-    finally:
-        os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def _take(temporary: str, path: Path) -> bool:
-    """Give a complete file its name if that is free, and return whether it was; a rename would replace another file."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError:
-        # FAT and some network file systems have no hard links, so an empty file takes the name first.
-        try:
-            path.open("xb").close()
-        except FileExistsError:
-            return False
-        os.replace(temporary, path)  # noqa: PTH105
-    return True
 
 
 def new_run_id(after: str = "") -> str:
@@ -157,23 +65,44 @@ class Run:
     def __init__(self, folder: Path, record: dict[str, Any]) -> None:
         self.folder = folder
         self.record: dict[str, Any] = {**record, "id": folder.name, "pictures": []}
-        self.bytes = 0
         # A text, since joining paths takes longer than writing a record.
         self._path = str(folder)
         self._head = record
         self._end = 0
+        #: Where the line of each picture begins in the record.
+        self._starts: dict[int, int] = {}
+        #: The bytes of each picture's file; a second try replaces the first.
+        self._written: dict[int, int] = {}
 
-    def add(self, data: bytes, extension: str, entry: dict[str, Any]) -> Path:
-        """Write one picture, byte for byte, then its `entry` in the record; return the picture's path."""
+    @property
+    def byte_count(self) -> int:
+        """The size of the pictures and the record that were written."""
+        return sum(self._written.values()) + self._end
+
+    def add(self, data: bytes, extension: str, entry: dict[str, Any], *, number: int | None = None) -> Path:
+        """Write one picture, byte for byte, then its `entry` in the record; return the picture's path.
+
+        Parameters
+        ----------
+        data, extension
+            The file's content, and the end of its name.
+        entry
+            What the record says of the picture, JSON-safe.
+        number
+            The picture's, from 1; None for the next. An interrupt may end this call at any step: the same call again,
+            with the number, lists the picture once.
+        """
         pictures = self.record["pictures"]
-        name = f"{len(pictures) + 1}{extension}"
+        number = len(pictures) + 1 if number is None else number
+        name = f"{number}{extension}"
+        self._end = self._starts.setdefault(number, self._end)
         if not pictures:
             self._make_folder()
-        _write_whole(f"{self._path}/{name}", data)
-        self.bytes += len(data)
+        write_whole(f"{self._path}/{name}", data)
+        self._written[number] = len(data)
         described = {**entry, "file": name}
         self._append({"picture": described})
-        pictures.append(described)
+        pictures[number - 1 :] = [described]
         return self.folder / name
 
     def finish(self, **outcome: Any) -> None:
@@ -200,11 +129,12 @@ class Run:
             text = _json({**self._head, "id": self.folder.name}) + "\n" + text
         data = text.encode()
         # Only the first line creates the file: a record that was removed must not return as a fragment.
-        flags = os.O_WRONLY | _BINARY | (0 if self._end else os.O_CREAT | os.O_EXCL)
+        flags = os.O_WRONLY | BINARY | (0 if self._end else os.O_CREAT)
         descriptor = os.open(f"{self._path}/{_RECORD}", flags, 0o644)
         try:
+            os.ftruncate(descriptor, self._end)  # An interrupted try may have left its line.
             os.lseek(descriptor, self._end, os.SEEK_SET)
-            _write_all(descriptor, data)
+            write_all(descriptor, data)
         except BaseException:
             with contextlib.suppress(OSError):  # Half a line would spoil the next one.
                 os.ftruncate(descriptor, self._end)
@@ -212,7 +142,6 @@ class Run:
         finally:
             os.close(descriptor)
         self._end += len(data)
-        self.bytes += len(data)
 
 
 def read_record(data: bytes) -> dict[str, Any] | None:
@@ -238,9 +167,10 @@ def read_record(data: bytes) -> dict[str, Any] | None:
     return record
 
 
-def _record_in(folder: Path) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError):
-        return read_record((folder / _RECORD).read_bytes())
+def record_in(folder: Path) -> dict[str, Any] | None:
+    """Return the record of the run in a folder, or None where there is none that can be read."""
+    with contextlib.suppress(OSError), open(f"{folder}/{_RECORD}", "rb", buffering=0) as file:  # noqa: PTH123 - see Run
+        return read_record(file.readall())
     with contextlib.suppress(OSError, ValueError, RecursionError):
         # Earlier versions wrote one JSON object.
         whole = json.loads((folder / _EARLIER_RECORD).read_bytes())
@@ -309,22 +239,24 @@ class Store:
 
     def runs(self, *, newest_first: bool = False) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield the folder and the record of each readable run, oldest first; each is read when it is asked for."""
+        runs = self.root / "runs"
         for name in sorted(self._names(), reverse=newest_first):
-            folder = self.root / "runs" / name
-            record = _record_in(folder)
+            folder = runs / name
+            record = record_in(folder)
             if record is not None:
                 yield folder, record
 
     def living(self) -> set[str]:
         """Return the names of the runs that a living process is making, or whose results it holds."""
-        return self._holders.held()
+        # A reader of the history, such as a plan, writes nothing; the end of a run removes the files of the dead.
+        return self._holders.held(tidy=False)
 
     def make_room(self, newest: Run) -> None:
         """Remove the oldest runs until the rest fits into `max_bytes`; call it when a run has ended."""
         with self._lock:
             # Counting is slow in a full store, so the size is added up here as long as no other process writes to it.
             if not self._others_wrote() and self._bytes is not None:
-                self._bytes += newest.bytes
+                self._bytes += newest.byte_count
                 if self._bytes <= self.max_bytes:
                     return
             names = self._names()

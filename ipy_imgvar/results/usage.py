@@ -16,6 +16,7 @@ _MOST_LEVELS = 8
 #: The bound of whole numbers, those of 64 bits with a sign; larger ones are left out. Python can't add very large ones
 #: to a float, nor write those of over 4300 digits as text.
 _LARGEST = 2**63
+_NUMBERS = frozenset((int, float, bool, type(None)))
 
 
 def add_usage(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
@@ -58,20 +59,35 @@ def json_safe(value: Any, clean: Callable[[str], str] = str, levels: int = _MOST
     These parts are NaN, infinity, whole numbers of more than 64 bits, and values below `levels` of nesting. A value of
     that kind becomes None, and in a mapping or a list it is left out. `clean` is called with every text and name.
     """
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        fields = (
-            {clean(str(name)): json_safe(each, clean, levels - 1) for name, each in value.items()}
-            if levels
-            else {}
-        )
-        return {name: each for name, each in fields.items() if each is not None}
+    # The usual kinds first: a check against an abstract class takes as long as all the rest, and a history has many.
+    kind = type(value)
+    if kind is str:
+        return clean(value)
+    if kind is dict or isinstance(value, Mapping):
+        return _safe_fields(value, clean, levels)
     if isinstance(value, (list, tuple)):
         entries = [json_safe(each, clean, levels - 1) for each in value] if levels else []
         return [each for each in entries if each is not None]
-    if isinstance(value, str):
-        return clean(value)
+    return clean(value) if isinstance(value, str) else _safe_number(value)
+
+
+def _safe_fields(value: Mapping[Any, Any], clean: Callable[[str], str], levels: int) -> dict[str, Any]:
+    found = {}
+    for name, each in value.items() if levels else ():
+        kind = type(each)
+        if kind is str:
+            safe = clean(each)
+        elif kind in _NUMBERS:
+            safe = _safe_number(each)
+        else:
+            safe = json_safe(each, clean, levels - 1)
+        if safe is not None:
+            found[clean(str(name))] = safe
+    return found
+
+
+def _safe_number(value: Any) -> Any:
+    """Return a number, true or false that JSON can hold and sums can take; None for any other value."""
     if isinstance(value, int):
-        return value if abs(value) < _LARGEST else None
-    return value if isinstance(value, float) else None
+        return value if -_LARGEST < value < _LARGEST else None
+    return value if isinstance(value, float) and math.isfinite(value) else None

@@ -1,243 +1,33 @@
-"""The result of a run: `Variation`, one picture, and `Variations`, a sequence of them.
-
-A picture is held as the bytes that the engine gave, in memory or in a file of the store; every other form is computed
-on demand. `representations` shows results in a notebook, and `forms` returns them in the caller's response format.
-"""
+"""`Variations`: the pictures of a run, as a sequence that knows how they were made."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
+import copy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from ipy_imgvar.errors import ImageVariationError
-from ipy_imgvar.images.formats import WRITTEN, subtype_of
-from ipy_imgvar.images.source import Source
 from ipy_imgvar.plain import plain
-from ipy_imgvar.results import files
-from ipy_imgvar.results.representations import Represented
+from ipy_imgvar.results import files, frames, measures
+from ipy_imgvar.results.representations import Represented, look_of
+from ipy_imgvar.results.variation import Variation
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
+    from pathlib import Path
 
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from ipy_imgvar.request import Size, VariationRequest
+    from ipy_imgvar.request import VariationRequest
+    from ipy_imgvar.results.measures import Metric
 
 __all__ = ["Variation", "Variations"]
-
-
-class Variation(Represented):
-    """One picture.
-
-    Parameters
-    ----------
-    data
-        The encoded picture, byte for byte as the engine gave it, or None when `path` has it.
-    source
-        The image that was varied.
-    mime_type
-        The type of the bytes, such as "image/png".
-    size
-        (width, height) in pixels.
-    index
-        The picture's number among the variations of its source, from 1.
-    seed
-        The seed of the engine's random numbers, or None.
-    parameters
-        All settings that make the picture again; JSON-safe, without paths, user, headers or address.
-    remote_url
-        The picture's address on a server, or None.
-    path
-        The file of its original in the store, or None.
-    reduce_to
-        The request's (width, height) in pixels, where the server could only make a larger picture. `original` is that
-        picture, and `bytes` are reduced to fit.
-    """
-
-    __slots__ = (
-        "_data",
-        "_lease",
-        "_thumbnail",
-        "index",
-        "mime_type",
-        "original_size",
-        "parameters",
-        "path",
-        "reduce_to",
-        "remote_url",
-        "seed",
-        "size",
-        "source",
-    )
-
-    def __init__(
-        self,
-        data: bytes | None,
-        *,
-        source: Source,
-        mime_type: str,
-        size: Size,
-        index: int = 1,
-        seed: int | None = None,
-        parameters: Mapping[str, Any] | None = None,
-        remote_url: str | None = None,
-        path: Path | None = None,
-        reduce_to: Size | None = None,
-    ) -> None:
-        self._data = data
-        self._lease: object = None
-        self._thumbnail: tuple[int, tuple[builtins.bytes, str, Size]] | None = None
-        self.source = source
-        self.mime_type = mime_type
-        self.original_size = size
-        self.reduce_to = reduce_to
-        self.size = size if reduce_to is None else _contained(size, reduce_to)
-        self.index = index
-        self.seed = seed
-        self.parameters = dict(parameters or {})
-        self.remote_url = remote_url
-        self.path = path
-
-    def kept_at(self, path: Path, lease: object) -> Variation:
-        """Return the same picture as a file in the store, read on demand.
-
-        Parameters
-        ----------
-        path
-            The file of the original.
-        lease
-            An object that protects the file as long as it is referenced; the picture holds it.
-        """
-        stored = Variation(
-            None,
-            source=self.source,
-            mime_type=self.mime_type,
-            size=self.original_size,
-            index=self.index,
-            seed=self.seed,
-            parameters=self.parameters,
-            remote_url=self.remote_url,
-            path=path,
-            reduce_to=self.reduce_to,
-        )
-        stored._lease = lease
-        return stored
-
-    @property
-    def name(self) -> str:
-        """A short name for captions and files: the source's stem and the number."""
-        return f"{self.source.stem}-{self.index}"
-
-    def as_source(self) -> Source:
-        """Return the picture as an image to vary again."""
-        # The extension tells `stem` where the name ends: "my.cat-1" alone would lose its "-1".
-        name = f"{self.name}.{subtype_of(self.mime_type)}"
-        return Source(name, path=self.path, data=None if self.path else self.bytes)
-
-    @property
-    def is_there(self) -> bool:
-        """Whether `bytes` can be read: false when the store has removed the original."""
-        return self._data is not None or (self.path is not None and self.path.is_file())
-
-    @property
-    def bytes(self) -> builtins.bytes:
-        """The encoded picture, reduced where the request's size is smaller than the server makes.
-
-        Raises
-        ------
-        ImageVariationError
-            If the store no longer has the original.
-        """
-        data = self.original
-        if self.size == self.original_size:
-            return data
-        from ipy_imgvar.images import codec
-
-        return codec.shrink(data, self.size)
-
-    @property
-    def original(self) -> builtins.bytes:
-        """The encoded picture byte for byte as the engine gave it; see `bytes`."""
-        if self._data is not None:
-            return self._data
-        try:
-            return Path(self.path or "").read_bytes()
-        except OSError as exc:
-            raise ImageVariationError(
-                f"{self.name}: its original {self.path} is no longer in the store ({exc.strerror}); make it again"
-            ) from exc
-
-    @property
-    def base64(self) -> str:
-        """The encoded picture as base64 text, without a header."""
-        return base64.b64encode(self.bytes).decode("ascii")
-
-    @property
-    def url(self) -> str:
-        """The picture's address on a server, else a data: URL."""
-        return self.remote_url or f"data:{self.mime_type};base64,{self.base64}"
-
-    @property
-    def image(self) -> Image:
-        """The decoded picture: a PIL image of mode L, RGB or RGBA, a new one each time."""
-        from ipy_imgvar.images import codec
-
-        return codec.open_image(self.bytes, self.name)
-
-    def thumbnail(self, side_px: int) -> tuple[builtins.bytes, str, Size]:
-        """Return the picture reduced for display: see `thumbnails.thumbnail`.
-
-        The last thumbnail is cached, since a display that is updated shows it many times.
-        """
-        if self._thumbnail is None or self._thumbnail[0] != side_px:
-            from ipy_imgvar.images.thumbnails import thumbnail
-
-            self._thumbnail = (side_px, thumbnail(self.original, side_px))
-        return self._thumbnail[1]
-
-    def to_numpy(self) -> NDArray[np.uint8]:
-        """Return the pixels, shape (H, W, 3), or (H, W, 4) where there is transparency; uint8."""
-        from ipy_imgvar.images import codec
-
-        return codec.to_array(self.image)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001
-        if copy is False:
-            raise ValueError("a Variation is decoded into a new array each time; copy=False is not possible")
-        array = self.to_numpy()
-        return array if dtype is None else array.astype(dtype)
-
-    def save(self, path: str | Path) -> Path:
-        """Write the picture to a file; the extension (.png, .jpg, .jpeg, .webp) decides the format.
-
-        A picture that has this format already is written unchanged. Missing folders are made, an existing file is
-        replaced in one step, and the path is returned.
-
-        Raises
-        ------
-        InvalidRequestError
-            If the path has another extension, or is a folder.
-        ImageVariationError
-            If the file can't be written.
-        """
-        return Variations([self]).save(path)[0]
-
-    def __repr__(self) -> str:
-        width, height = self.size
-        return plain(f"<Variation {self.name}: {width}x{height} {self.mime_type}, seed {self.seed}>")
-
-
-def _contained(size: Size, limit: Size) -> Size:
-    """Return the largest size, up to `size` itself, that fits into `limit` with the same aspect ratio."""
-    scale = min(1.0, limit[0] / size[0], limit[1] / size[1])
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 class Variations(Represented, Sequence[Variation]):
@@ -296,17 +86,12 @@ class Variations(Represented, Sequence[Variation]):
 
     def with_pictures(self, pictures: Iterable[Variation]) -> Self:
         """Return the same run with other pictures, such as some of its own."""
-        return type(self)(
-            pictures,
-            engine=self.engine,
-            model=self.model,
-            request=self.request,
-            elapsed=self.elapsed,
-            usage=self.usage,
-            warnings=self.warnings,
-            status=self.status,
-            started=self.started,
-        )
+        other = copy.copy(self)
+        other._pictures = tuple(pictures)  # noqa: SLF001 - a copy of this object
+        # A result's lists and mappings are its own, so that a caller may change one of two.
+        other.warnings = list(self.warnings)
+        other.usage = None if self.usage is None else dict(self.usage)
+        return other
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -357,6 +142,131 @@ class Variations(Represented, Sequence[Variation]):
             ]
         )
 
+    def similarities(self, metric: Metric | None = None) -> NDArray[np.float64]:
+        """Return how similar the pictures are to each other, shape (n, n), symmetric; 1 is the same picture.
+
+        Parameters
+        ----------
+        metric
+            - "ssim" (also None): see `Variation.similarity` for what it does not see.
+            - "new_share": 1 minus the share of a picture that is new against the other. A copy that is shifted, zoomed
+              up to a quarter or mirrored, in another light, has nothing new; colour is not seen.
+            - "histogram": the part that the histograms of 512 colours share. Only colours count, not where they are.
+            - "clip:<folder or id>": the cosine of the pictures' embeddings by a CLIP model, 0 where it is below. It
+              sees what is shown rather than pixels. The model is a folder, or a repository in the hub's cache; nothing
+              is downloaded. It needs the extra `diffusers`.
+            - A function of two arrays, uint8 of one shape (H, W, 3), that returns a number. It is called once for each
+              pair, with the earlier picture first, and is taken to be symmetric.
+
+            All but a function are from 0 to 1. Pictures are compared at 256 px at most, on white where they are
+            transparent; two of different sizes at the smaller width and the smaller height.
+
+        Raises
+        ------
+        InvalidRequestError
+            If there is no such metric, or the model can't be used.
+        ImageVariationError
+            If a picture can't be read.
+
+        References
+        ----------
+        Wang et al. 2004 for "ssim"; Swain, Ballard, "Color indexing", International Journal of Computer Vision 7(1),
+        1991, for "histogram"; Radford et al., "Learning transferable visual models from natural language supervision",
+        2021 (https://arxiv.org/abs/2103.00020), for "clip".
+        """
+        return measures.between(self, metric)
+
+    def measure(self, metric: Metric | None = None) -> list[float]:
+        """Return how similar each picture is to its source, NaN where one of the two can't be read.
+
+        It decodes each source once for all of its pictures, which `Variation.measure` of each would not.
+
+        Raises
+        ------
+        InvalidRequestError
+            If there is no such metric, see `similarities`.
+        """
+        return measures.to_sources(self, metric)
+
+    def most_different(self, count: int = 2, metric: Metric | None = None) -> Self:
+        """Return the `count` pictures that are least similar to each other, in the run's order.
+
+        Two are the exact answer. Each further one is the picture that is least similar to the nearest chosen one.
+
+        Raises
+        ------
+        InvalidRequestError
+            If `count` is no whole number from 1.
+        ImageVariationError
+            See `similarities`, which also explains `metric`.
+        """
+        return self.with_pictures(measures.most_different(self, count, metric))
+
+    def sorted(self, by: Metric = "similarity", *, reverse: bool = False) -> Self:
+        """Return the same run with its pictures in an order, the smallest value first.
+
+        Parameters
+        ----------
+        by
+            "similarity" to the source; "index", "seed", "strength", "seconds" or "size"; or a metric to the source, see
+            `similarities`.
+        reverse
+            The largest value first, so for "similarity" the picture that is most similar to its source.
+
+        Notes
+        -----
+        Equal pictures keep their order. Those without a value come last either way, such as one whose file is gone.
+
+        Raises
+        ------
+        InvalidRequestError
+            If there is no such order.
+        ImageVariationError
+            If no picture can be compared with its source, such as arrays of an earlier process.
+        """
+        return self.with_pictures(measures.ordered(self, by, reverse=reverse))
+
+    def to_frame(self, *, similarity: bool = True) -> pd.DataFrame:
+        """Return a pandas data frame with a row for each picture; its columns are `frames.COLUMNS`.
+
+        `source`, `path`, `engine`, `model`, `prompt`, `fit`, `run` (the run's id in the store), `status`, `error` and
+        `size` ("512x512") are text; `index` and `seed` whole numbers; `strength` (0..1), `similarity` (0..1) and
+        `seconds` floats; `started` is a time in UTC. A sweep's other axes follow, one column each. A missing value is
+        NA, NaN or NaT. Results, sweeps, the history and bulk runs have the same columns of the same types.
+
+        Parameters
+        ----------
+        similarity
+            Whether to measure each picture, which decodes it and its source; else the column holds NaN. It holds NaN
+            too where one of the two can't be read.
+
+        Raises
+        ------
+        ImageVariationError
+            If pandas is not installed.
+        """
+        return frames.frame_of([self], similarity=similarity)
+
+    @staticmethod
+    def from_frame(frame: pd.DataFrame | pd.Series[Any]) -> Variations:
+        """Return the pictures of a frame's rows, in the order of the rows.
+
+        A picture in the store is described by its run's record, one of our PNGs elsewhere by the settings that it
+        carries, and any other by its row.
+
+        Parameters
+        ----------
+        frame
+            A frame from `to_frame`, filtered and sorted as you like, or one row of it. Only the column `path` must be
+            left.
+
+        Raises
+        ------
+        InvalidRequestError
+            If it is no such frame, or a row has no path or no picture that can be read there.
+        """
+        return Variations(frames.pictures_in(frame))
+
     def save(self, where: str | Path) -> list[Path]:
         """Write every picture to a file and return the paths.
 
@@ -371,30 +281,36 @@ class Variations(Represented, Sequence[Variation]):
         InvalidRequestError
             If the pattern gives two pictures one name, or has an extension that can't be written.
         ImageVariationError
-            If a file can't be written.
+            If a file can't be written; `partial` has the pictures.
         """
-        target = Path(where)
-        with contextlib.suppress(RuntimeError):  # There is no such user; the pattern's own check says so.
-            target = target.expanduser()
-        if target.is_dir() or not target.suffix:
-            return self.save_into(target)
-        stems = [each.source.stem for each in self]
-        return self.save_as(files.expand_pattern(str(target), stems, tuple(WRITTEN)))
+        with self._kept_by_an_error():
+            return files.save(self, where)
 
     def save_as(self, paths: Sequence[Path]) -> list[Path]:
         """Write each picture to its path, and return the paths; see `save`."""
-        return files.save_as(self, paths)
+        with self._kept_by_an_error():
+            return files.save_as(self, paths)
 
     def save_into(self, folder: Path, numbers: Iterable[int] | None = None) -> list[Path]:
         """Write every picture into a folder under an unused name; see `files.save_into`."""
-        return files.save_into(self, folder, numbers)
+        with self._kept_by_an_error():
+            return files.save_into(self, folder, numbers)
+
+    @contextlib.contextmanager
+    def _kept_by_an_error(self) -> Iterator[None]:
+        """Give an error of saving these pictures, which may be all that the user paid for."""
+        try:
+            yield
+        except ImageVariationError as exc:
+            exc.partial = self
+            raise
 
     def __repr__(self) -> str:
         maker = f" by {self.engine}" if self.engine else ""
         state = "" if self.status == "done" else f", {self.status}"
-        return plain(f"<Variations: {len(self)} picture{'' if len(self) == 1 else 's'}{maker}{state}>")
+        return plain(
+            f"<{type(self).__name__}: {len(self)} picture{'' if len(self) == 1 else 's'}{maker}{state}>"
+        )
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's signature
-        from ipy_imgvar.results import gallery
-
-        printer.text(repr(self) if cycle or not self else gallery.text(self))
+        printer.text(repr(self) if cycle or not self else look_of(self).text(self))

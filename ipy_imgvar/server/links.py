@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ipy_imgvar.results.store import write_atomic
+from ipy_imgvar.storage.disk import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable

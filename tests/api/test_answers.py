@@ -8,6 +8,7 @@ from email.parser import BytesParser
 from email.policy import HTTP
 
 import pytest
+from cases import slow
 from hypothesis import example, given
 from hypothesis import strategies as st
 from loopback import USAGE, answer_of
@@ -198,7 +199,7 @@ def test_escaped_quotes_take_time_in_proportion():
     assert Counted.looked_at < 10 * len(body)
 
 
-@pytest.mark.parametrize("entry", [b'{"b64_json":""},', b"{},", b"[],", b'"b64_json",'])
+@pytest.mark.parametrize("entry", [b"{},", slow(b'{"b64_json":""},'), slow(b"[],"), slow(b'"b64_json",')])
 def test_an_answer_of_too_many_parts_is_not_read(entry):
     """An answer that would become many times its size is refused before it is read."""
     body = b'{"type": "image.completed", "data": [' + entry * 150_000 + b"1]}"

@@ -1,6 +1,7 @@
 """Bulk runs against a real server on this machine: what is posted, what is paid for, and who waits."""
 
 import random
+import re
 import subprocess
 import time
 from itertools import pairwise
@@ -32,6 +33,36 @@ def test_every_item_is_posted_once_and_counted(client, server, make_folder, tmp_
     assert "total_tokens 60" in result.summary()
     assert "none" not in (tmp_path / "out" / "ledger.jsonl").read_text()
     assert all(record["request"]["server"] in server.base for record in look.records(tmp_path / "out"))
+
+
+def test_another_path_of_a_server_is_another_service(server, make_folder, tmp_path):
+    """Pictures of a base are not those of another base on the same host, in the run and in its plan."""
+    folder = str(make_folder(2))
+    host = server.base.removesuffix("/v1")
+
+    def counts(base):
+        with Client("openai", api_base=base, api_key="none") as client:
+            to_do = client.plan(folder, out_dir=tmp_path / "out", **SMALL).out_dir.counts.to_do
+            return to_do, len(client.map(folder, out_dir=tmp_path / "out", **SMALL).done)
+
+    assert counts(f"{host}/openai/v1") == (2, 2)
+    assert counts(f"{host.replace('http://', 'http://user:word@')}/openai/v1") == (0, 0)
+    assert counts(f"{host}/azure/v1") == (2, 2)
+
+
+def test_a_ledger_of_an_older_version_goes_on(client, server, make_folder, tmp_path):
+    """A record that names its server without the path is compared by that name."""
+    folder, ledger = str(make_folder(2)), tmp_path / "out" / "ledger.jsonl"
+    client.map(folder, out_dir=tmp_path / "out", **SMALL)
+    written = ledger.read_text()
+    older = re.sub(r', ?"base_sha256": ?"\w{16}"', "", written)
+    assert len(older) < len(written)
+    ledger.write_text(older)
+    assert client.plan(folder, out_dir=tmp_path / "out", **SMALL).out_dir.counts.done == 2
+    assert len(client.map(folder, out_dir=tmp_path / "out", **SMALL).skipped) == 2
+    ledger.write_text(older.replace("127.0.0.1:", "127.0.0.2:"))
+    assert len(client.map(folder, out_dir=tmp_path / "out", **SMALL).done) == 2
+    assert sum(server.posts.values()) == 4
 
 
 @pytest.mark.slow
@@ -145,7 +176,7 @@ def test_killed_at_twenty_instants_nothing_is_paid_twice(server, make_folder, tm
         instants += 1
         assert {name: server.posts[name] for name in known} == posts
     process = start_python(KILLED, folder, out, server.base)
-    assert process.wait(120) == 0
+    assert process.wait(200) == 0
     items = [each["item"] for each in look.records(out)]
     assert len(items) == len(set(items)) == 160
     assert len(look.pictures(out)) == 160

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ipy_imgvar.bulk.counts import count_images
 from ipy_imgvar.bulk.items import Items
-from ipy_imgvar.bulk.run import plan
 from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.images.source import load_sources
 
@@ -117,6 +117,7 @@ def test_file_names_are_clean(name):
     assert ("😀" in stem) == ("😀" in name)
 
 
+@pytest.mark.slow
 def test_planning_is_lazy(tmp_path):
     """Twenty thousand files are counted without reading one, in a memory that does not grow with their number."""
     folder = tmp_path / "many"
@@ -125,7 +126,7 @@ def test_planning_is_lazy(tmp_path):
         os.close(os.open(folder / f"{number}.png", os.O_CREAT))
     tracemalloc.start()
     try:
-        assert plan(str(folder), tmp_path / "out").found == 20_000
+        assert count_images(str(folder), tmp_path / "out").found == 20_000
         assert tracemalloc.get_traced_memory()[1] < 3_000_000
     finally:
         tracemalloc.stop()

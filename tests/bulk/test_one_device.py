@@ -61,6 +61,7 @@ def test_threads_of_an_executor_take_turns(make_folder, tmp_path, notes, look):
     check_each_worker(notes, tmp_path / "out", look)
 
 
+@pytest.mark.slow
 def test_a_spawned_pool_loads_once_a_process(make_folder, tmp_path, notes, look):
     """Each process of a pool makes the engine by its name once, and closes it when it ends; the bytes are the same."""
     folder = str(make_folder(6))

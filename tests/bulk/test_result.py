@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from ipy_imgvar import Client
+from ipy_imgvar import Client, Variations
 from ipy_imgvar.bulk import BulkResult, page
 from ipy_imgvar.errors import EngineError, ImageVariationError, InvalidRequestError
 
@@ -62,23 +62,52 @@ def test_the_ledger_gives_the_result_again(result):
         BulkResult.read(result.out_dir / "nowhere")
 
 
-def test_a_frame_has_a_row_an_item(result, monkeypatch):
-    """`to_frame` is a pandas frame in the order of the images; without pandas it is a clear line."""
+def test_a_frame_has_a_row_a_picture(result, monkeypatch):
+    """`to_frame` has a row for each picture and one for a failed item, in the order of the images."""
     pytest.importorskip("pandas")
     frame = result.to_frame()
-    assert list(frame["status"]) == [each.status for each in result]
-    assert frame.loc[0, "paths"] == [str(path) for path in result[0].paths]
+    assert list(frame.index) == [0, 0, 1, 2, 3, 4]
+    assert list(frame["status"]) == ["done"] * 3 + ["failed"] + ["done"] * 2
+    assert list(frame.loc[0, "path"]) == [str(path) for path in result[0].paths]
+    assert list(frame["index"].fillna(0)) == [1, 2, 1, 0, 1, 1]
+    assert list(frame["source"].unique()) == [each.source for each in result]
+    assert list(frame["seed"]) == [result[at].seed for at in frame.index]
+    failed = frame.loc[2]
+    assert failed["error"] == "no <luck> & none"
+    assert failed[["path", "index", "similarity", "run", "started"]].isna().all()
+    assert set(frame["engine"]) == {"fake"}
+    assert (set(frame["strength"]), set(frame["size"]), set(frame["fit"])) == ({0.5}, {"64x64"}, {"crop"})
+    assert frame.loc[0, "seconds"].sum() == pytest.approx(result[0].elapsed)
+    assert list(BulkResult.read(result.out_dir).to_frame()["path"].dropna()) == list(frame["path"].dropna())
+    assert list(result.failed.to_frame().index) == [2]
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImageVariationError, match="needs pandas"):
         result.to_frame()
 
 
+def test_rows_of_a_bulk_run_lead_to_its_pictures(result):
+    """The rows with a path give pictures with their sources, so they can be measured; a failed one is a clear line."""
+    pytest.importorskip("pandas")
+    result[1].paths[0].unlink()
+    frame = result.to_frame(similarity=True)
+    assert list(frame["similarity"].isna()) == [False, False, True, True, False, False]
+    back = Variations.from_frame(frame.loc[[3, 0]])
+    assert back.bytes == [path.read_bytes() for path in (*result[3].paths, *result[0].paths)]
+    assert [each.source.path for each in back] == [Path(result[at].source) for at in (3, 0, 0)]
+    assert [each.similarity for each in back] == list(frame.loc[[3, 0], "similarity"])
+    assert [each.seed for each in back] == [result[at].seed for at in (3, 0, 0)]
+    with pytest.raises(InvalidRequestError, match="row 2 of the frame has no path"):
+        Variations.from_frame(result.failed.to_frame())
+
+
 def test_a_frame_keeps_the_index_of_the_images(fake_engine, make_folder, tmp_path):
-    """Images from a pandas column give a frame with the same index, so that it can be joined."""
+    """Images from a pandas column give rows with the same labels, so that they can be joined."""
     pd = pytest.importorskip("pandas")
     paths = pd.Series(sorted(map(str, make_folder(3).iterdir())), index=["x", "y", "z"])
-    made = Client(fake_engine(*[["red"]] * 3)).map(paths, out_dir=tmp_path / "out", size=64)
-    assert list(made.to_frame().index) == ["x", "y", "z"]
+    made = Client(fake_engine(["red"], ["red", "blue"], ["red"])).map(
+        paths, out_dir=tmp_path / "out", size=64, n=2, max_workers=1
+    )
+    assert list(made.to_frame().index) == ["x", "y", "y", "z"]
     assert made[1].label == "y"
 
 

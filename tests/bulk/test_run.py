@@ -13,7 +13,6 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
-from cases import slow
 from PIL import Image
 
 from ipy_imgvar import Client, Variation
@@ -21,12 +20,6 @@ from ipy_imgvar.bulk import BulkResult
 from ipy_imgvar.errors import CancelledError, ConfigurationError, EngineError, InvalidRequestError
 
 SMALL = {"size": 64}
-
-
-@pytest.fixture
-def patch():
-    with Client("patch") as client:
-        yield client
 
 
 @pytest.fixture
@@ -63,6 +56,7 @@ def test_pictures_are_on_disk_and_the_ledger_says_what_they_are(
     assert str(tmp_path) not in (tmp_path / "out" / "ledger.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_workers_change_no_byte(patch, make_folder, tmp_path, look, photo):
     """One process, two, threads and the caller's executor make the same files of the same bytes."""
     folder = make_folder(3)
@@ -177,7 +171,7 @@ def test_a_failed_item_is_recorded_and_tried_again_next_time(fake_engine, make_f
 
 
 def test_odd_sources_are_one_clear_line_each(patch, make_folder, tmp_path, look):
-    """A vanished, damaged or impossible source fails alone; odd and equal names are no hindrance."""
+    """A vanished, damaged or impossible source fails alone; odd names are no hindrance, equal files share a picture."""
     folder, other = make_folder(2), make_folder(2, name="more")
     names = ["line\nbreak.png", "😀.png", os.fsdecode(b"\xff.png")]
     for name in names:
@@ -192,7 +186,7 @@ def test_odd_sources_are_one_clear_line_each(patch, make_folder, tmp_path, look)
     )
     assert [each.status for each in result] == ["done"] * 5 + ["failed"] * 4
     assert all(each.error and len(each.error.splitlines()) == 1 for each in result.failed)
-    assert len(look.pictures(tmp_path / "out")) == 5
+    assert len(look.pictures(tmp_path / "out")) == 4
     page = (tmp_path / "out" / "index.html").read_text()
     assert "😀" in page
     assert "line\\nbreak.png" in page
@@ -217,6 +211,7 @@ def test_an_image_that_comes_twice_is_made_once(fake, make_folder, tmp_path):
     assert [each.status for each in result] == ["done", "skipped", "skipped"]
 
 
+@pytest.mark.slow
 def test_images_of_memory_have_a_thumbnail_and_survive_a_resume(patch, tmp_path, photo):
     """Arrays, bytes and PIL images are known by place and content, and the page shows a thumbnail of them."""
     photo = photo.resize((1, 1)).resize((64, 64))
@@ -227,7 +222,7 @@ def test_images_of_memory_have_a_thumbnail_and_survive_a_resume(patch, tmp_path,
     images = [pixels, buffer.read_bytes(), photo, address]
     first = patch.map(images, out_dir=tmp_path / "out", **SMALL)
     assert [each.status for each in first] == ["done"] * 4
-    assert all(each.thumbnail.read_bytes()[:2] == b"\xff\xd8" for each in first)
+    assert [Image.open(io.BytesIO(each.thumbnail.read_bytes())).size for each in first] == [(64, 64)] * 4
     again = patch.map(images[::-1][::-1], out_dir=tmp_path / "out", **SMALL)
     assert len(again.skipped) == 4
 
@@ -326,6 +321,7 @@ def test_progress_is_told(fake, make_folder, tmp_path, capsys):
     assert "5/5" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_executor_that_breaks_is_said_and_goes_on_later(patch, make_folder, tmp_path):
     """An executor that takes no more work ends the run with a clear line; another one goes on from there."""
 
@@ -392,7 +388,7 @@ def test_a_killed_worker_costs_nothing(patch, make_photos, tmp_path, look, start
     folder = make_photos(7)
     patch.map(str(folder), out_dir=tmp_path / "single", max_workers=1, **SMALL)
     done = start_python(KILLED_WORKER, folder, tmp_path / "out", stdout=subprocess.PIPE)
-    assert done.communicate(timeout=200)[0].split() == [b"7", b"0"]
+    assert done.communicate(timeout=300)[0].split() == [b"7", b"0"]
     assert look.pictures(tmp_path / "out") == look.pictures(tmp_path / "single")
     items = [each["item"] for each in look.records(tmp_path / "out")]
     assert len(items) == len(set(items)) == 7
@@ -418,7 +414,7 @@ def test_an_interrupt_finishes_what_is_under_way(make_folder, tmp_path, look, st
     )
     process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=300)
     assert b"goes on from there" in said
     ended = look.records(tmp_path / "out")
     assert 0 < len(ended) < 300
@@ -435,7 +431,8 @@ Client("patch").map(sys.argv[1], out_dir=sys.argv[2], size=64, max_workers=2)
 """
 
 
-@pytest.mark.parametrize("kills", [1, slow(4)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 4])
 def test_a_killed_run_goes_on(make_folder, tmp_path, look, patch, start_python, *, kills):
     """Killed with -9 at any instants, a run ends with the full set, every item recorded once, nothing by halves."""
     folder, out = make_folder(60), tmp_path / "out"
@@ -453,7 +450,7 @@ def test_a_killed_run_goes_on(make_folder, tmp_path, look, patch, start_python, 
         process.kill()
         process.wait()
     process = start_python(KILLED, folder, out)
-    assert process.wait(120) == 0
+    assert process.wait(200) == 0
     assert look.pictures(out) == look.pictures(tmp_path / "single")
     assert not look.half_files(out)
     items = [each["item"] for each in look.records(out)]
@@ -472,12 +469,13 @@ for each in result.failed:
 """
 
 
+@pytest.mark.slow
 def test_a_picture_that_does_not_fit_is_one_line(make_folder, tmp_path, look, photo, start_python):
     """Where a picture can't be written for want of room, its item says so, no half file stays, and the rest goes on."""
     folder = make_folder(2)
     photo.resize((200, 200)).save(folder / "photo.png")
     process = start_python(FULL, folder, tmp_path / "out", 192, stdout=subprocess.PIPE)
-    counts, *errors = process.communicate(timeout=120)[0].decode().splitlines()
+    counts, *errors = process.communicate(timeout=300)[0].decode().splitlines()
     assert counts == "2 1"
     assert len(errors) == 1
     assert "can't be written" in errors[0]

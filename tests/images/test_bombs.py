@@ -6,6 +6,7 @@ import time
 import zlib
 
 import pytest
+from cases import slow
 from PIL import Image
 
 from ipy_imgvar.errors import InvalidImageError
@@ -68,7 +69,7 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("kind", BOMBS)
+@pytest.mark.parametrize("kind", [slow(kind) if "large" in kind else kind for kind in BOMBS])
 def test_files_of_too_many_pieces(kind):
     """A file with far more scans, segments, blocks or entries than any encoder writes is refused at once, by number."""
     make, words = BOMBS[kind]
@@ -112,7 +113,7 @@ def test_long_runs_of_fill_bytes():
     assert time.process_time() - start < 1
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "AVIF", "PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["GIF", slow("WEBP"), slow("AVIF"), slow("PNG"), slow("TIFF")])
 def test_animations_of_many_frames(kind):
     """An animation takes the time of its first frame, however many follow."""
     frames = [Image.new("RGB", (300, 300), (n, 0, 0)) for n in range(1, 60)]

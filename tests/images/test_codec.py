@@ -3,7 +3,8 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
@@ -38,7 +39,7 @@ class TestFit:
     """How a picture is brought to another shape."""
 
     @given(SIDES, SIDES, SIDES, SIDES, st.sampled_from(["crop", "pad", "stretch"]))
-    @settings(max_examples=150, deadline=None)
+    @cases(150, 37)
     def test_never_enlarged(self, width, height, to_width, to_height, fit):
         """No fit makes a picture larger than was asked for, nor than it was; stretch may, in one direction."""
         got = codec.fit_image(gradient(width, height), (to_width, to_height), fit)
@@ -48,7 +49,7 @@ class TestFit:
         assert not all(enlarged) if fit == "stretch" else not any(enlarged)
 
     @given(SIDES, SIDES, SIDES, SIDES, st.sampled_from(["crop", "stretch"]))
-    @settings(max_examples=150, deadline=None)
+    @cases(150, 37)
     def test_the_ratio_asked_for(self, width, height, to_width, to_height, fit):
         """Crop and stretch give the asked ratio, to the nearest pixel."""
         got = codec.fit_image(gradient(width, height), (to_width, to_height), fit)
@@ -57,7 +58,7 @@ class TestFit:
         assert abs(got.height - to_height * scale) <= max(1, to_height / to_width)
 
     @given(SIDES, SIDES, SIDES, SIDES)
-    @settings(max_examples=100, deadline=None)
+    @cases(100, 25)
     def test_pad_keeps_the_ratio_of_the_picture(self, width, height, to_width, to_height):
         """Pad reduces evenly: both sides by one factor, to the nearest pixel."""
         got = codec.fit_image(gradient(width, height), (to_width, to_height), "pad")
@@ -87,7 +88,7 @@ class TestFit:
         assert codec.fit_image(image, (32, 20), fit) is image
 
     @given(SIDES, SIDES, SIDES, SIDES, st.sampled_from(["crop", "pad", "stretch"]))
-    @settings(max_examples=60, deadline=None)
+    @cases(60, 15)
     def test_exact_colours(self, width, height, to_width, to_height, fit):
         """A mask gets no colour that it did not have."""
         pixels = np.random.default_rng(0).integers(0, 2, (height, width), np.uint8) * 255
@@ -96,7 +97,7 @@ class TestFit:
 
     @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
     @given(SIDES, SIDES, SIDES, SIDES)
-    @settings(max_examples=40, deadline=None)
+    @cases(40, 10)
     def test_padding(self, mode, width, height, to_width, to_height):
         """Padding gives exactly the asked size, in the picture's mode."""
         got = codec.pad_image(gradient(width, height, mode), (to_width, to_height))
@@ -135,7 +136,7 @@ class TestParameters:
     """What a PNG of ours carries."""
 
     @given(st.dictionaries(st.text(st.characters(codec="utf-8")), JSON, max_size=4))
-    @settings(max_examples=60, deadline=None)
+    @cases(60, 15)
     def test_round_trip(self, parameters):
         """What repeats a picture is read back from its PNG, whatever characters it has."""
         data = codec.encode_png(gradient(4, 4), parameters)
@@ -322,7 +323,7 @@ class TestMasks:
     """What a mask keeps."""
 
     @given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 99))
-    @settings(max_examples=30, deadline=None)
+    @cases(30, 8)
     def test_every_spelling_of_keep(self, width, height, seed):
         """True, 255 and opaque mean keep, as array, grey, RGB or alpha."""
         keep = np.random.default_rng(seed).random((height, width)) < 0.5

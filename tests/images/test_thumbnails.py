@@ -4,7 +4,8 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
@@ -18,7 +19,7 @@ def opened(content):
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 300))
-@settings(max_examples=30, deadline=None)
+@cases(30, 8)
 def test_bounds(width, height, side_px):
     """No side of a thumbnail is longer than asked, none is enlarged, and its size is told truly."""
     content, mime, size = thumbnail(codec.encode_png(Image.new("RGB", (width, height))), side_px)

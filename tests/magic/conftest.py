@@ -63,7 +63,7 @@ class Kernel:
     def send(self, cell):
         return self.client.execute(cell, store_history=True)
 
-    def collect(self, message_id, timeout=120):
+    def collect(self, message_id, timeout=300):
         outputs, by_display = [], {}
         while True:
             try:
@@ -96,7 +96,7 @@ class Kernel:
     def complete(self, code, cursor=None):
         """Return the words that the kernel offers, and the range that they replace."""
         message_id = self.client.complete(code, len(code) if cursor is None else cursor)
-        while (reply := self.client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != message_id:
+        while (reply := self.client.get_shell_msg(timeout=200))["parent_header"].get("msg_id") != message_id:
             pass
         content = reply["content"]
         return content["matches"], content["cursor_start"], content["cursor_end"]
@@ -119,5 +119,6 @@ def kernel(tmp_path_factory):
     assert running.run("%load_ext ipy_imgvar").status == "ok"
     yield running
     client.stop_channels()
-    manager.shutdown_kernel(now=True)
+    manager.shutdown_wait_time = 100  # killed, it would lose what it knows of coverage
+    manager.shutdown_kernel()
     client.context.destroy()

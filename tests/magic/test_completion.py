@@ -2,12 +2,16 @@
 
 import time
 
+import IPython
 import numpy as np
 import pytest
 from PIL import Image
 
 from ipy_imgvar.magic.completion import candidates
 from ipy_imgvar.magic.values import Names
+
+#: It takes other matchers, which see less; it sorts what they offer, and replaces what its own rules take for a word.
+IPYTHON_7 = IPython.version_info < (8,)
 
 
 @pytest.fixture
@@ -164,13 +168,15 @@ def test_completing_is_quick_among_a_thousand_variables():
 
 def test_the_matcher_comes_and_goes(shell):
     """Loading twice leaves one matcher, unloading none."""
-    matchers = shell.shell.Completer.custom_matchers
-    before = [each for each in matchers if getattr(each, "matcher_identifier", "") != "ipy_imgvar"]
+    completer = shell.shell.Completer
+    matchers = completer.magic_arg_matchers if IPYTHON_7 else completer.custom_matchers
+    shell.run("%unload_ext ipy_imgvar")
+    before = list(matchers)
     shell.run("%load_ext ipy_imgvar")
     shell.run("%reload_ext ipy_imgvar")
-    assert len(shell.shell.Completer.custom_matchers) == len(before) + 1
+    assert len(matchers) == len(before) + 1
     shell.run("%unload_ext ipy_imgvar")
-    assert shell.shell.Completer.custom_matchers == before
+    assert matchers == before
     shell.run("%load_ext ipy_imgvar")
 
 
@@ -182,8 +188,11 @@ def test_a_kernel_completes(kernel):
     assert kernel.complete("x = %imagevariation ph")[0] == ["phase", "photo.png"]
     assert kernel.complete("1 + 1\nx = %imagevariation photo.png --fit p")[0] == ["pad"]
     assert kernel.complete("%%imagevariation -s 64 --fit p")[0] == ["pad"]
-    assert kernel.complete("%%imagevariation -s 64\nphoto.png\nph")[0] == ["phase", "photo.png"]
-    assert kernel.complete("%%imagevariation $pha\nphoto.png", cursor=20)[0] == ["$phase"]
+    if not IPYTHON_7:  # whose matchers know the cursor's line alone
+        assert kernel.complete("%%imagevariation -s 64\nphoto.png\nph")[0] == ["phase", "photo.png"]
+    line = "%%imagevariation $pha\nphoto.png"
+    (match,), start, _ = kernel.complete(line, cursor=20)
+    assert line[:start] + match == "%%imagevariation $phase"
     assert "phrase" in kernel.complete("%imagevariation {phr")[0]
     assert kernel.complete("def f():\n    %imagevariation ph")[0] == ["phase", "photo.png"]
 

@@ -1,10 +1,9 @@
 """What the magic does in a real kernel: the outputs a notebook keeps, the values, and what an interrupt leaves."""
 
 import io
-import threading
-import time
 
 import pytest
+from frontend import interrupted_after_a_picture
 from PIL import Image
 
 #: pyzmq starts a thread of its own, for good, when it first sends something large.
@@ -96,22 +95,8 @@ def test_progress_and_result_share_one_output(kernel):
 def test_an_interrupt_keeps_what_is_finished_and_leaves_nothing_half_done(kernel):
     """After an interrupt last() has the finished pictures, and no thread, temporary file or name is left."""
     threads = kernel.value(THREADS)
-    message = kernel.send("cut = %imagevariation photo.png -n 10 -s 1024 --engine patch -o bound")
-    store = kernel.folder / "store" / "runs"
-    before = set(store.glob("*"))
-
-    def interrupt_after_the_first():
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not any(
-            (run / "1.png").exists() for run in set(store.glob("*")) - before
-        ):
-            time.sleep(0.01)
-        kernel.manager.interrupt_kernel()
-
-    thread = threading.Thread(target=interrupt_after_the_first)
-    thread.start()
-    result = kernel.collect(message)
-    thread.join()
+    with interrupted_after_a_picture(kernel):
+        result = kernel.run("cut = %imagevariation photo.png -n 10 -s 1024 --engine patch -o bound")
     assert result.status == "error"
     error = result.outputs[-1]
     assert error.ename == "KeyboardInterrupt"
@@ -121,7 +106,7 @@ def test_an_interrupt_keeps_what_is_finished_and_leaves_nothing_half_done(kernel
     assert kernel.value("last().status, last()[0].image.size") == "('interrupted', (1024, 1024))"
     assert kernel.value("'cut' in globals(), 'bound' in globals()") == "(False, False)"
     assert kernel.value(THREADS) == threads
-    assert not list(store.rglob("*.tmp"))
+    assert not list((kernel.folder / "store" / "runs").rglob("*.tmp"))
 
 
 def test_history_survives_the_kernel(kernel):

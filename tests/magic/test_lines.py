@@ -77,7 +77,7 @@ BAD = {
     "unknown option": ("photo.png --sead 3", "there is no option --sead; did you mean --seed?"),
     "unclosed quote": ("'photo.png", "is never closed"),
     "unclosed brace": ("{picture", "has no closing }"),
-    "no number in the file name": ("photo.png -n 2 --out-file x.png", "put {i} in it: x-{i}.png"),
+    "no number in the file name": ("photo.png -n 2 --out-file x.png", "add {i}: x-{i}.png"),
     "file and form": ("photo.png -f byte --out-file x.png", "--out-file saves and -f returns a value"),
     "file without extension": ("photo.png --out-file x", "x has no extension; allowed: .png"),
     "file with another extension": ("photo.png --out-file x.bmp", "x.bmp ends in '.bmp'; allowed: .png"),
@@ -136,7 +136,7 @@ BAD = {
     "no pixels": ("{np.zeros((0, 4, 3))}", "it has no pixels"),
     "an empty name": ("''", "the image is ''; allowed: a path"),
     "a text file object": ("{text}", "open it in binary mode: open(path, 'rb')"),
-    "other schemes": ("ftp://host/a.png", "ftp:// addresses can't be read; allowed: http://, https://"),
+    "other schemes": ("foo://host/a.png", "foo:// is no known protocol; allowed: s3, gs, az, memory"),
     "a broken data URL": ("data:image/png;base64,x", "allowed: data:image/png;base64,..."),
     "a missing Windows path": (
         r"C:\data\b.png",
@@ -204,7 +204,7 @@ BAD = {
     "out-file with a wrong format": ("photo.png --out-file {i:q}.png", "allowed: {i} or {i:03}"),
     "out-file with the number of pictures": (
         "photo.png -n 2 --out-file {n}.png",
-        "put {i} in it: {n}-{i}.png",
+        "add {i}: {n}-{i}.png",
     ),
     "PascalCase, both": ("-File photo.png -ResponseFormat url -OutFile x.png", "give one of them"),
     "history with an image": ("--history photo.png", "received with it: image; allowed: --quiet"),
@@ -296,6 +296,7 @@ GOOD = {
     "a semicolon after a brace": ("-s 64 {picture};", 1),
     "engine options": ("photo.png -s 64 --option flip=false --option tone=false", 1),
     "engine options in a dictionary": ("photo.png -s 64 --option {'flip': False}", 1),
+    "a dictionary of computed values": ("photo.png -s 64 --option {'flip': number > 9}", 1),
     "columns": ("photo.png -s 64 -n 2 --columns 1", 2),
     "a mask": ("photo.png -s 64 --mask {np.ones((64, 64), bool)}", 1),
     "an engine": ("photo.png -s 64 --engine PATCH".replace("PATCH", "patch"), 1),
@@ -441,7 +442,7 @@ def test_a_timeout_that_is_too_short_is_one_line(desk):
 def test_verbose_says_what_is_asked_and_made(desk):
     """--verbose prints the request and a line for each picture."""
     result = desk.run("%imagevariation photo.png -s 64 -n 2 --seed 5 --user me --verbose")
-    assert "1 image(s) for patch: " in result.out
+    assert "1 request(s) for patch: " in result.out
     assert "'seed': 5" in result.out
     assert "photo-2: image/png, 64x64" in result.out
 

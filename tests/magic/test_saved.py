@@ -47,12 +47,13 @@ def run(tmp_path, photo_path, monkeypatch):
 
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         resources = {"metadata": {"path": str(photo_path.parent)}}
-        NotebookClient(book, timeout=120, resources=resources, kernel_name="python3").execute()
+        NotebookClient(book, timeout=300, resources=resources, kernel_name="python3").execute()
         return book
 
     return run
 
 
+@pytest.mark.slow
 def test_four_pictures_add_250_kb(run):
     """Four opaque pictures of 1024 px, shown by the magic or as a value, add at most 250 kB, as JPEG and HTML."""
     book = run(SETUP, "made = %imagevariation photo.png --engine {ready} -n 4", "made")

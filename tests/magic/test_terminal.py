@@ -30,13 +30,14 @@ def terminal(tmp_path_factory):
     }
     options = ["-m", "IPython", "--no-banner", "--simple-prompt", "--colors=NoColor", "--no-confirm-exit"]
     child = pexpect.spawn(
-        sys.executable, options, cwd=str(folder), env=env, dimensions=(50, 120), encoding="utf-8", timeout=60
+        sys.executable, options, cwd=str(folder), env=env, dimensions=(50, 120), encoding="utf-8", timeout=200
     )
     child.setecho(state=False)
     child.expect(r"In \[\d+\]: ")
     child.loaded = run(child, "%load_ext ipy_imgvar")
     yield child
     child.sendline("exit")
+    child.expect(pexpect.EOF)  # killed, it would lose what it knows of coverage
     child.close(force=True)
 
 

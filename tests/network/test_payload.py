@@ -51,6 +51,7 @@ TEXT = b"one picture " * 40_000
         (zlib.compress(TEXT), "deflate"),
         (raw_deflate(TEXT), "deflate"),
     ],
+    ids=["plain", "identity", "gzip", "x-gzip", "zlib", "raw"],  # a gzip's bytes hold the time
 )
 def test_what_we_ask_for(body, encoding):
     """Plain, gzip and both kinds of deflate are read, however they are cut up."""
@@ -128,7 +129,7 @@ except Exception as exc:
     ("how", "error", "most_mib"),
     [
         slow("fetch", "InvalidImageError", 50),
-        ("answer", "BadResponseError", 68),
+        slow("answer", "BadResponseError", 68),
         ("refusal", "APIStatusError", 1),
     ],
 )

@@ -14,13 +14,13 @@ def test_a_second_job_is_refused_while_one_goes_on():
 
     def work(task):  # noqa: ARG001
         started.append(1)
-        go.wait(10)
+        go.wait(100)
         ended.set()
 
     assert worker.submit(work)
     assert not worker.submit(work)
     go.set()
-    assert ended.wait(10)
+    assert ended.wait(100)
     assert started == [1]
 
 
@@ -96,7 +96,7 @@ def test_work_runs_on_a_daemon_thread():
         done.set()
 
     Worker().submit(work)
-    assert done.wait(10)
-    found[0].join(10)
+    assert done.wait(100)
+    found[0].join(100)
     assert found[0].daemon
     assert not found[0].is_alive()

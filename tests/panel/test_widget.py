@@ -17,7 +17,7 @@ from ipy_imgvar import Client, VariationPanel
 from ipy_imgvar.engine import EngineOption
 from ipy_imgvar.errors import EngineError
 from ipy_imgvar.images import codec
-from ipy_imgvar.panel import view
+from ipy_imgvar.panel import view, widget
 from ipy_imgvar.panel.job import Worker
 from ipy_imgvar.panel.state import Thumbnail
 
@@ -32,7 +32,7 @@ def open_panel(shell, make, monkeypatch):
         lambda panel, content, buffers=(): panel.__dict__.setdefault("told", []).append((content, buffers)),
     )
 
-    def build(*script, image=None, client=None, **settings):
+    def build(*script, image=None, client=None, shell=shell, **settings):
         inline = [Worker(lambda work: work(), lambda _, action: action()) for _ in range(2)]
         client = client or Client(make(*script).engine)
         panel = VariationPanel(
@@ -289,7 +289,7 @@ def test_grainy_thumbnails_are_saved_within_the_bound(open_panel, photo):
     for _ in range(5):
         panel.do("run")
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 4)).astype(np.uint8)
-    large = codec.encode_png(Image.fromarray(noise, "RGBA"))  # transparent, so no JPEG makes it small
+    large = codec.encode_png(Image.fromarray(noise))  # transparent, so no JPEG makes it small
     panel.state.cards = tuple(
         replace(card, thumbnail=Thumbnail(card.id, large if number < 3 else card.thumbnail.data, "image/png"))
         for number, card in enumerate(panel.state.cards)
@@ -319,7 +319,7 @@ def test_closing_frees_the_widget_and_every_handler(open_panel, photo, shell):
 
 def test_a_front_end_without_widgets_gets_words(open_panel):
     """The plain text of a panel says in one line what it is, how to use it and which magic does the same."""
-    bundle = open_panel()._repr_mimebundle_()
+    bundle, _ = open_panel()._repr_mimebundle_()
     assert "run its cell in a notebook" in bundle["text/plain"]
     assert "\n" not in bundle["text/plain"]
     assert "%imagevariation" in bundle["text/plain"]
@@ -337,7 +337,7 @@ def test_an_exported_page_says_how_to_use_the_panel_and_shows_what_was_inserted(
     panel.do("insert")
     below = {name: data for name, data in panel.actions.inserted_bundle().items() if name.startswith("text/")}
     outputs = [
-        nbformat.v4.new_output("display_data", data=data) for data in (panel._repr_mimebundle_(), below)
+        nbformat.v4.new_output("display_data", data=data) for data in (panel._repr_mimebundle_()[0], below)
     ]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("panel", outputs=outputs)])
     page, _ = HTMLExporter().from_notebook_node(book)
@@ -380,3 +380,16 @@ def test_every_section_is_json(open_panel, photo):
         assert json.loads(json.dumps(panel._made(name))) == panel._made(name)
     named = re.findall(r'"(?:id|preview)": "([^"]+)"', json.dumps([panel.gallery, panel.source]))
     assert set(named) == {each.id for each in view.pictures(panel.state)}
+
+
+def test_without_ipython_no_variable_is_bound(open_panel, photo, monkeypatch):
+    """In a notebook that IPython does not run, the page is told so, and binding is refused in one line."""
+    monkeypatch.setattr(widget, "get_ipython", lambda: None)
+    panel = open_panel("red", image=photo, shell=None)
+    panel.do("run")
+    panel.do("bind", name="mine", form="image")
+    assert panel.gallery["can_bind"] is False
+    assert panel.state.error.startswith(
+        "no variable can be set here, since IPython does not run this notebook; "
+    )
+    assert "\n" not in panel.state.error

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_imgvar.errors import InvalidRequestError
-from ipy_imgvar.results.files import FIELDS, checked_files, checked_folder, expand_pattern
+from ipy_imgvar.results.files import FIELDS, checked_files, expand_pattern
+from ipy_imgvar.storage.disk import checked_folder
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -45,6 +46,37 @@ def test_fields():
     ]
 
 
+def test_values_of_a_sweep_are_fields():
+    """The axes are fields: numbers take a format, and of a text what a name can't have is replaced, and the end cut."""
+    values = [
+        {"strength": 0.2, "seed": 7, "flip": True, "prompt": "a/b: c?"},
+        {"strength": 0.85, "seed": 12, "flip": False, "prompt": "x" * 50},
+    ]
+    pattern = "{strength:.2f}-{seed:03}-{flip}-{prompt}-{i}.png"
+    paths = expand_pattern(pattern, ["cat", "cat"], EXTENSIONS, values)
+    assert [str(path) for path in paths] == [
+        "0.20-007-true-a-b- c--1.png",
+        f"0.85-012-false-{'x' * 40}-2.png",
+    ]
+    for text in ("..", " ", "."):
+        assert str(expand_pattern("{model}.png", ["cat"], EXTENSIONS, [{"model": text}])[0]) == "-.png"
+
+
+@pytest.mark.parametrize("field", ["{sed}", "{strength}", "{index:03}", "{guidance-scale}"])
+def test_an_unknown_field_is_refused(field):
+    """A name in braces that is no field is refused, with the fields that there are."""
+    assert refusal(f"{field}.png") == (
+        f"{field} is no field of a file's name; allowed: {{i}}, {{n}}, {{stem}}; write {{{{ for a literal brace"
+    )
+
+
+def test_a_sweeps_axes_are_offered_as_fields():
+    """The refusal of an unknown field names the axes that all pictures have."""
+    combinations = [{"seed": 1, "strength": 0.2, "i": 1}, {"seed": 2}]
+    with pytest.raises(InvalidRequestError, match=r"allowed: \{i\}, \{n\}, \{stem\}, \{seed\}; write"):
+        expand_pattern("{strength}-{i}.png", ["cat", "cat"], EXTENSIONS, combinations)
+
+
 def test_numbers_run_over_all_images_without_a_stem():
     """Without {stem} the number counts all pictures, so that no two have one name."""
     assert names("{i}.png", ["cat", "cat", "dog"]) == ["1.png", "2.png", "3.png"]
@@ -62,8 +94,18 @@ def test_fields_in_folders():
 
 
 def test_other_braces_stay():
-    """Braces that hold no reserved name are part of the file's name."""
-    assert names("{x}{}{{i}}-{i}.png", ["cat"]) == ["{x}{}{1}-1.png"]
+    """Braces that hold no name are part of the file's name, and doubled ones stand for one."""
+    assert names("{}{ }{1}-{{x}}-{{{i}}}.png", ["cat"]) == ["{}{ }{1}-{x}-{1}.png"]
+    assert names("{{stem}}-{i}.png", ["cat", "dog"]) == ["{stem}-1.png", "{stem}-2.png"]
+
+
+def test_an_existing_folder_may_have_braces(tmp_path, monkeypatch):
+    """A folder that exists keeps its name, whatever stands in its braces; one with a field is filled in."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("{x}", "{{x}}", "{i}"):
+        Path(folder).mkdir()
+        assert names(f"{folder}/{{i}}.png", ["cat"]) == ["1/1.png" if folder == "{i}" else f"{folder}/1.png"]
+    assert "{y} is no field" in refusal("{x}/{y}/{i}.png")
 
 
 def test_a_stem_is_not_expanded_again():
@@ -75,14 +117,14 @@ def test_a_stem_is_not_expanded_again():
 def test_one_name_for_several(pattern):
     """Pictures that would replace one another are refused, with a pattern that would not."""
     message = refusal(pattern, ["cat", "cat"])
-    assert "gives 2 pictures the same name; put {i} in it: " in message
+    assert "is the name of 2 pictures; add {i}: " in message
     assert names(message.rpartition(": ")[2], ["cat", "cat"])
 
 
 def test_one_stem_for_two_images():
     """Two sources of one name count on."""
     assert names("{stem}-{i}.png", ["cat", "cat"]) == ["cat-1.png", "cat-2.png"]
-    assert "same name" in refusal("{stem}.png", ["cat", "cat"])
+    assert "cat.png is the name of 2 pictures" in refusal("{stem}.png", ["cat", "cat", "dog"])
 
 
 @pytest.mark.parametrize("pattern", ["x", "x.gif", "x.", "x.png.txt", "", "x/{i}", ".png"])

@@ -2,53 +2,20 @@ import base64
 import io
 import re
 from datetime import datetime
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from page import HOSTILE, Page
 from PIL import Image
 
 from ipy_imgvar.images import codec
 from ipy_imgvar.images.source import Source
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.results import gallery
+from ipy_imgvar.results.sweep import Sweep
 from ipy_imgvar.results.variations import Variation, Variations
-
-HOSTILE = [
-    "<script>alert(1)</script>.png",
-    '"><img src=x onerror=alert(1)>.png',
-    "' onmouseover='alert(1).png",
-    "a&b<c>.png",
-    "{n}%s</figure>.png",
-    "line\nbreak.png",
-]
-
-
-class Page(HTMLParser):
-    """Collect a fragment's elements and check that every one that opens is closed."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.elements, self.open, self.text = [], [], ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag != "img":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-    def images(self):
-        return [attributes for tag, attributes in self.elements if tag == "img"]
 
 
 def make(count, *, size=(600, 400), name="cat.png", mode="RGB", **facts):
@@ -219,6 +186,19 @@ class TestHistory:
             "Variation 1 of cat.png",
         ]
         assert all(max(shown(each).size) <= 64 for each in page.images())
+
+    def test_a_sweep(self):
+        """A sweep's row has all values of its axes, in place of those of its first request; long ones are cut."""
+        request = VariationRequest.from_arguments(size=64, strength=0.2, seed=7)
+        axes = {"strength": (0.2, 0.8), "flip": (True, False), "prompt": ("a" * 99, "b c")}
+        run = Sweep(make(1), axes=axes, engine="patch", request=request)
+        assert f"  64x64, strength 0.2, 0.8, seed 7, flip true, false, prompt {'a' * 23}…, b c  " in (
+            gallery.history_text([run])
+        )
+        sizes = Sweep(make(1), axes={"size": ("64x64", "32x32"), "seed": range(99)}, request=request)
+        assert "strength 0.2, seed 0, 1, 2," in gallery.history_text([sizes])
+        assert "size 64x64, 32x32" in gallery.history_text([sizes])
+        assert "90" not in gallery.history_text([sizes])
 
     def test_a_picture_of_a_run_alone(self):
         """A run of one picture by its index says which one it is."""

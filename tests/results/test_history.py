@@ -341,10 +341,8 @@ def test_the_newest_runs_are_read_alone(fake_engine, photo, monkeypatch):
     for seed in range(5):
         run(engine, photo, seed=seed)
     forget()
-    folders, read_record = [], records_of._record_in
-    monkeypatch.setattr(
-        records_of, "_record_in", lambda folder: folders.append(folder) or read_record(folder)
-    )
+    folders, read_record = [], records_of.record_in
+    monkeypatch.setattr(records_of, "record_in", lambda folder: folders.append(folder) or read_record(folder))
     assert [each.request.seed for each in newest_runs(2)] == [3, 4]
     assert len(folders) == 2
     assert [each.request.seed for each in newest_runs()] == [0, 1, 2, 3, 4]

@@ -227,3 +227,11 @@ def test_no_home(tmp_path):
         "True 1 True the store can't be written (no home folder can be found; IPY_IMGVAR_STORE names another place): "
         "these pictures are in memory only, save them"
     )
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_utc_cannot_tell_is_absent(text):
+    """A moment outside of the years 1 to 9999 in UTC reads as absent, and its name is remembered."""
+    fields = Fields({"started": text})
+    assert fields.moment("started") is None
+    assert fields.misfits == ["started"]

@@ -1,4 +1,7 @@
+import contextlib
+import copy
 import gc
+import inspect
 import json
 import os
 import shutil
@@ -12,8 +15,13 @@ from pathlib import Path
 import pytest
 
 import ipy_imgvar
-from ipy_imgvar.results import locks
-from ipy_imgvar.results.store import Store, new_run_id, write_atomic
+from ipy_imgvar.request import VariationRequest
+from ipy_imgvar.results import history, locks
+from ipy_imgvar.results import store as records
+from ipy_imgvar.results.history import Recorder
+from ipy_imgvar.results.store import Store, new_run_id
+from ipy_imgvar.storage import disk
+from ipy_imgvar.storage.disk import write_atomic
 
 
 def put(store, name=None, *, pictures=1, size=1000):
@@ -66,7 +74,7 @@ class TestWriteAtomic:
         """A write that breaks off half way, here at a limit on file size, leaves nothing behind."""
         code = (
             "import resource, signal, sys; from pathlib import Path\n"
-            "from ipy_imgvar.results.store import write_atomic\n"
+            "from ipy_imgvar.storage.disk import write_atomic\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
             "try: write_atomic(Path(sys.argv[1]), b'x' * 5000)\n"
@@ -149,6 +157,15 @@ class TestRuns:
         """Only this user can look into the store."""
         Store(tmp_path / "s", 10**9).begin("a", {})
         assert (tmp_path / "s").stat().st_mode & 0o077 == 0
+
+    def test_a_second_try_leaves_one_line(self, tmp_path):
+        """A picture that is added again with a shorter entry has one line, which can be parsed, and counts once."""
+        run = Store(tmp_path / "s", 10**9).begin("a", {})
+        run.add(b"x" * 900, ".png", {"note": "y" * 500}, number=1)
+        run.add(b"x" * 100, ".png", {"note": "z"}, number=1)
+        _head, line = (run.folder / "run.jsonl").read_text("ascii").splitlines()
+        assert json.loads(line) == {"picture": {"note": "z", "file": "1.png"}}
+        assert run.byte_count == sum(file.stat().st_size for file in run.folder.iterdir())
 
     def test_bytes_are_kept(self, tmp_path):
         """A picture is in the store byte for byte, with its entry in the record, in the order of adding."""
@@ -366,7 +383,7 @@ def test_two_processes_and_one_bound(tmp_path, count, kills):
         time.sleep(0.1 * (number % 4))
         other.kill()
         other.wait()
-    out, err = steady.communicate(timeout=200)
+    out, err = steady.communicate(timeout=300)
     assert out.strip() == "ok", err
     store = Store(tmp_path, bound)
     run = put(store, store.new_id())
@@ -462,7 +479,7 @@ def test_a_run_may_be_let_go_of_while_another_begins(tmp_path, monkeypatch):
     monkeypatch.setattr("ipy_imgvar.results.holders.os.write", write)
     thread = threading.Thread(target=store._holders.hold, args=("next",), daemon=True)
     thread.start()
-    thread.join(5)
+    thread.join(100)
     assert not thread.is_alive()
     assert written[-1] == b"+next\n"
 
@@ -517,3 +534,50 @@ def test_a_damaged_first_line_costs_no_picture(tmp_path):
     path.write_bytes(bytes(len(first)) + b"\n" + rest)
     ((_, record),) = store.runs()
     assert [each["file"] for each in record["pictures"]] == ["1.png", "2.png", "3.png"]
+
+
+@contextlib.contextmanager
+def interrupt_at(step):
+    """Raise `KeyboardInterrupt` before line number `step` that the modules of the store execute."""
+    modules, before, seen = {inspect.getfile(each) for each in (history, records, disk)}, sys.gettrace(), 0
+
+    def trace(frame, event, _):
+        nonlocal seen
+        if frame.f_code.co_filename not in modules:
+            return None
+        if event == "line":
+            seen += 1
+            if seen == step:
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+def test_an_interrupt_at_any_line_loses_no_finished_picture(patch, photo):
+    """Wherever Ctrl-C comes while pictures are written, the run is in the history and lists each picture once."""
+    pictures = list(patch.variations(photo, n=2, size=64, seed=1))
+    step, was_interrupted = 0, True
+    while was_interrupted:
+        step, was_interrupted = step + 1, False
+        recorder = Recorder(VariationRequest(), engine="fake", model="m", warnings=[], usage={})
+        begun = 0
+        try:
+            with interrupt_at(step):
+                for picture in pictures:
+                    begun += 1
+                    recorder.add(copy.copy(picture))
+        except KeyboardInterrupt:
+            was_interrupted = True
+        result = recorder.finish("interrupted" if was_interrupted else "done")
+        assert begun - 1 <= len(result) <= 2, step
+        if result:
+            stored = ipy_imgvar.last()
+            assert stored.status == result.status, step
+            assert [each.bytes for each in stored] == [each.bytes for each in pictures[: len(result)]], step
+            assert len(list(stored[0].path.parent.iterdir())) == len(result) + 1, step
+    assert step > 40

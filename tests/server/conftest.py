@@ -60,12 +60,12 @@ class Running:
             time.sleep(0.005)
 
     def connect(self):
-        return socket.create_connection(self.address, timeout=20)
+        return socket.create_connection(self.address, timeout=100)
 
     def stop(self):
         self.service.queue.abandon()
         self.server.should_exit = self.server.force_exit = True
-        self.thread.join(20)
+        self.thread.join(100)
         assert not self.thread.is_alive()
 
 
@@ -100,7 +100,7 @@ def server(start):
 @pytest.fixture
 def http():
     """Return an HTTP client that waits long enough for a busy machine."""
-    with httpx.Client(timeout=60) as client:
+    with httpx.Client(timeout=200) as client:
         yield client
 
 
@@ -130,7 +130,7 @@ class Process:
     def stop(self, number=signal.SIGTERM):
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(200)
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def png(photo_path):
     return photo_path.read_bytes()
 
 
-def wait_until(condition, seconds=10.0):
+def wait_until(condition, seconds=100):
     """Wait for something that happens elsewhere; fail when it does not."""
     end = time.monotonic() + seconds
     while not condition():

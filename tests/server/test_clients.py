@@ -118,7 +118,7 @@ def test_openai_python_errors(openai_client, png):
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_curl(server, photo_path):
-    """`curl -F` gets a variation, as the README shows it."""
+    """`curl -F` gets a variation, as docs/server.md shows it."""
     curl = [shutil.which("curl") or "curl", "-sS", "--noproxy", "*"]
     form = ["-F", f"image=@{photo_path}", "-F", f"size={SMALL}"]
     done = subprocess.run([*curl, f"{server.base}/images/variations", *form], capture_output=True, check=True)
@@ -154,7 +154,7 @@ def node_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("node")
     command = [shutil.which("npm") or "npm", "install", "--no-audit", "--no-fund", "--silent", "openai"]
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
     except subprocess.TimeoutExpired:
         pytest.skip("npm did not install openai within a minute")
     if done.returncode:

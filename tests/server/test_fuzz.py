@@ -102,7 +102,7 @@ class Wire:
             f"Content-Length: {len(body)}\r\nContent-Type: "
         ).encode() + kind.translate(None, b"\r\n\0") + b"\r\n\r\n" + body  # fmt: skip
         if self.socket is None:
-            self.socket = socket.create_connection(self.address, timeout=20)
+            self.socket = socket.create_connection(self.address, timeout=100)
         self.socket.sendall(request)
         received = b""
         while b"\r\n\r\n" not in received:

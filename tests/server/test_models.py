@@ -38,7 +38,7 @@ def notes(tmp_path, monkeypatch):
 
 
 def post(base, png, **fields):
-    with httpx.Client(timeout=60) as client:
+    with httpx.Client(timeout=200) as client:
         return client.post(f"{base}/images/variations", files={"image": png}, data={**SMALL, **fields})
 
 
@@ -162,7 +162,7 @@ def test_a_client_sets_an_option_by_its_name(start, png, notes):
     assert (answer.status_code, answer.headers.get("x-imgvar-warning")) == (200, None)
     url = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     edit = {"images": [{"image_url": url}], "prompt": "x", "size": "64x64", "bits": 7}
-    assert httpx.post(f"{server.base}/images/edits", json=edit, timeout=60).status_code == 200
+    assert httpx.post(f"{server.base}/images/edits", json=edit, timeout=200).status_code == 200
     assert [value for _, _, value in notes("options")] == [
         {"device": "gpu", "bits": 2},
         {"device": "gpu", "bits": 5, "mirror": "always"},
@@ -286,7 +286,7 @@ def test_a_failed_start_leaves_nothing(notes, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "ipy_imgvar.server", *WEIGHTS, "--port", str(port), "--model", "broken"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
     assert notes("closed")

@@ -16,7 +16,7 @@ import pytest
 def post(server, png, route="variations", client=httpx, **form):
     """ImageRequest for a picture of 64 px."""
     data = {"size": "64x64", "response_format": "b64_json", **form}
-    return client.post(f"{server.base}/images/{route}", files={"image": png}, data=data, timeout=60)
+    return client.post(f"{server.base}/images/{route}", files={"image": png}, data=data, timeout=200)
 
 
 def open_request(server, png, extra=b""):
@@ -40,7 +40,7 @@ def open_request(server, png, extra=b""):
 def test_full_queue(start, png, fake_engine, wait_until):
     """With every run and every place in the queue taken, the answer is 503 with the time to wait."""
     release = threading.Event()
-    engine = fake_engine(*[[lambda _: release.wait(20), "red"] for _ in range(3)])
+    engine = fake_engine(*[[lambda _: release.wait(100), "red"] for _ in range(3)])
     server = start(engine, runs=1, queue=1)
     with ThreadPoolExecutor(2) as pool:
         accepted = [pool.submit(post, server, png) for _ in range(2)]
@@ -94,7 +94,7 @@ def test_a_client_that_leaves_stops_its_run(start, png, fake_engine, wait_until,
 def test_a_client_that_leaves_gives_up_its_place(start, png, fake_engine, wait_until):
     """A request whose client left while it waited is never run."""
     release = threading.Event()
-    engine = fake_engine([lambda _: release.wait(20), "red"], ["red"])
+    engine = fake_engine([lambda _: release.wait(100), "red"], ["red"])
     server = start(engine, runs=1, queue=1)
     first = open_request(server, png)
     wait_until(lambda: len(engine.runs) == 1)
@@ -194,7 +194,7 @@ def test_unread_answer(start, png, fake_engine, make_picture, wait_until):
     server.connect = lambda: connection
     open_request(server, png)
     wait_until(lambda: len(server.server.server_state.connections) == 1)
-    wait_until(lambda: not server.server.server_state.connections, 30)
+    wait_until(lambda: not server.server.server_state.connections)
     connection.close()
 
 
@@ -223,7 +223,7 @@ def test_pipelined_requests(server):
     """Two requests sent at once are answered in turn."""
     with server.connect() as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
-        connection.settimeout(5)
+        connection.settimeout(100)
         received = b""
         while received.count(b'"status"') < 2:
             received += connection.recv(1000)
@@ -281,7 +281,7 @@ def test_second_signal(launch, png):
 def test_requests_after_the_signal(start, png, fake_engine, wait_until):
     """A connection that was open when the server was told to stop is told to come back later."""
     release = threading.Event()
-    server = start(fake_engine([lambda _: release.wait(20), "red"]))
+    server = start(fake_engine([lambda _: release.wait(100), "red"]))
     connection = server.connect()
     running = open_request(server, png)
     wait_until(lambda: server.service.queue.admitted == 1)

@@ -14,6 +14,7 @@ from ipy_imgvar.engines.diffusers import recipes
 from ipy_imgvar.engines.diffusers.capabilities import CAPABILITIES, capabilities, family_of_model
 from ipy_imgvar.engines.diffusers.device.machine import find
 from ipy_imgvar.engines.diffusers.device.placement import set_tiling
+from ipy_imgvar.engines.diffusers.forecast import default_model, forecast, read_images, warn_of_memory
 from ipy_imgvar.engines.diffusers.pictures import Run
 from ipy_imgvar.engines.diffusers.pipelines.calls import call_of, check_call
 from ipy_imgvar.engines.diffusers.pipelines.frame import frame_of, trained_side
@@ -23,17 +24,14 @@ from ipy_imgvar.engines.diffusers.pipelines.packages import import_packages
 from ipy_imgvar.engines.diffusers.preview import Previewer, load_decoder
 from ipy_imgvar.engines.diffusers.weights.download import fetch_part
 from ipy_imgvar.engines.diffusers.weights.inspection import inspect_folder
-from ipy_imgvar.engines.diffusers.weights.presets import default_preset
 from ipy_imgvar.engines.diffusers.weights.reference import Reference, reference
 from ipy_imgvar.errors import InvalidRequestError
-from ipy_imgvar.images import codec
 from ipy_imgvar.settings import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
-    from ipy_imgvar.engine import Capabilities, Job
-    from ipy_imgvar.engines.diffusers.device.machine import Machine
+    from ipy_imgvar.engine import Capabilities, Forecast, Job
     from ipy_imgvar.engines.diffusers.pipelines.calls import Call
     from ipy_imgvar.engines.diffusers.pipelines.frame import Frame
     from ipy_imgvar.engines.diffusers.pipelines.loading import Loaded
@@ -89,6 +87,10 @@ class DiffusersEngine:
         """
         name = self._named(request.model)
         return "the machine's default" if name is None else recipes.name_of(reference(name))
+
+    def forecast(self, requests: Sequence[VariationRequest]) -> Forecast:
+        """Say what would be downloaded and loaded; see `engine.Forecasts`."""
+        return forecast(requests, self._named(requests[0].model))
 
     def generate(self, request: VariationRequest, job: Job) -> Generator[Variation]:
         """Yield the pictures one by one; see `engine.Engine`."""
@@ -170,17 +172,17 @@ class DiffusersEngine:
         machine = find(options["device"])
         if machine.note:
             job.warn(machine.note)
-        model = reference(name or _default(machine, job))
+        model = reference(name or default_model(machine, job))
         key = recipes.key_of(model, machine, options)
         held = MODELS.find(key)
         if held is None and request is not None:
-            _read(request)
+            read_images(request)
         recipe = recipes.recipe_of(model, machine, options, job, check) if held is None else held.recipe
         if request is not None:
             check_call(recipe, request, options)
         if held is not None:
             return held, model, versions
-        _warn_of_memory(model, machine, job)
+        warn_of_memory(model, machine, job)
         job.progress(0, f"loading {recipe.name} ({recipe.dtype}, {machine.name})")
         loaded = MODELS.add(key, lambda: MODELS.background.run(lambda: load(recipe), check, waits))
         return loaded, model, versions
@@ -198,26 +200,6 @@ class DiffusersEngine:
         return Previewer(load_decoder(local.folder, machine, dtype, model.name))
 
 
-def _read(request: VariationRequest) -> None:
-    """Decode the source and the mask, so that a broken one is told before gigabytes are fetched for it."""
-    assert request.image is not None  # noqa: S101 - `generate` has refused it
-    image = request.image.open()
-    if request.mask is not None:
-        codec.kept_pixels(request.mask.open(), image.size)
-
-
-def _default(machine: Machine, job: Job) -> str:
-    """Return the preset for a machine, and say which and why before anything is fetched or loaded."""
-    preset = default_preset(machine.memory_bytes, machine.kind)
-    memory = f" with {machine.memory_bytes / 1e9:.0f} GB" if machine.memory_bytes else ""
-    slow = "; a CPU takes minutes, --engine patch answers in a second" if machine.kind == "cpu" else ""
-    job.announce(
-        f"no model was named: {preset.name} ({preset.repo}, {preset.disk_gb:g} GB on disk, licence {preset.licence}) "
-        f"for {machine.name}{memory}{slow}; --model names another"
-    )
-    return preset.name
-
-
 def _batch(loaded: Loaded, options: Mapping[str, Any], call: Call, job: Job) -> int:
     """Return how many pictures are made at once, and say where a batch changes them."""
     batch: int = options["batch"]
@@ -232,16 +214,6 @@ def _batch(loaded: Loaded, options: Mapping[str, Any], call: Call, job: Job) -> 
         "pictures of a batch may differ a little from those made alone; batch=1 repeats them byte for byte"
     )
     return batch
-
-
-def _warn_of_memory(model: Reference, machine: Machine, job: Job) -> None:
-    """Say that a preset needs more memory than the GPU has, before the load that would show it."""
-    needed = 0.0 if model.preset is None else model.preset.memory_gb
-    if machine.kind == "cuda" and machine.memory_bytes and machine.memory_bytes < needed * 1e9:
-        job.warn(
-            f"{model.name} needs a GPU with about {needed:g} GB, and {machine.name} has "
-            f"{machine.memory_bytes / 1e9:.0f}: parts of it move in and out, which is slow"
-        )
 
 
 def _notes(request: VariationRequest, loaded: Loaded, frame: Frame) -> list[str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.engine import Job
     from ipy_imgvar.engines.diffusers.device.machine import Machine
 
-__all__ = ["key_of", "name_of", "recipe_of"]
+__all__ = ["base_of", "checked_adapter", "key_of", "name_of", "recipe_of"]
 
 #: Characters of a commit, and of its beginning that a record has.
 _FULL_COMMIT_CHARS, _COMMIT_CHARS = 40, 12
@@ -78,7 +78,7 @@ def recipe_of(
     index = inspect_folder(local.folder, model.name)
     class_name = str(index["_class_name"])
     family = family_named(class_name, model.name)
-    base = _base_of(model, class_name, options)
+    base = base_of(model, class_name, options)
     base_local = None if base is None else fetch(base, half=half, **more)
     if base is not None and base_local is not None:
         inspect_folder(base_local.folder, base.name)
@@ -109,7 +109,8 @@ def _channels(folder: Path) -> int | None:
     return channels if isinstance(channels, int) else None
 
 
-def _base_of(model: Reference, class_name: str, options: Mapping[str, Any]) -> Reference | None:
+def base_of(model: Reference, class_name: str, options: Mapping[str, Any]) -> Reference | None:
+    """Return the pipeline that makes the pictures of a model that only encodes the source; None for any other."""
     name = options["base"] or (model.preset.base if model.preset is not None else None)
     if class_name != _REDUX and name is not None:
         raise InvalidRequestError(
@@ -132,10 +133,8 @@ def _named_adapter(options: Mapping[str, Any]) -> Path | str | None:
     return Path(named).expanduser().absolute()
 
 
-def _adapter(
-    model: Reference, class_name: str, options: Mapping[str, Any], more: Mapping[str, Any]
-) -> AdapterFile | None:
-    """Return the image adapter: the option's file, else the preset's; the option "none" wants none."""
+def checked_adapter(options: Mapping[str, Any]) -> Path | str | None:
+    """Return what `_named_adapter` returns, after an inspection of the file; refuse what is none."""
     path = _named_adapter(options)
     if isinstance(path, Path):
         if not path.is_file():
@@ -145,6 +144,15 @@ def _adapter(
                 field="options",
             )
         inspect_adapter(path)
+    return path
+
+
+def _adapter(
+    model: Reference, class_name: str, options: Mapping[str, Any], more: Mapping[str, Any]
+) -> AdapterFile | None:
+    """Return the image adapter: the option's file, else the preset's; the option "none" wants none."""
+    path = checked_adapter(options)
+    if isinstance(path, Path):
         if not takes_adapter(class_name):
             raise InvalidRequestError(
                 f"{model.name} is a {class_name}, which takes no image adapter; leave the option adapter out",

@@ -43,7 +43,7 @@ _SENT: Final = (
 SENT: Final = tuple(option.name for option in _SENT)
 
 _CAPABILITIES: Final = Capabilities(
-    # The features of both routes. The route depends on the whole request, so `plan.check` refuses the rest.
+    # The features of both routes. The route depends on the whole request, so `message.check` refuses the rest.
     features=frozenset({"mask", "prompt", "strength", "stream", "preview"}),
     options=(
         EngineOption("route", choices=("variations", "edits"), help="left out: the one that fits"),

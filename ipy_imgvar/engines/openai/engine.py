@@ -1,24 +1,21 @@
 """The `openai` engine: it posts one request for all pictures of an image and yields them as variations.
 
-`plan` makes the message, `exchange` sends it and reads the answer, and `errors` maps failures to our exceptions. This
-module retries, waits, and yields each picture before it decodes the next one.
+`message` decides what is posted, `exchange` sends it and reads the answer, `errors` maps failures to our exceptions.
+This module retries, waits, and yields each picture before it decodes the next one.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
 from ipy_imgvar.api import answers, events
-from ipy_imgvar.api.forms import form_fields, multipart
 from ipy_imgvar.api.refusals import ErrorBody, one_line, read_error
 from ipy_imgvar.engines.openai.capabilities import capabilities
 from ipy_imgvar.engines.openai.errors import Mask, bare, of_status
@@ -27,12 +24,14 @@ from ipy_imgvar.engines.openai.exchange import (
     opened,
     read_or_salvage,
     read_refusal,
-    redirect_target,
+    refused,
     request_id,
 )
+from ipy_imgvar.engines.openai.forecast import forecast
+from ipy_imgvar.engines.openai.headers import headers_of
+from ipy_imgvar.engines.openai.message import check, choose_model, choose_route, encoded, make_message
 from ipy_imgvar.engines.openai.models import farewell
-from ipy_imgvar.engines.openai.pictures import to_variation
-from ipy_imgvar.engines.openai.plan import check, choose_model, make_plan
+from ipy_imgvar.engines.openai.pictures import MAX_OTHER_BYTES, MAX_PICTURE_BYTES, to_variations
 from ipy_imgvar.engines.openai.retry import delay_s, ordered_s, should_retry
 from ipy_imgvar.engines.openai.waiting import Watch, wait
 from ipy_imgvar.errors import (
@@ -43,17 +42,17 @@ from ipy_imgvar.errors import (
     ImageVariationError,
     InvalidRequestError,
 )
-from ipy_imgvar.network import payload
 from ipy_imgvar.network.backoff import jitter
-from ipy_imgvar.network.client import AGENT, make_client, peer_of
+from ipy_imgvar.network.client import make_client, peer_of
 from ipy_imgvar.network.watch import watched
 from ipy_imgvar.results.usage import json_safe
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
-    from ipy_imgvar.engine import Capabilities, Job
-    from ipy_imgvar.engines.openai.plan import Plan
+    from ipy_imgvar.batches import BatchService
+    from ipy_imgvar.engine import Capabilities, Forecast, Job
+    from ipy_imgvar.engines.openai.message import Body, Message
     from ipy_imgvar.images.source import Source
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.results.variations import Variation
@@ -64,18 +63,12 @@ __all__ = ["OpenAIEngine"]
 _log = logging.getLogger("ipy_imgvar")
 #: Seconds that connecting has less than the whole timeout, so that the error says that nothing was sent or charged.
 _CONNECT_MARGIN_S: Final = 0.2
-#: Bytes of an answer that are read for each picture. An image may have 50 MB (createEdit), and base64 adds a third.
-_MAX_PICTURE_BYTES: Final = 70_000_000
-#: Bytes of an answer besides its pictures, 1 MiB; an answer of more than both is refused.
-_MAX_OTHER_BYTES: Final = 1 << 20
 #: Bytes of an unreadable answer in which a server's message is searched.
 _MAX_UNREADABLE_BYTES: Final = 20_000
 #: Characters of that message in the error.
 _MAX_QUOTED_CHARS: Final = 100
 #: Fields that the log leaves out: the user, and the pictures of a JSON body.
 _UNLOGGED: Final = ("user", "images", "mask", "mask_image")
-#: A header's name: a token (RFC 9110, section 5.6.2).
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class OpenAIEngine:
@@ -118,46 +111,52 @@ class OpenAIEngine:
         """Return the model that the message names, or a text that the server chooses one; see `engine.Engine`."""
         return choose_model(request, is_openai=self.connection.is_openai) or "the server's default"
 
+    def forecast(self, requests: Sequence[VariationRequest]) -> Forecast:
+        """Say what would be posted and how many bytes that has; see `engine.Forecasts`."""
+        headers_of(self.connection, requests[0], "")  # Refuses a header that can't be sent.
+        return forecast(requests, self.connection)
+
     def generate(self, request: VariationRequest, job: Job) -> Generator[Variation]:
         """Post the request and yield each picture of the answer; see `engine.Engine`."""
         if request.image is None:
             raise InvalidRequestError("the engine openai needs an image", field="image")
-        plan = make_plan(request, is_openai=self.connection.is_openai)
-        for note in plan.notes:
+        message = make_message(request, is_openai=self.connection.is_openai)
+        for note in message.notes:
             job.warn(note)
-        model = plan.body.get("model")
-        destination = f"{self.connection.server} ({plan.route}, model {model or self.model(request)})"
+        model = message.body.get("model")
+        destination = f"{self.connection.server} ({message.route}, model {model or self.model(request)})"
         job.announce(f"{request.image.name} goes to {destination}")
         watch = Watch(job, request.timeout, destination)
         mask = Mask(self.connection, request)
         client = self._connections()
-        problems: list[EngineError] = []
-        index = 0
         with watched(watch.check, partial(_digest, request.image)):
-            for index, item in enumerate(self._post(request, plan, job, watch, mask), start=1):
-                try:
-                    picture = to_variation(
-                        item,
-                        request,
-                        plan,
-                        self.connection,
-                        index=index,
-                        client=client,
-                        mask=mask,
-                        peer=watch.peer,
-                    )
-                except EngineError as exc:  # The other pictures were paid for, so they come first.
-                    exc.args = (mask.literally(str(exc)),)
-                    problems.append(exc)
-                    continue
-                yield picture
-        if problems:
-            raise problems[0]
-        if index != request.n:
-            were = "picture was" if request.n == 1 else "pictures were"
-            job.warn(f"{request.n} {were} asked for, the server sent {index}")
+            yield from to_variations(
+                self._post(request, message, job, watch, mask),
+                request,
+                message,
+                self.connection,
+                job=job,
+                client=client,
+                mask=mask,
+                peer=lambda: watch.peer,
+            )
         if line := farewell(model if isinstance(model, str) else None):
             job.warn(line)
+
+    def for_batches(self, request: VariationRequest) -> VariationRequest:
+        """Return the request by the edits route, unless it names another; see `ipy_imgvar.batches.TakesBatches`."""
+        if (
+            "route" in request.options
+            or choose_route(request, is_openai=self.connection.is_openai) == "edits"
+        ):
+            return request
+        return replace(request, options={**request.options, "route": "edits"})
+
+    def batches(self, request: VariationRequest, job: Job, *, pace: float = 1.0) -> BatchService:
+        """Return the server's batches; see `ipy_imgvar.batches.TakesBatches`."""
+        from ipy_imgvar.engines.openai.batches import OpenAIBatches
+
+        return OpenAIBatches(self.connection, self._connections(), request, job, pace)
 
     def close(self) -> None:
         """Close the connections; a later run opens new ones."""
@@ -172,24 +171,34 @@ class OpenAIEngine:
         return self._client
 
     def _post(
-        self, request: VariationRequest, plan: Plan, job: Job, watch: Watch, mask: Mask
+        self, request: VariationRequest, message: Message, job: Job, watch: Watch, mask: Mask
     ) -> Iterator[answers.Item]:
         """Post the message, again while `should_retry` and the request allow it, and yield the answer's items."""
-        message = _encoded(plan)
+        body = encoded(message)
         attempt = 0
         while True:
             watch.restart()
-            _log.debug("POST %s/images/%s: %s", self.connection.server, plan.route, _fields(plan, request))
-            with Exchange(self._connections(), self._request(request, plan, message), mask) as response:
+            _log.debug(
+                "POST %s/images/%s: %s", self.connection.server, message.route, _fields(message, request)
+            )
+            with Exchange(self._connections(), self._request(request, message, body), mask) as response:
                 watch.peer = peer_of(response)
                 if response.is_success:
-                    yield from self._items(response, plan, job, mask, request)
+                    yield from self._items(response, message, job, mask, request)
                     return
                 error = read_refusal(response, mask)
             _log.debug("%s answered %d: %s", self.connection.server, response.status_code, error.message)
             again = should_retry(response.status_code, response.headers, f"{error.message} {error.code}")
             if attempt >= request.max_retry_count or not again:
-                refusal = self._error(response, error, plan, mask)
+                model = message.body.get("model")
+                refusal = refused(
+                    response,
+                    error,
+                    route=message.route,
+                    model=model if isinstance(model, str) else None,
+                    server=self.connection.server,
+                    mask=mask,
+                )
                 if again and isinstance(refusal, APIStatusError):
                     refusal.retry_after_s = ordered_s(response.headers)
                 raise refusal
@@ -198,50 +207,23 @@ class OpenAIEngine:
             reason = f"{self.connection.server} answered {response.status_code}"
             wait(pause_s, f"{reason}; try {attempt + 1} of {request.max_retry_count + 1}", job)
 
-    def _request(self, request: VariationRequest, plan: Plan, message: _Message) -> httpx.Request:
-        url = self._urls.get(plan.route)
+    def _request(self, request: VariationRequest, message: Message, body: Body) -> httpx.Request:
+        url = self._urls.get(message.route)
         if url is None:
-            url = self._urls[plan.route] = httpx.URL(f"{self.connection.address}/images/{plan.route}")
+            url = self._urls[message.route] = httpx.URL(f"{self.connection.address}/images/{message.route}")
         connect_s = request.timeout - min(_CONNECT_MARGIN_S, request.timeout / 2)
         extensions: dict[str, Any] = {"timeout": {"connect": connect_s or None}}
         if request.extra_query:
             # The query may hold a key, and httpx puts addresses into its log and its errors.
             extensions["target"] = url.copy_merge_params(dict(request.extra_query)).raw_path
         # The client's `build_request` merges its settings, which takes as long as sending.
-        headers = self._headers(request, message.content_type)
-        return httpx.Request("POST", url, headers=headers, content=message.body, extensions=extensions)
-
-    def _headers(self, request: VariationRequest, content_type: str) -> _Sealed:
-        """Return the headers; the caller's own replace ours, whether their names are upper or lower case."""
-        connection = self.connection
-        ours = _Sealed(
-            {
-                "Accept": "application/json, text/event-stream",
-                "Accept-Encoding": payload.ACCEPTED,
-                "User-Agent": AGENT,
-                "Content-Type": content_type,
-                "Authorization": connection.authorization,
-                "OpenAI-Organization": connection.organization,
-                "OpenAI-Project": connection.project,
-            }
-        )
-        added = {name.lower() for name in request.extra_headers}
-        sent = _Sealed((name, value) for name, value in ours.items() if value and name.lower() not in added)
-        sent.update(request.extra_headers)
-        if bad := [name for name in sent if not _HEADER_NAME.fullmatch(name)]:
-            raise ConfigurationError(
-                f"{len(bad)} header has a name that can't be sent; allowed: letters, digits and hyphens"
-            )
-        if bad := [name for name in sent if not _can_be_sent(sent[name])]:
-            raise ConfigurationError(
-                f"the header {bad[0]} holds what a header can't carry; allowed: plain text of ASCII characters"
-            )
-        return _Sealed((name, value.strip()) for name, value in sent.items())
+        headers = headers_of(self.connection, request, body.content_type)
+        return httpx.Request("POST", url, headers=headers, content=body.data, extensions=extensions)
 
     def _items(
-        self, response: httpx.Response, plan: Plan, job: Job, mask: Mask, request: VariationRequest
+        self, response: httpx.Response, message: Message, job: Job, mask: Mask, request: VariationRequest
     ) -> Iterator[answers.Item]:
-        is_stream, pieces = opened(response, request.n * _MAX_PICTURE_BYTES + _MAX_OTHER_BYTES, mask)
+        is_stream, pieces = opened(response, request.n * MAX_PICTURE_BYTES + MAX_OTHER_BYTES, mask)
         if is_stream:
             yield from self._streamed(response, pieces, job, mask)
             return
@@ -250,22 +232,22 @@ class OpenAIEngine:
             answer = answers.read_answer(body)
         except ValueError as exc:
             kind = response.headers.get("content-type", "")
-            message = read_error(bytes(body[:_MAX_UNREADABLE_BYTES]), kind, mask).message
-            quoted = one_line(message, most=_MAX_QUOTED_CHARS)
+            said = read_error(bytes(body[:_MAX_UNREADABLE_BYTES]), kind, mask).message
+            quoted = one_line(said, most=_MAX_QUOTED_CHARS)
             problem = mask(f"{exc} ({quoted})" if quoted else str(exc))
-            raise self._unreadable(response, plan, problem, is_empty=not body) from bare(exc, mask)
+            raise self._unreadable(response, message, problem, is_empty=not body) from bare(exc, mask)
         if answer.usage is not None:
             job.count(json_safe(answer.usage, mask))
         yield from answer.items
 
     def _unreadable(
-        self, response: httpx.Response, plan: Plan, problem: str, *, is_empty: bool
+        self, response: httpx.Response, message: Message, problem: str, *, is_empty: bool
     ) -> EngineError:
         server, status = self.connection.server, response.status_code
         # Some servers answer a route that they don't have with an empty 200.
-        if plan.route == "variations" and is_empty:
+        if message.route == "variations" and is_empty:
             return of_status(
-                status, ErrorBody(), route=plan.route, model=None, server=server, request_id=None
+                status, ErrorBody(), route=message.route, model=None, server=server, request_id=None
             )
         return BadResponseError(
             f"{server} answered {status}, but {problem}; the server may have charged for it"
@@ -299,59 +281,11 @@ class OpenAIEngine:
                 f"the stream of {server} ended without a picture; the server may have charged for it"
             )
 
-    def _error(self, response: httpx.Response, error: ErrorBody, plan: Plan, mask: Mask) -> EngineError:
-        server = self.connection.server
-        if response.has_redirect_location:
-            return APIStatusError(
-                f"{server} answered {response.status_code}: it redirects to {redirect_target(response, mask)}, where "
-                "the key is not sent; give that server as --api-base",
-                status=response.status_code,
-            )
-        model, answer_id = plan.body.get("model"), request_id(response, mask)
-        model = model if isinstance(model, str) else None
-        return of_status(
-            response.status_code, error, route=plan.route, model=model, server=server, request_id=answer_id
-        )
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class _Message:
-    """The body to post and its type; without a repr, so that no traceback with variables shows it."""
-
-    content_type: str
-    body: bytes
-
-
-class _Sealed(dict[str, Any]):
-    """Headers whose repr shows the names only, so that no traceback with variables shows the key."""
-
-    def __repr__(self) -> str:
-        return f"<headers: {', '.join(self)}>"
-
-
-def _can_be_sent(value: object) -> bool:
-    return isinstance(value, str) and value.isascii() and value.isprintable()
-
 
 def _digest(source: Source) -> None:
     """Compute the image's digest, which each picture's record has, while the request waits for its answer."""
     with suppress(ImageVariationError):
         _ = source.sha256
-
-
-def _encoded(plan: Plan) -> _Message:
-    """Return a plan as the bytes to post."""
-    try:
-        if plan.as_json:
-            body = {name: value for name, value in plan.body.items() if value is not None}
-            return _Message("application/json", json.dumps(body, allow_nan=False).encode())
-        return _Message(*multipart(form_fields(plan.body), plan.files))
-    except (TypeError, ValueError, RecursionError) as exc:
-        raise InvalidRequestError(
-            f"extra_body holds what JSON has no form for ({type(exc).__name__}); allowed: texts, numbers, true, "
-            "false, null, lists and dictionaries",
-            field="extra_body",
-        ) from exc
 
 
 def _show(item: answers.Item, job: Job) -> None:
@@ -360,7 +294,7 @@ def _show(item: answers.Item, job: Job) -> None:
         job.progress(0.5, "a first look", preview=item.read())
 
 
-def _fields(plan: Plan, request: VariationRequest) -> dict[str, Any]:
+def _fields(message: Message, request: VariationRequest) -> dict[str, Any]:
     """Return the fields for the log: without user and pictures, and only the names of the caller's own fields."""
-    shown = {name: value for name, value in plan.body.items() if name not in _UNLOGGED}
+    shown = {name: value for name, value in message.body.items() if name not in _UNLOGGED}
     return {name: "********" if name in request.extra_body else value for name, value in shown.items()}

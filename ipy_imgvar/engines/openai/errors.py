@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ipy_imgvar.api.refusals import ErrorBody
-    from ipy_imgvar.engines.openai.plan import Route
+    from ipy_imgvar.engines.openai.message import Route
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.settings import Connection
 
-__all__ = ["Mask", "bare", "of_connection", "of_status"]
+__all__ = ["NOT_REPEATED", "Mask", "bare", "of_connection", "of_status"]
 
+#: The end of the message about a connection that was lost after a request for pictures was sent.
+NOT_REPEATED: Final = "; it was not asked again, since it may have made and charged for the pictures"
 #: Statuses with which servers without the variations route answer it: OpenAI with 404, others with 405 or an empty 2xx.
 _NO_ROUTE: Final = (*range(200, 300), 404, 405)
 #: For each HTTP status, the advice at the end of the message.
@@ -160,7 +162,7 @@ def of_status(
     """
     reason = f": {error.message}" if error.message else ""
     shutdown = farewell(model, error.details.get("shutdown_date"))
-    if route == "variations" and status in _NO_ROUTE:
+    if route == "variations" and status in _NO_ROUTE and not (status == 404 and _names_the_model(error)):  # noqa: PLR2004
         hint = "it does not serve variations; say --route edits, or --engine patch for the offline engine"
     elif route == "variations" and "`prompt`" in error.message:
         # diffusers' words ("Provide either `prompt` or ..."), which Xinference passes on.
@@ -175,6 +177,15 @@ def of_status(
     message = f"{server} answered {status}{reason}{reference}" + (f"; {hint}" if hint else "")
     kind = _kind(status)
     return kind(message, status=status, code=error.code, param=error.param, request_id=request_id)
+
+
+def _names_the_model(error: ErrorBody) -> bool:
+    """Return whether a refusal is about the request's model, so that the route is there."""
+    return (
+        error.param == "model"
+        or error.code == "model_not_found"
+        or re.search(r"\bmodel\b", error.message, re.IGNORECASE) is not None
+    )
 
 
 def _kind(status: int) -> type[APIStatusError]:
@@ -202,6 +213,4 @@ def of_connection(exc: httpx.HTTPError | httpx.InvalidURL, server: str, mask: Ma
         return ConnectionFailedError(
             f"{server} can't be reached ({reason}); check --api-base{proxies} and the network"
         )
-    return ConnectionFailedError(
-        f"{server} broke off ({reason}); it was not asked again, since it may have made and charged for the pictures"
-    )
+    return ConnectionFailedError(f"{server} broke off ({reason}){NOT_REPEATED}")

@@ -10,14 +10,22 @@ import httpx
 
 from ipy_imgvar.api import answers
 from ipy_imgvar.api.refusals import ErrorBody, read_error
-from ipy_imgvar.engines.openai.errors import Mask, bare, of_connection
-from ipy_imgvar.errors import BadResponseError, CancelledError, ConnectionFailedError, ImageVariationError
+from ipy_imgvar.engines.openai.errors import Mask, bare, of_connection, of_status
+from ipy_imgvar.errors import (
+    APIStatusError,
+    BadResponseError,
+    CancelledError,
+    ConnectionFailedError,
+    ImageVariationError,
+)
 from ipy_imgvar.network import payload
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["Exchange", "opened", "read_or_salvage", "read_refusal", "redirect_target", "request_id"]
+    from ipy_imgvar.engines.openai.message import Route
+
+__all__ = ["Exchange", "chunks", "opened", "read_or_salvage", "read_refusal", "refused", "request_id"]
 
 #: Bytes of a refusal that are read, 1 MiB: its message is one line, and the rest is an HTML page at most.
 _MAX_REFUSAL_BYTES: Final = 1 << 20
@@ -128,10 +136,26 @@ def request_id(response: httpx.Response, mask: Mask) -> str | None:
     return mask(name)[:_MAX_ID_CHARS] if name else None
 
 
-def redirect_target(response: httpx.Response, mask: Mask) -> str:
+def _redirect_target(response: httpx.Response, mask: Mask) -> str:
     """Return the address that a redirect leads to, without its login, query and fragment, which may be private."""
     try:
         url = response.request.url.join(response.headers["location"])
     except (httpx.InvalidURL, ValueError):
         return "another address"
     return mask(str(url.copy_with(query=None, fragment=None, userinfo=b"")))
+
+
+def refused(
+    response: httpx.Response, error: ErrorBody, *, route: Route, model: str | None, server: str, mask: Mask
+) -> APIStatusError:
+    """Return the error for an answer with a status other than 2xx; see `of_status` for the parameters."""
+    if response.has_redirect_location:
+        return APIStatusError(
+            f"{server} answered {response.status_code}: it redirects to {_redirect_target(response, mask)}, where "
+            "the key is not sent; give that server as --api-base",
+            status=response.status_code,
+        )
+    answer_id = request_id(response, mask)
+    return of_status(
+        response.status_code, error, route=route, model=model, server=server, request_id=answer_id
+    )

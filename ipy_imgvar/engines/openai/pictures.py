@@ -8,7 +8,13 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import httpx
 
 from ipy_imgvar.engines.openai.errors import bare
-from ipy_imgvar.errors import BadResponseError, CancelledError, ConnectionFailedError, ImageVariationError
+from ipy_imgvar.errors import (
+    BadResponseError,
+    CancelledError,
+    ConnectionFailedError,
+    EngineError,
+    ImageVariationError,
+)
 from ipy_imgvar.images import fetch
 from ipy_imgvar.images.source import decode_data_url
 from ipy_imgvar.network.addresses import is_private, is_private_host
@@ -16,23 +22,68 @@ from ipy_imgvar.plain import plain
 from ipy_imgvar.results.variations import Variation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from ipy_imgvar.api.answers import Item
+    from ipy_imgvar.engine import Job
     from ipy_imgvar.engines.openai.errors import Mask
-    from ipy_imgvar.engines.openai.plan import Plan
+    from ipy_imgvar.engines.openai.message import Message
     from ipy_imgvar.request import VariationRequest
     from ipy_imgvar.settings import Connection
 
-__all__ = ["address_of", "to_variation"]
+__all__ = ["MAX_OTHER_BYTES", "MAX_PICTURE_BYTES", "address_of", "to_variation", "to_variations"]
+
+#: Bytes of an answer that are read for each picture. An image may have 50 MB (createEdit), and base64 adds a third.
+MAX_PICTURE_BYTES: Final = 70_000_000
+#: Bytes of an answer besides its pictures, 1 MiB; an answer of more than both is refused.
+MAX_OTHER_BYTES: Final = 1 << 20
 
 #: Characters of a picture's address in an error message; the rest is cut. Chosen so that it has room for every
 #: address that browsers commonly take, which have at most about 2000.
 _LONGEST_ADDRESS: Final = 2000
 
 
+def to_variations(
+    items: Iterable[Item],
+    request: VariationRequest,
+    message: Message,
+    connection: Connection,
+    *,
+    job: Job,
+    client: httpx.Client,
+    mask: Mask,
+    peer: Callable[[], str | None] = lambda: None,
+) -> Iterator[Variation]:
+    """Yield the picture of each item; see `to_variation`. `peer` is called for each, since an answer tells it late.
+
+    Raises
+    ------
+    EngineError
+        If a picture can't be read: the first one's error, after the other pictures, which were paid for.
+    """
+    problems: list[EngineError] = []
+    index = 0
+    for index, item in enumerate(items, start=1):
+        try:
+            picture = to_variation(
+                item, request, message, connection, index=index, client=client, mask=mask, peer=peer()
+            )
+        except EngineError as exc:
+            exc.args = (mask.literally(str(exc)),)
+            problems.append(exc)
+            continue
+        yield picture
+    if problems:
+        raise problems[0]
+    if index != request.n:
+        were = "picture was" if request.n == 1 else "pictures were"
+        job.warn(f"{request.n} {were} asked for, the server sent {index}")
+
+
 def to_variation(
     item: Item,
     request: VariationRequest,
-    plan: Plan,
+    message: Message,
     connection: Connection,
     *,
     index: int,
@@ -72,11 +123,11 @@ def to_variation(
         source=request.image,
         mime_type=mime_type,
         size=size,
-        reduce_to=plan.reduce_to,
+        reduce_to=message.reduce_to,
         index=index,
         parameters={
             "engine": "openai",
-            **plan.parameters,
+            **message.parameters,
             "source_sha256": request.image.sha256,
             "index": index,
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from ipy_imgvar.engines.openai.errors import NOT_REPEATED
 from ipy_imgvar.errors import RequestTimeoutError
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ class Watch:
         now = time.monotonic()
         if self._timeout_s and now - self._began > self._timeout_s:
             raise RequestTimeoutError(
-                f"{self._destination} did not finish within the timeout of {self._timeout_s:g} s; it was not asked "
-                "again, since it may have made and charged for the pictures"
+                f"{self._destination} did not finish within the timeout of {self._timeout_s:g} s{NOT_REPEATED}"
             )
         if now - self._reported > _REPORT_EVERY_S:
             self._reported = now

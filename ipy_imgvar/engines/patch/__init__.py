@@ -16,8 +16,9 @@ The rooms, and which one imports which (a module imports its own room and those 
       |
     arrays                     sizes, masks, threads: no patches
 
-`masks` remembers what a network saw; `capabilities`, `scene` and `strength` import no other room. All but `engine`,
-`capabilities` and `masks` are functions of arrays and random generators, and have no state between calls.
+`masks` remembers what a network saw, and what the rooms found out about a source (`arrays.findings`), for the next
+calls; `capabilities` and `strength` import no other room. All but `engine`, `capabilities` and `masks` are functions of
+arrays and random generators, and have no state between calls.
 
 Where a constant's comment says that it was chosen by eye, that was on photographs of scikit-image, together with the
 figures of `benchmarks/engine.py`.

@@ -7,30 +7,34 @@ again. The other modules of the package work on arrays and know no request.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ipy_imgvar.engine import Forecast, Job
 from ipy_imgvar.engines.deadline import with_deadline
 from ipy_imgvar.engines.patch.arrays.eightbit import RGBA
 from ipy_imgvar.engines.patch.capabilities import CAPABILITIES, MODEL
-from ipy_imgvar.engines.patch.masks import made_by, subject_mask
+from ipy_imgvar.engines.patch.masks import findings_of, made_by, subject_mask
 from ipy_imgvar.engines.patch.scene import Scene, Settings
 from ipy_imgvar.engines.patch.strength import rearranges
+from ipy_imgvar.engines.patch.subjects.network import missing_download
 from ipy_imgvar.engines.patch.synthesis import synthesise
 from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.images import codec
+from ipy_imgvar.plain import plain
 from ipy_imgvar.results.variations import Variation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from ipy_imgvar.engine import Capabilities, Job
+    from ipy_imgvar.engine import Capabilities
     from ipy_imgvar.engines.patch.subjects.network import NetworkMask
-    from ipy_imgvar.request import VariationRequest
+    from ipy_imgvar.request import Size, VariationRequest
     from ipy_imgvar.settings import Connection
 
 __all__ = ["PatchEngine"]
@@ -73,6 +77,27 @@ class PatchEngine:
         """Return the version of the method; see `engine.Engine`."""
         return MODEL
 
+    def forecast(self, requests: Sequence[VariationRequest]) -> Forecast:
+        """Say what a run would download and change; each image is decoded once; see `engine.Forecasts`."""
+        job = Job()
+        download = None
+        seen: set[tuple[int, int, Size, str]] = set()
+        for request in requests:
+            download = download or (missing_download() if _may_ask_network(request) else None)
+            key = (id(request.image), id(request.mask), request.size, request.fit)
+            if request.image is None or not request.is_at_hand or key in seen:
+                continue
+            seen.add(key)
+            if request.fit == "retarget":  # No note is made of such a run, so the picture is only read.
+                request.image.open(at_least_px=max(request.size))
+                continue
+            alone = replace(request, options={**request.options, "subjects": False})
+            _warn(alone, job, _scene(alone, job, job.check)[0])
+        return Forecast(
+            downloads=() if download is None else (download,),
+            notes=tuple(job.warnings),
+        )
+
     def generate(self, request: VariationRequest, job: Job) -> Generator[Variation]:
         """Yield the pictures one by one; see `engine.Engine`."""
         if request.image is None or request.seed is None:
@@ -93,6 +118,7 @@ class PatchEngine:
             progress=job.progress,
             check=check,
         )
+        promised = rearranges(request.strength) and scene.free and scene.has_patches
         counts: Counter[str] = Counter()
         try:
             for index, (picture, means) in enumerate(pictures, start=request.index or 1):
@@ -110,7 +136,7 @@ class PatchEngine:
                 )
         finally:
             pictures.close()
-        if rearranges(request.strength) and scene.free and scene.has_patches:
+        if promised:
             _warn_of_means(request.image.name, job, counts)
 
     def close(self) -> None:
@@ -133,7 +159,20 @@ def _warn(request: VariationRequest, job: Job, scene: Scene) -> None:
 
 
 def _warn_of_means(name: str, job: Job, counts: Counter[str]) -> None:
-    """Say how many pictures are no new arrangement, which is what the strength promises where it can be done."""
+    """Say how many pictures are no new arrangement, which is what the strength promises where it can be done.
+
+    A sweep runs one image many times: then one line, which is replaced each time, counts them all.
+    """
+    total: Counter[str] = job.notes.setdefault(f"means of {name}", Counter())
+    earlier = _line_of_means(name, total)
+    total.update(counts)
+    if earlier in job.warnings:
+        job.warnings.remove(earlier)
+    if line := _line_of_means(name, total):
+        job.warn(line)
+
+
+def _line_of_means(name: str, counts: Counter[str]) -> str:
     one = counts.total() == 1
     others = [
         f"{counts[means]} of {counts.total()} {words}"
@@ -143,8 +182,15 @@ def _warn_of_means(name: str, job: Job, counts: Counter[str]) -> None:
         )
         if counts[means]
     ]
-    if others:
-        job.warn(f"{name} bears no new arrangement that holds together, so {' and '.join(others)}")
+    if not others:
+        return ""
+    return plain(f"{name} bears no new arrangement that holds together, so {' and '.join(others)}")
+
+
+def _may_ask_network(request: VariationRequest) -> bool:
+    """Return whether a run asks the network for the subject, as far as the request tells; see `_scene`."""
+    free = request.mask is None and request.fit != "retarget"
+    return free and _options(request)["subjects"] and rearranges(request.strength)
 
 
 def _options(request: VariationRequest) -> dict[str, bool]:
@@ -182,7 +228,9 @@ def _scene(
     detailed = mask = None
     if request.fit == "retarget":
         fitted, (width, height) = codec.retarget_image(image, request.size)
-        return Scene(source=_pixels(codec.without_opaque_alpha(fitted)), shape=(height, width)), None
+        fitted = codec.without_opaque_alpha(fitted)
+        known = findings_of(request, fitted, None)
+        return Scene(source=_pixels(fitted), shape=(height, width), findings=known), None
     fitted = codec.without_opaque_alpha(codec.fit_image(image, request.size, request.fit))
     if request.mask is not None:
         kept = codec.from_array(codec.kept_pixels(request.mask.open(), image.size), "the mask")
@@ -199,6 +247,7 @@ def _scene(
         keep=keep,
         detailed=None if detailed is None else detailed[..., : pixels.shape[2]],
         subject=None if mask is None else mask.mask,
+        findings=findings_of(request, fitted, mask),
     )
     return scene, mask
 

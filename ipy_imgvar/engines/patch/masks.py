@@ -1,6 +1,6 @@
-"""The subject of a request's image, as a network sees it, remembered for the runs that follow.
+"""What is known of a request's image, remembered for the runs that follow: a person makes several runs of one image.
 
-The network takes seconds for a picture, once: a person makes several runs of one image.
+The network that sees its subject takes seconds for a picture; all that the engine finds out itself, a fifth of one.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from ipy_imgvar.engines.patch.arrays.findings import Findings
 from ipy_imgvar.engines.patch.subjects.network import NetworkMask, network_mask
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ipy_imgvar.engine import Job
     from ipy_imgvar.request import VariationRequest
 
-__all__ = ["OWN_MASKS", "made_by", "subject_mask"]
+__all__ = ["OWN_MASKS", "findings_of", "made_by", "subject_mask"]
 
 #: What made the masks where no network did, for a picture's parameters.
 OWN_MASKS: Final = "own"
@@ -29,7 +30,14 @@ _MOST: Final = 4
 #: An image's hash, and how it was fitted to which size.
 Key: TypeAlias = "tuple[str, str, tuple[int, int]]"
 
+#: How many images' findings are remembered. They take 2 MB each, and where a subject was taken from its ground at most
+#: 60 bytes for each pixel more: four versions of the ground in float32.
+_MOST_FINDINGS: Final = 2
+#: Pixels of a picture above which nothing is remembered, so that all findings together stay below 130 MB.
+_MOST_PX: Final = 1024 * 1024
+
 _masks: OrderedDict[Key, NetworkMask] = OrderedDict()
+_findings: OrderedDict[tuple[Key, bool, str], Findings] = OrderedDict()
 _lock = Lock()
 
 
@@ -67,3 +75,28 @@ def subject_mask(
 def made_by(mask: NetworkMask | None) -> str:
     """Return what made a mask, as a picture's parameters say it."""
     return OWN_MASKS if mask is None else f"{mask.library} {mask.model} {mask.sha256}"
+
+
+def findings_of(request: VariationRequest, image: Image, mask: NetworkMask | None) -> Findings:
+    """Return what is known of a fitted image, which the callers add to.
+
+    Parameters
+    ----------
+    request : VariationRequest
+        See `subject_mask`.
+    image : PIL.Image.Image
+        The request's image as it was fitted.
+    mask : NetworkMask or None
+        Its subject as the network saw it.
+    """
+    assert request.image is not None  # noqa: S101 - the engine has refused it
+    if image.width * image.height > _MOST_PX:
+        return Findings()
+    # By the request's size, not the fitted one: it decides, as a mask does, at which scale a JPEG is decoded.
+    key = (request.image.sha256, request.fit, request.size), request.mask is None, made_by(mask)
+    with _lock:
+        known = _findings.setdefault(key, Findings())
+        _findings.move_to_end(key)
+        while len(_findings) > _MOST_FINDINGS:
+            _findings.popitem(last=False)
+    return known

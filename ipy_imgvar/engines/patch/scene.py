@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from ipy_imgvar.engines.patch.arrays.findings import Findings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,6 +62,8 @@ class Scene:
     subject : ndarray of shape (h, w), float32, 0..1, or None
         A mask of the source's subject, 1 inside, of any size: no shot cuts it, and where it is certain the subject may
         be shown larger before its ground.
+    findings : Findings
+        What is known of the source and the subject; the calls with one scene share it.
     """
 
     source: NDArray[np.float32]
@@ -67,6 +71,7 @@ class Scene:
     keep: NDArray[np.bool_] | None = None
     detailed: NDArray[np.uint8] | None = None
     subject: NDArray[np.float32] | None = None
+    findings: Findings = field(default_factory=Findings, repr=False)
 
     @property
     def fixed(self) -> bool:

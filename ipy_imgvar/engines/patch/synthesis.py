@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -104,6 +105,12 @@ def synthesise(
             run.report(number, 1, f"{done} of {len(numbers)}")
 
 
+def _apart(source: NDArray[np.float32], subject: NDArray[np.float32]) -> Layers | None:
+    """Return a source taken apart; None where the outline of its subject is not certain."""
+    outline = matte(source, subject)
+    return take_apart(source, outline) if is_certain(outline) else None
+
+
 class _Run:
     """One call, with what its pictures share."""
 
@@ -122,15 +129,15 @@ class _Run:
         self.most_artefacts, self.refused = math.inf, 0
         workers.check()
         anew = rearranges(settings.strength)
-        flip = settings.flip and anew and not has_text(scene.source)
+        known = scene.findings
+        flip = settings.flip and anew and not known.once("text", lambda: has_text(scene.source))
         settings = replace(settings, flip=flip, tone=settings.tone and not scene.fixed)
         subject = scene.subject
         if anew and subject is not None and scene.free:
-            outline = matte(scene.source, subject)
-            self.layers = take_apart(scene.source, outline) if is_certain(outline) else None
-            subject = subject if self.layers is None else self.layers.reach(outline.shape)
+            self.layers = known.once("layers", partial(_apart, scene.source, subject))
+            subject = subject if self.layers is None else self.layers.reach(scene.source.shape[:2])
         workers.check()
-        self.shots = Shots(scene.source, settings, subject)
+        self.shots = Shots(scene.source, settings, subject, known)
         if scene.has_patches and (anew or not scene.free):
             self._prepare_composer(flip=flip)
 
@@ -138,12 +145,19 @@ class _Run:
         """Set what arranges and what judges it, unless the source does not bear it; go up to the first picture."""
         judge, strength, scene = None, self.settings.strength, self.scene
         if scene.free:
-            tuning, artefacts = tune(strength), ArtefactJudge(scene.source)
+            tuning = tune(strength)
+            artefacts = scene.findings.once("judge", lambda: ArtefactJudge(scene.source))
             if artefacts.bears() < tuning.least_bearing:
                 return
             judge, self.most_artefacts = artefacts.score, tuning.most_artefacts
         self.composer = Composer(
-            scene.source, shape=scene.shape, strength=strength, keep=scene.keep, flip=flip, judge=judge
+            scene.source,
+            shape=scene.shape,
+            strength=strength,
+            keep=scene.keep,
+            flip=flip,
+            judge=judge,
+            findings=scene.findings,
         )
         for number in range(self.numbers.start):
             self.report(self.numbers.start, 0, "earlier arrangements")

@@ -29,13 +29,14 @@ function takePart(panel) {
   const form = el("select");
   const bind = wordButton("", () => panel.send("bind", { name: name.value, form: form.value }));
   const where = typedName("out, or out/{stem}-{i}.jpg", () => save);
+  const binding = el("div", {}, field("Variable name", name), field("As", form), bind);
   const save = wordButton("", () => panel.send("save", { where: where.value }));
   const insert = wordButton("", () => panel.send("insert"));
   const part = el(
     "div",
     { class: "imgvar-take", role: "group", "aria-label": "What to do with the pictures" },
     el("div", {}, el("label", { class: "imgvar-flag" }, all, "Select all"), compare, field("Sort by", sort), insert),
-    el("div", {}, field("Variable name", name), field("As", form), bind),
+    binding,
     el("div", {}, field("Folder or file", where), save),
     el("p", { class: "imgvar-note", text: "Keys on a picture: 1-9 and Space select, the arrows move, Enter opens, S stars, Delete removes from view." }),
   );
@@ -44,6 +45,7 @@ function takePart(panel) {
     bind.textContent = `Bind ${words}`;
     save.textContent = `Save ${words}`;
     insert.textContent = `Insert ${words} below`;
+    binding.hidden = state.can_bind === false;
     insert.hidden = !state.can_insert;
     all.checked = selected >= count;
     all.indeterminate = selected > 0 && selected < count;

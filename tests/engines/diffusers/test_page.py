@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from ipy_imgvar.engines.diffusers.capabilities import CAPABILITIES
 from ipy_imgvar.engines.diffusers.pipelines.families import FAMILIES
 from ipy_imgvar.engines.diffusers.weights.presets import PRESETS
 
@@ -77,12 +76,3 @@ def test_the_page_says_which_families_were_run():
 def test_the_page_says_what_holds(said):
     """The page has the sentences on memory, pickles and options that the code keeps."""
     assert said in " ".join(PAGE.split())
-
-
-def test_the_page_has_the_options_and_says_which_are_the_owners():
-    """The options are those that the engine declares, the owner's last."""
-    names = [row[0].strip("`") for row in rows("| option | meaning |")]
-    assert names == [option.name for option in CAPABILITIES.options]
-    first = next(option.name for option in CAPABILITIES.options if option.trusted)
-    assert f"Those from `{first}` on are for the owner" in PAGE
-    assert all(option.trusted for option in CAPABILITIES.options[names.index(first) :])

@@ -153,11 +153,11 @@ def test_a_timeout_in_the_queue_says_so(client, tiny_pipeline, photo):
     def hold():
         with MODELS.turn(client.engine, lambda: None, lambda: None):
             entered.set()
-            leave.wait(20)
+            leave.wait(100)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    entered.wait(20)
+    entered.wait(100)
     with pytest.raises(RequestTimeoutError, match="wait for the end of the other run"):
         client.variations(photo, model=str(tiny_pipeline("stable")), timeout=0.3, **small())
     leave.set()

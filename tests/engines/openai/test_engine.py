@@ -340,16 +340,16 @@ class TestConnection:
 
     def test_openai_gets_edits_with_the_default_model(self):
         """With a key alone, OpenAI's edits route and our default model are chosen."""
-        from ipy_imgvar.engines.openai.plan import make_plan
+        from ipy_imgvar.engines.openai.message import make_message
         from ipy_imgvar.images.source import Source
         from ipy_imgvar.request import VariationRequest
 
         engine = Client(api_key=CANARY).engine
         assert engine.connection.is_openai
         request = VariationRequest.from_arguments(image=Source("x.png", data=png()))
-        plan = make_plan(request, is_openai=True)
-        assert (plan.route, plan.body["model"]) == ("edits", DEFAULT_MODEL)
-        assert "response_format" not in plan.body
+        message = make_message(request, is_openai=True)
+        assert (message.route, message.body["model"]) == ("edits", DEFAULT_MODEL)
+        assert "response_format" not in message.body
         assert engine.model(request) == DEFAULT_MODEL
 
     def test_the_destination_is_named_first(self, api, client, photo):

@@ -281,7 +281,6 @@ def test_a_refusal_that_breaks_off(api, client, photo):
         ([response(404, {"detail": "Not Found"})], "Not Found"),
         ([response(405, {"detail": "Method Not Allowed"})], "does not serve variations"),
         ([response(200, b"", None)], "does not serve variations"),
-        (refusal(404, "The model `x` does not exist"), "The model `x` does not exist"),
     ],
 )
 def test_servers_without_variations(api, client, photo, reply, said):
@@ -294,6 +293,25 @@ def test_servers_without_variations(api, client, photo, reply, said):
     assert "--route edits" in text
     assert "--engine patch" in text
     assert len(api.posts) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "model is 'm1'; this server has only patch-3"},
+        {"message": "The model `x` does not exist"},
+        {"message": "no such thing", "param": "model"},
+        {"message": "no such thing", "code": "model_not_found"},
+    ],
+)
+def test_a_refused_model_is_no_missing_route(api, client, photo, error):
+    """A 404 about the model does not say that the server has no variations; it says to check the model."""
+    api.script([response(404, {"error": error})])
+    with pytest.raises(APIStatusError) as caught:
+        client.variations(photo, model="m1")
+    text = one_line(caught.value)
+    assert error["message"] in text
+    assert text.endswith("; check --model and --api-base")
 
 
 def test_a_model_that_is_gone(api, client, photo):
@@ -396,7 +414,7 @@ def test_a_date_to_come_back(api, client, photo):
     api.script(refusal(429, "slow", Retry_After=soon), [response(200, answer_of(PICTURES[0]))])
     began = time.monotonic()
     client.variations(photo, prompt="x", max_retry_count=1)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 100
     assert len(api.posts) == 2
 
 
@@ -575,8 +593,8 @@ def test_timeouts(api, client, photo, name):
     """Past the timeout a stalled answer is an error, is not asked for again, and whole pictures are kept."""
     api.script(STALLS[name])
     with pytest.raises(RequestTimeoutError) as caught:
-        client.variations(photo, n=2, prompt="x", timeout=0.4, max_retry_count=3)
-    assert "timeout of 0.4 s" in one_line(caught.value)
+        client.variations(photo, n=2, prompt="x", timeout=1.5, max_retry_count=3)
+    assert "timeout of 1.5 s" in one_line(caught.value)
     assert len(api.posts) == 1
     assert len(caught.value.partial or ()) == (1 if name == "in the body" else 0)
 

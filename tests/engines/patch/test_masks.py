@@ -1,14 +1,20 @@
 """The subject of a request's image: asked for once, remembered, and named in a picture's parameters."""
 
+from collections import Counter, OrderedDict
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 from ipy_imgvar import Client
-from ipy_imgvar.engines.patch import masks
+from ipy_imgvar.engines.patch import masks, synthesis
+from ipy_imgvar.engines.patch.camera import cuts
+from ipy_imgvar.engines.patch.subjects import segmentation
 from ipy_imgvar.engines.patch.subjects.network import NetworkMask
+from ipy_imgvar.images.source import Source
+from ipy_imgvar.request import VariationRequest
 
 
 def figure(side_px=96):
@@ -68,6 +74,78 @@ def test_the_network_is_not_asked_where_it_is_not_wanted(network, settings):
 def test_few_masks_are_remembered():
     """Memory stays bounded over many images."""
     with Client(engine="patch") as client:
-        for side_px in range(64, 74):
+        for side_px in range(64, 70):
             client.variations(figure(side_px)[0], size=side_px, seed=1)
     assert len(masks._masks) == 4
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """Count how often the engine looks for objects, text, salient parts and what bears a new arrangement."""
+    counts = Counter()
+    monkeypatch.setattr(masks, "_findings", OrderedDict())
+    for module, name in (
+        (segmentation, "salient_objects"),
+        (segmentation, "saliency"),
+        (cuts, "saliency"),
+        (synthesis, "has_text"),
+        (synthesis, "ArtefactJudge"),
+    ):
+        real = getattr(module, name)
+
+        def counted(*arguments, name=name, real=real, **named):
+            counts[name] += 1
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(module, name, counted)
+    return counts
+
+
+def sweep_of(image, size, strengths, seeds, **settings):
+    with Client(engine="patch") as client:
+        return client.sweep(image, over={"strength": strengths, "seed": seeds}, size=size, **settings)
+
+
+def test_a_sweep_finds_the_subjects_of_its_source_once(searches):
+    """Four pictures of two strengths and two seeds look once for objects, salient parts and text."""
+    made = sweep_of(data.gravel(), 64, [0.2, 0.85], range(2))
+    assert len(made) == 4
+    assert searches == {"salient_objects": 1, "saliency": 1, "has_text": 1, "ArtefactJudge": 1}
+
+
+@pytest.mark.slow
+def test_findings_belong_to_one_source_fit_and_size(searches):
+    """Another source, size or fit, or a mask, is looked at anew, and the last two are remembered."""
+    gravel, cat = data.gravel(), data.chelsea()
+    for image, size, settings in (
+        (gravel, 64, {}),
+        (cat, 64, {}),
+        (gravel, 64, {}),
+        (gravel, 72, {}),
+        (cat, 64, {"fit": "pad"}),
+        (gravel, 64, {"mask": np.eye(512, dtype=bool)}),
+    ):
+        sweep_of(image, size, [0.5], [1], **settings)
+    assert searches["has_text"] == 5
+    assert len(masks._findings) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["coffee", "gravel"])
+def test_what_is_remembered_changes_no_byte(name, monkeypatch):
+    """A sweep's pictures have the bytes of those that an engine makes which remembers nothing."""
+    image = getattr(data, name)()
+    made = sweep_of(image, 96, [0.3, 0.85], [1, 2])
+    for each in made:
+        monkeypatch.setattr(masks, "_findings", OrderedDict())
+        with Client(engine="patch") as client:
+            alone = client.variations(image, size=96, **each.combination)
+        assert alone[0].bytes == each.bytes
+
+
+def test_findings_of_large_pictures_are_not_held(monkeypatch):
+    """Above a megapixel nothing is held, so that what is remembered stays below 70 MB."""
+    monkeypatch.setattr(masks, "_findings", OrderedDict())
+    request = VariationRequest(image=Source("a", data=b"a"), size=(1040, 1040))
+    masks.findings_of(request, Image.new("RGB", request.size), None)
+    assert not masks._findings

@@ -10,8 +10,8 @@ ROOT = Path(patch.__file__).parent
 BELOW = {
     "arrays": set(),
     "strength": set(),
-    "scene": set(),
-    "masks": {"subjects"},
+    "scene": {"arrays"},
+    "masks": {"arrays", "subjects"},
     "matching": {"arrays"},
     "layers": {"arrays"},
     "subjects": {"arrays", "matching"},

@@ -6,7 +6,9 @@ The libraries print bars and notes of their own, which would stand between the p
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.metadata
+import importlib.util
 import logging
 import sys
 from typing import TYPE_CHECKING, Final
@@ -16,7 +18,7 @@ from ipy_imgvar.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["INSTALL", "import_packages", "quiet"]
+__all__ = ["INSTALL", "import_packages", "import_torch", "quiet", "refuse_missing"]
 
 #: The command that installs the extra, for messages.
 INSTALL: Final = "pip install 'ipy-imgvar[diffusers]'"
@@ -49,6 +51,21 @@ def import_packages() -> dict[str, str]:
     except (ImportError, RuntimeError, OSError, AttributeError, ValueError) as exc:
         raise ConfigurationError(_problem(exc)) from exc
     return {"torch": torch.__version__, **{name: sys.modules[name].__version__ for name in _RECORDED[1:]}}
+
+
+def refuse_missing() -> None:
+    """Raise the error of `import_packages` for a package that is not installed; imports nothing."""
+    for name in _RECORDED:
+        if importlib.util.find_spec(name) is None:
+            raise ConfigurationError(_problem(ModuleNotFoundError(name=name)))
+
+
+def import_torch() -> None:
+    """Import torch alone, which takes a second or two; raises `ConfigurationError` as `import_packages` does."""
+    try:
+        importlib.import_module("torch")
+    except (ImportError, RuntimeError, OSError, AttributeError, ValueError) as exc:
+        raise ConfigurationError(_problem(exc)) from exc
 
 
 def _problem(exc: Exception) -> str:

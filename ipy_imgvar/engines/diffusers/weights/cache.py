@@ -17,6 +17,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ipy_imgvar import settings
+from ipy_imgvar.modelfiles import MAX_JSON_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,8 +33,6 @@ _log = logging.getLogger("ipy_imgvar")
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 #: The beginning of a commit, as our records have it.
 _BEGINNING: Final = re.compile(r"[0-9a-f]{7,39}")
-#: Bytes of the largest file that is parsed as JSON; indexes have less than 10 kB, settings of tokenizers up to 1 MB.
-MAX_JSON_BYTES: Final = 10_000_000
 
 
 def repo_folder(repo: str) -> Path:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from ipy_imgvar import settings
+from ipy_imgvar import plain, settings
 from ipy_imgvar.engines.diffusers.weights import cache, refusals
 from ipy_imgvar.engines.diffusers.weights.bars import Meter, quiet
 from ipy_imgvar.engines.diffusers.weights.hub import Listing, host, list_files, transfer
@@ -47,7 +47,18 @@ if TYPE_CHECKING:
     from ipy_imgvar.engine import Job
     from ipy_imgvar.engines.diffusers.weights.presets import Adapter
 
-__all__ = ["Local", "fetch", "fetch_adapter", "fetch_part"]
+__all__ = [
+    "Local",
+    "adapter_files",
+    "cached_adapter",
+    "cached_copy",
+    "cached_part",
+    "fetch",
+    "fetch_adapter",
+    "fetch_part",
+    "free_bytes",
+    "size_text",
+]
 
 #: Bytes of the units that people and file lists use; the libraries' GiB are 7 % larger.
 _MB: Final = 1_000_000
@@ -112,7 +123,7 @@ def fetch(
     # A record has the first digits of a commit, which the hub may not take.
     reference = replace(reference, revision=cache.commit_of(reference)) if _is_short(reference) else reference
     if local_files_only or settings.hub_offline():
-        copy = _cached(reference, half=half)
+        copy = cached_copy(reference, half=half)
         if copy is None:
             raise refusals.offline(name)
         return copy
@@ -129,13 +140,18 @@ def _is_short(reference: Reference) -> bool:
     )
 
 
+def adapter_files(adapter: Adapter) -> tuple[str, str]:
+    """Return the paths of an IP-Adapter's weights and of its image encoder's folder in their repository."""
+    weights = f"{adapter.subfolder}/{adapter.weight_name}" if adapter.subfolder else adapter.weight_name
+    return weights, adapter.image_encoder
+
+
 def fetch_adapter(adapter: Adapter, *, local_files_only: bool, job: Job, check: Callable[[], None]) -> Local:
     """Return an IP-Adapter's files on this disk: `folder` is the one that has `adapter.subfolder` in it.
 
     A copy on this disk is used without asking the hub for a newer one. See `fetch` for parameters and errors.
     """
-    weights = f"{adapter.subfolder}/{adapter.weight_name}" if adapter.subfolder else adapter.weight_name
-    encoder, name = adapter.image_encoder, adapter.repo
+    (weights, encoder), name = adapter_files(adapter), adapter.repo
     needed = (weights, f"{encoder}/config.json", f"{encoder}/model.safetensors")
     offline = local_files_only or settings.hub_offline()
     folder = _few(
@@ -175,11 +191,9 @@ def _few(
     check: Callable[[], None],
 ) -> Path:
     """Return the snapshot with the chosen files; without a network `offline` has their names for a message."""
-    snapshot = cache.snapshot_of(reference)
+    snapshot = _copy_of_few(reference, choose_files)
     if snapshot is not None:
-        with suppress(InvalidRequestError):
-            choose_files(listing_of(snapshot))
-            return snapshot
+        return snapshot
     if offline is not None:
         raise refusals.offline(reference.name, offline)
     with quiet("huggingface_hub"):
@@ -188,7 +202,33 @@ def _few(
     return repo.snapshot
 
 
-def _cached(reference: Reference, *, half: bool) -> Local | None:
+def _copy_of_few(reference: Reference, choose_files: Callable[[Sequence[RepoFile]], Choice]) -> Path | None:
+    """Return the cached snapshot that has the chosen files; None if there is none."""
+    snapshot = cache.snapshot_of(reference)
+    if snapshot is not None:
+        with suppress(InvalidRequestError):
+            choose_files(listing_of(snapshot))
+            return snapshot
+    return None
+
+
+def cached_adapter(adapter: Adapter) -> Path | None:
+    """Return the folder of an IP-Adapter's complete copy in the cache; None if there is none."""
+    weights, encoder = adapter_files(adapter)
+    return _copy_of_few(
+        Reference(adapter.repo, adapter.revision),
+        lambda files: choose_adapter(weights, encoder, files, adapter.repo),
+    )
+
+
+def cached_part(reference: Reference) -> Path | None:
+    """Return the folder of a single model's complete copy on this disk, as `fetch_part` takes it, or None."""
+    if reference.folder is not None:
+        return reference.folder
+    return _copy_of_few(reference, lambda files: choose_part(files, reference.name))
+
+
+def cached_copy(reference: Reference, *, half: bool) -> Local | None:
     """Return the complete copy in the cache; None if there is none."""
     snapshot = cache.snapshot_of(reference)
     index = cache.index_of(reference)
@@ -204,7 +244,7 @@ def _from_hub(reference: Reference, job: Job, check: Callable[[], None], *, half
     try:
         return _fetched(reference, job, check, half=half)
     except (ConnectionFailedError, RateLimitError, ServerError):
-        copy = _cached(reference, half=half)
+        copy = cached_copy(reference, half=half)
         if copy is None:
             raise
         job.warn(
@@ -278,10 +318,8 @@ def _announcement(repo: Listing, choice: Choice, needed: int, reference: Referen
 
 
 def size_text(size: int) -> str:
-    """Return a number of bytes in words, such as "16.0 GB"."""
-    if size < _MB:
-        return "less than 1 MB"
-    return f"{size / _GB:.1f} GB" if size >= _GB else f"{size / _MB:.1f} MB"
+    """Return a number of bytes in words, such as "16.0 GB"; those of the hub count in MB."""
+    return "less than 1 MB" if size < _MB else plain.size_text(size)
 
 
 def share_text(part: int, whole: int) -> str:
@@ -293,12 +331,17 @@ def share_text(part: int, whole: int) -> str:
 
 
 def _check_room(needed: int, name: str) -> None:
-    folder = settings.hub_cache()
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = free_bytes()
     if needed > free:
         raise EngineError(
             f"{name} needs {size_text(needed)} on the disk of the hub's cache, which has {size_text(free)} free; "
             "make room there, or set HF_HOME to a folder on another disk"
         )
+
+
+def free_bytes() -> int:
+    """Return the free bytes of the disk that holds the hub's cache."""
+    folder = settings.hub_cache()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

@@ -15,8 +15,6 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -44,6 +42,10 @@ class _Guard:
                 self._lift()
 
     def _limit(self) -> None:
+        try:
+            from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+        except ImportError:  # In a browser, where BLAS has one thread.
+            return
         for library in ThreadpoolController().select(user_api="blas").lib_controllers:
             before = library.num_threads
             if before > 1:

@@ -14,6 +14,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from ipy_imgvar.systems import in_browser
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -31,13 +33,13 @@ class Workers:
     Parameters
     ----------
     threads : int
-        1 runs everything in the calling thread.
+        1 runs everything in the calling thread, as any number does in a browser.
     check : callable or None
         Called often, always in the calling thread; it raises to cancel.
     """
 
     def __init__(self, threads: int, check: Callable[[], None] | None) -> None:
-        self._threads = threads
+        self._threads = 1 if in_browser() else threads
         self._check = check
 
     def check(self) -> None:

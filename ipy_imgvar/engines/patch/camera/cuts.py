@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ipy_imgvar.engines.patch.arrays.findings import Findings
 from ipy_imgvar.engines.patch.arrays.resize import reduced_shape, resize
 from ipy_imgvar.engines.patch.subjects.saliency import saliency
 
@@ -44,11 +45,18 @@ class Cuts:
     source : ndarray of shape (H, W, C), float32, 0..1
     subject : ndarray of shape (h, w), float32, or None
         A mask, 1 inside the subject, where one is known for certain: nothing of it is cut that the source shows.
+    findings : Findings or None
+        What is known of the source.
     """
 
-    def __init__(self, source: NDArray[np.float32], subject: NDArray[np.float32] | None = None) -> None:
+    def __init__(
+        self,
+        source: NDArray[np.float32],
+        subject: NDArray[np.float32] | None = None,
+        findings: Findings | None = None,
+    ) -> None:
         small = resize(source, reduced_shape(source, _COMPARED_PX))
-        ranks = saliency(source).ranks
+        ranks = (findings or Findings()).once("saliency", lambda: saliency(source)).ranks
         weight = _ORDINARY + (1 - _ORDINARY) * resize(ranks[..., None], small.shape[:2])[..., 0]
         layers = [small]
         if subject is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ipy_imgvar.engines.patch.arrays.eightbit import straight, to_uint8
+from ipy_imgvar.engines.patch.arrays.findings import Findings
 from ipy_imgvar.engines.patch.arrays.resize import reduced_shape, resize
 from ipy_imgvar.engines.patch.camera.cuts import Cuts
 from ipy_imgvar.engines.patch.camera.framing import (
@@ -78,15 +79,22 @@ class Shots:
         C = 4 is premultiplied RGBA.
     settings : Settings
     subject : ndarray of shape (h, w), float32, or None
-        A mask, 1 inside, of a subject that no shot may cut.
+        A mask, 1 inside, of a subject that no shot may cut; the same one in every call with the same `findings`.
+    findings : Findings or None
+        What is known of the source.
     """
 
     def __init__(
-        self, source: NDArray[np.float32], settings: Settings, subject: NDArray[np.float32] | None = None
+        self,
+        source: NDArray[np.float32],
+        settings: Settings,
+        subject: NDArray[np.float32] | None = None,
+        findings: Findings | None = None,
     ) -> None:
+        findings = findings or Findings()
         self._settings = settings
         self._aspect = source.shape[1] / source.shape[0]
-        self._cuts = Cuts(source, subject)
+        self._cuts = findings.once(("cuts", subject is None), lambda: Cuts(source, subject, findings))
         small = resize(source, reduced_shape(source, _COMPARED_PX))
         self._small = to_uint8(small)
         self._flat = not np.ptp(self._small, axis=(0, 1)).any()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ipy_imgvar.engines.patch.arrays.findings import Findings
 from ipy_imgvar.engines.patch.arrays.resize import resize
 from ipy_imgvar.engines.patch.composition.arrangement import Arrangement, descend, initial_arrangement
 from ipy_imgvar.engines.patch.composition.collage import Collage, closer, things_across
@@ -131,6 +132,8 @@ class Composer:
     judge : callable or None
         Returns how likely a picture shows a defect, higher being worse. It is called on a few settled candidates, each
         an ndarray of shape (h, w, C), float32, 0..1, 48 to 90 px on the short side; the lowest value is taken.
+    findings : Findings or None
+        What is known of the source.
     """
 
     def __init__(
@@ -143,17 +146,19 @@ class Composer:
         flip: bool,
         subjects: Subjects | None = None,
         judge: Callable[[NDArray[np.float32]], float] | None = None,
+        findings: Findings | None = None,
     ) -> None:
+        findings = findings or Findings()
         self._judge = judge
         self._source, self._shape, self._strength = source, shape, strength
         self._tuning = _tune(strength, same_shape=shape == source.shape[:2])
         self._fixed = keep is not None
-        self._detail = fine_detail(source)
+        self._detail = findings.once("detail", lambda: fine_detail(source))
         self._given = subjects is not None
         if keep is not None:
             subjects = Subjects((keep.astype(np.float32),), on_ground=False)
         elif subjects is None:
-            subjects = find_subjects(source, self._detail, self._tuning.cover)
+            subjects = find_subjects(source, self._detail, self._tuning.cover, findings)
         self._subjects = subjects.masks
         if not subjects.on_ground:
             self._tuning = replace(self._tuning, separation=self._tuning.separation_without_ground)

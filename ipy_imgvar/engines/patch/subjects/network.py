@@ -25,19 +25,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ipy_imgvar.engine import Download
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-__all__ = ["MODEL", "NetworkMask", "is_installed", "network_mask"]
+__all__ = ["MODEL", "NetworkMask", "is_installed", "missing_download", "network_mask"]
 
 #: rembg's name for the network, and the stem of its file.
 MODEL: Final = "isnet-general-use"
 #: Where rembg fetches the file from, and the file's size: 178,648,008 bytes.
 _ORIGIN: Final = "github.com/danielgatis/rembg"
 _SIZE_MB: Final = 179
+_SIZE_BYTES: Final = 178_648_008
 #: Threads of the network, the same on every machine. 1, 2 and 4 gave the same bytes, but onnxruntime promises nothing.
 _THREADS: Final = 2
 #: Hexadecimal digits of the file's SHA-256 that name it.
@@ -119,6 +122,22 @@ def network_mask(
         else:
             warn(_without_mask(cause))
         return None
+
+
+def missing_download() -> Download | None:
+    """Return what `network_mask` would fetch first; None without rembg, where it fails, or where the file is there."""
+    if not is_installed():
+        return None
+    try:
+        session = _session_class()
+        if _is_downloaded(session):
+            return None
+        why = (
+            f"from {_ORIGIN} into {_folder(session)}, to find the subject; --option subjects=off does without"
+        )
+    except (Exception, SystemExit):  # noqa: BLE001 - half installed, each library may raise anything
+        return None
+    return Download(MODEL, _SIZE_BYTES, why)
 
 
 class _LibraryError(Exception):

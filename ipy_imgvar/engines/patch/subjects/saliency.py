@@ -87,12 +87,13 @@ class Saliency(NamedTuple):
     uniqueness: float
 
 
-def most_salient(source: NDArray[np.float32], cover: float) -> NDArray[np.bool_]:
+def most_salient(salient: Saliency, cover: float) -> NDArray[np.bool_]:
     """Mark the most salient parts of a picture that has no plain ground.
 
     Parameters
     ----------
-    source : ndarray of shape (H, W, C), float32, 0..1
+    salient : Saliency
+        What `saliency` returns of the picture.
     cover : float
         The largest share of the picture, 0..1, that may be marked.
 
@@ -101,7 +102,7 @@ def most_salient(source: NDArray[np.float32], cover: float) -> NDArray[np.bool_]
     ndarray of shape (h, w), bool
         At about 40 px on the short side; nothing where the picture is one texture.
     """
-    ranks, small, uniqueness = saliency(source)
+    ranks, small, uniqueness = salient
     if not uniqueness:
         return np.zeros(ranks.shape, bool)
     affinity = _affinity(small)

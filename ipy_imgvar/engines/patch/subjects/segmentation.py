@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from ipy_imgvar.engines.patch.arrays.findings import Findings
 from ipy_imgvar.engines.patch.arrays.regions import dilation, fill_holes, label, uniform_filter
 from ipy_imgvar.engines.patch.arrays.resize import reduced_shape, resize
 from ipy_imgvar.engines.patch.matching.patches import PATCH
 from ipy_imgvar.engines.patch.subjects.barrier import salient_objects
-from ipy_imgvar.engines.patch.subjects.saliency import most_salient
+from ipy_imgvar.engines.patch.subjects.saliency import most_salient, saliency
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +49,12 @@ class Subjects(NamedTuple):
     on_ground: bool
 
 
-def find_subjects(source: NDArray[np.float32], detail: NDArray[np.float32], cover: float) -> Subjects:
+def find_subjects(
+    source: NDArray[np.float32],
+    detail: NDArray[np.float32],
+    cover: float,
+    findings: Findings | None = None,
+) -> Subjects:
     """Find the separate subjects of a picture.
 
     Parameters
@@ -58,7 +64,21 @@ def find_subjects(source: NDArray[np.float32], detail: NDArray[np.float32], cove
         What `fine_detail` returns.
     cover : float
         The largest share of the picture, 0..1, that salient parts may take; objects on a ground may take more.
+    findings : Findings or None
+        What is known of the source.
     """
+    known = findings or Findings()
+    objects = known.once("objects", lambda: _objects_on_ground(source, detail))
+    if objects is not None:
+        return objects
+    salient = known.once("saliency", lambda: saliency(source))
+    return known.once(
+        ("salient", cover), lambda: Subjects(tuple(_separate(most_salient(salient, cover))), on_ground=False)
+    )
+
+
+def _objects_on_ground(source: NDArray[np.float32], detail: NDArray[np.float32]) -> Subjects | None:
+    """Return the objects that lie on a ground which is clearly apart from them; None where there are none."""
     small = resize(source, detail.shape[:2])
     mask = None
     if min(small.shape[:2]) >= 2 * PATCH:
@@ -66,7 +86,7 @@ def find_subjects(source: NDArray[np.float32], detail: NDArray[np.float32], cove
     mask = None if mask is None else fill_holes(mask)
     objects = [] if mask is None else _separate(mask)
     if mask is None or not objects:
-        return Subjects(tuple(_separate(most_salient(source, cover))), on_ground=False)
+        return None
     # A margin of a pixel takes in the blurred outline, but nothing of another object.
     grown = (dilation(one > 0, 1) & ((one > 0) | ~mask) for one in objects)
     return Subjects(tuple(one.astype(np.float32) for one in grown), on_ground=True)

@@ -113,11 +113,11 @@ def test_a_run_waits_for_the_one_before_and_can_be_cancelled_meanwhile():
     def first():
         with models.turn(user, nothing, nothing):
             inside.set()
-            leave.wait(10)
+            leave.wait(100)
 
     thread = threading.Thread(target=first)
     thread.start()
-    inside.wait(10)
+    inside.wait(100)
 
     def cancelled():
         raise CancelledError("cancelled")

@@ -1,5 +1,6 @@
 import numpy as np
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_imgvar.engines.patch.arrays.regions import (
@@ -12,7 +13,7 @@ from ipy_imgvar.engines.patch.arrays.regions import (
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 7))
-@settings(max_examples=20, deadline=None)
+@cases(20, 8)
 def test_dilation_reaches_exactly_its_radius(seed, radius):
     """A pixel is marked when one at most `radius` rows and columns away was."""
     mask = np.random.default_rng(seed).random((17, 12)) < 0.03
@@ -26,7 +27,7 @@ def test_dilation_reaches_exactly_its_radius(seed, radius):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12))
-@settings(max_examples=30, deadline=None)
+@cases(30, 8)
 def test_labels_are_the_connected_regions(seed, height, width):
     """Two marked neighbours share a label, and labels number the regions a flood fill finds."""
     mask = np.random.default_rng(seed).random((height, width)) < 0.5
@@ -67,7 +68,7 @@ def test_a_ring_is_filled_and_a_bay_is_not():
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=40))
-@settings(max_examples=30, deadline=None)
+@cases(30, 8)
 def test_the_threshold_separates_best(values):
     """No other threshold makes the two classes' variance between them larger."""
     array = np.array(values, np.float32)

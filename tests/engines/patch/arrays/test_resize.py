@@ -1,5 +1,6 @@
 import numpy as np
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_imgvar.engines.patch.arrays.resize import resize
@@ -8,7 +9,7 @@ sides = st.integers(1, 40)
 
 
 @given(sides, sides, sides, sides, st.floats(0, 1, width=32))
-@settings(max_examples=50, deadline=None)
+@cases(50, 12)
 def test_a_flat_picture_stays_flat(height, width, rows, cols, value):
     """Any change of size keeps one colour."""
     flat = np.full((height, width, 2), value, np.float32)
@@ -19,7 +20,7 @@ def test_a_flat_picture_stays_flat(height, width, rows, cols, value):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(2, 40), st.floats(0.1, 1))
-@settings(max_examples=30, deadline=None)
+@cases(30, 8)
 def test_reducing_keeps_the_mean(seed, height, width, factor):
     """An area mean neither loses nor adds light."""
     image = np.random.default_rng(seed).random((height, width, 1), np.float32)

@@ -1,5 +1,6 @@
 import numpy as np
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_imgvar.engines.patch.composition.placement import (
@@ -35,7 +36,7 @@ wholes = st.builds(Placement, st.floats(-0.2, 0.2), st.floats(-0.5, 0.5), st.jus
 
 
 @given(wholes, st.integers(0, 999), st.floats(0.3, 1), st.sampled_from([40, 50]))
-@settings(max_examples=60, deadline=None)
+@cases(60, 15)
 def test_a_subject_inside_stays_inside(whole, seed, strength, output):
     """What no border cuts off does not leave the picture."""
     mask = box(10, 25, 12, 20)
@@ -49,7 +50,7 @@ def test_a_subject_inside_stays_inside(whole, seed, strength, output):
 
 
 @given(wholes, st.integers(0, 999), st.floats(0.3, 1), st.sampled_from([40, 50]))
-@settings(max_examples=60, deadline=None)
+@cases(60, 15)
 def test_what_the_border_cuts_off_stays_at_it(whole, seed, strength, output):
     """The lower edge of a person cut off at the waist never comes up into the picture by more than a little."""
     mask = box(15, 40, 12, 20)
@@ -60,7 +61,7 @@ def test_what_the_border_cuts_off_stays_at_it(whole, seed, strength, output):
 
 
 @given(st.integers(0, 999))
-@settings(max_examples=20, deadline=None)
+@cases(20, 8)
 def test_few_subjects_do_not_cover_each_other(seed):
     """Where there is room, no subject lies on another."""
     masks = [box(5, 11, 5, 11), box(20, 26, 25, 31), box(30, 35, 8, 13)]

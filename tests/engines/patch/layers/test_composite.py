@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_imgvar.engines.patch.layers.composite import draw_layers, prepare
@@ -99,7 +100,7 @@ def test_soft_edges_have_the_colour_of_the_subject():
     st.floats(1, 1.2),
     st.floats(0, 1),
 )
-@settings(max_examples=60, deadline=None)
+@cases(60, 15)
 def test_any_picture_and_matte_give_a_picture(seed, shape, scale, defocus):
     """Shape, type and range are the source's, and no colour exceeds its alpha."""
     height, width, channels = shape

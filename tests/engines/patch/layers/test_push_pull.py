@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_imgvar.engines.patch.layers.push_pull import doubled, halved, push_pull
@@ -9,7 +10,7 @@ sides = st.integers(1, 40)
 
 
 @given(st.integers(0, 2**32 - 1), sides, sides, st.sampled_from([1, 3, 4]))
-@settings(max_examples=40, deadline=None)
+@cases(40, 10)
 def test_known_pixels_stay_and_others_lie_between_them(seed, height, width, channels):
     """What is known is returned as it is, and nothing is filled with more or less than what is known."""
     rng = np.random.default_rng(seed)

@@ -1,5 +1,6 @@
 import numpy as np
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_imgvar.engines.patch.matching.field import NearestNeighborField
@@ -9,7 +10,7 @@ sizes = st.integers(8, 24)
 
 
 @given(st.integers(0, 2**32 - 1), sizes, sizes, st.floats(0.4, 2.5))
-@settings(max_examples=30, deadline=None)
+@cases(30, 8)
 def test_a_rescaled_field_stays_inside_the_source(seed, height, width, factor):
     """For any sizes of the two levels, every patch of the rescaled field lies inside the source."""
     rng = np.random.default_rng(seed)

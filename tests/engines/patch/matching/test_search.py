@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_imgvar.engines.patch.arrays.workers import Workers
@@ -15,7 +16,7 @@ def brute_force(queries, keys, scale):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(8, 13), st.integers(8, 13), st.sampled_from([1, 3, 4]))
-@settings(max_examples=15, deadline=None)
+@cases(15, 8)
 def test_exact_search_is_the_brute_force_one(seed, height, width, channels):
     """The matrix product finds what comparing every pair finds."""
     rng = np.random.default_rng(seed)

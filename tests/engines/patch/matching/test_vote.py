@@ -1,5 +1,6 @@
 import numpy as np
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_imgvar.engines.patch.arrays.workers import Workers
@@ -31,7 +32,7 @@ def brute_vote(image, field):
 @given(
     st.integers(0, 2**32 - 1), st.tuples(sizes, sizes), st.tuples(sizes, sizes), st.sampled_from([1, 3, 4])
 )
-@settings(max_examples=20, deadline=None)
+@cases(20, 8)
 def test_vote_is_the_mean_of_overlapping_patches(seed, source_shape, shape, channels):
     """The packed vote equals the plain mean of what the covering patches show."""
     rng = np.random.default_rng(seed)
@@ -43,7 +44,7 @@ def test_vote_is_the_mean_of_overlapping_patches(seed, source_shape, shape, chan
 
 
 @given(sizes, sizes, st.sampled_from([0, 1, 2, 3]))
-@settings(max_examples=20, deadline=None)
+@cases(20, 8)
 def test_the_identity_shows_the_source(height, width, reach):
     """Copies and votes of an undisplaced field are the source, to the bit."""
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.float32) / 255

@@ -1,5 +1,6 @@
 import numpy as np
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipy_imgvar.engines.patch.subjects.barrier import barrier_distance, salient_objects
@@ -30,7 +31,7 @@ def brute_distance(image):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 7), st.integers(2, 7))
-@settings(max_examples=40, deadline=None)
+@cases(40, 10)
 def test_the_distance_is_never_too_small(seed, height, width):
     """Sweeping misses some paths, so a distance may be larger than the exact one, never smaller."""
     image = np.random.default_rng(seed).integers(0, 4, (height, width)).astype(np.float32)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from cases import slow
 
 from ipy_imgvar.engines.patch.arrays.regions import uniform_filter
 from ipy_imgvar.engines.patch.arrays.resize import resize
@@ -22,7 +23,7 @@ def painted(mask, channels=3):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("side", [160, 700])
+@pytest.mark.parametrize("side", [160, slow(700)])
 def test_edges_move_to_the_picture_s(side, channels):
     """A network's blurred mask gets the picture's own outline, above the filter's size too."""
     truth = disc(side)

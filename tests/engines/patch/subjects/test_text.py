@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from cases import slow
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
@@ -37,7 +38,7 @@ def test_words_on_gravel_are_found(photograph, share):
     assert has_text(_write(photograph("gravel", 512), "Hello World", share, "white"))
 
 
-@pytest.mark.parametrize("angle", [-45, -30, -15, 15, 30, 45, 80])
+@pytest.mark.parametrize("angle", [-45, slow(-30), slow(-15), slow(15), 30, slow(45), slow(80)])
 @pytest.mark.parametrize(
     ("name", "grey"),
     [("moon", 0.2), ("chelsea", 0.05), ("retina", 1.0), ("gravel", 1.0)],
@@ -79,7 +80,7 @@ def test_photographs_without_text_may_be_mirrored(photograph, name):
 
 
 @pytest.mark.parametrize("name", ["brick", "gravel", "grass", "moon", "retina"])
-@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("turns", [1, slow(2), slow(3)])
 def test_turned_textures_may_be_mirrored(photograph, name, turns):
     """Rows of bricks, stones and blades that are upright aren't taken for text either."""
     assert not has_text(np.rot90(photograph(name, 512), turns))

@@ -1,4 +1,4 @@
-"""The message that a request becomes: its route, fields and files. Pure, except that it decodes the images.
+"""The message that a request becomes: its route, fields and files, and the bytes to post. Pure, but decodes images.
 
 References
 ----------
@@ -9,9 +9,11 @@ https://platform.openai.com/docs/api-reference/images/createEdit
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ipy_imgvar.api.forms import form_fields, multipart
 from ipy_imgvar.capabilities import check_size
 from ipy_imgvar.engines.openai.capabilities import EDITS_SIZES, SENT, SMALL
 from ipy_imgvar.engines.openai.models import DEFAULT_MODEL, is_gpt_image
@@ -22,7 +24,18 @@ from ipy_imgvar.images.formats import FORMATS, subtype_of
 if TYPE_CHECKING:
     from ipy_imgvar.request import Size, VariationRequest
 
-__all__ = ["Plan", "Route", "check", "choose_model", "choose_route", "make_plan"]
+__all__ = [
+    "Body",
+    "Message",
+    "Route",
+    "check",
+    "choose_model",
+    "choose_route",
+    "encoded",
+    "make_message",
+    "outline",
+    "unused_fields",
+]
 
 Route = Literal["variations", "edits"]
 
@@ -37,7 +50,7 @@ _EDITS_SMALLEST: Final = (1024, 1024)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Message:
     """The message of one request, and how to treat its answer.
 
     Parameters
@@ -70,6 +83,14 @@ class Plan:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Body:
+    """The body to post and its type; without a repr, so that no traceback with variables shows it."""
+
+    content_type: str
+    data: bytes
+
+
 def choose_route(request: VariationRequest, *, is_openai: bool) -> Route:
     """Return the route for a request.
 
@@ -85,6 +106,13 @@ def choose_route(request: VariationRequest, *, is_openai: bool) -> Route:
     if is_openai or request.prompt is not None or request.mask is not None or is_gpt_image(request.model):
         return "edits"
     return "variations"
+
+
+def unused_fields(request: VariationRequest, *, is_openai: bool) -> tuple[str, ...]:
+    """Return the fields that the route of a request has no place for, or that its prompt replaces."""
+    if choose_route(request, is_openai=is_openai) == "variations":
+        return ("strength",)
+    return ("fit", "strength") if request.prompt is not None else ("fit",)
 
 
 def choose_model(request: VariationRequest, *, is_openai: bool) -> str | None:
@@ -115,8 +143,8 @@ def check(request: VariationRequest, *, is_openai: bool) -> None:
         )
 
 
-def make_plan(request: VariationRequest, *, is_openai: bool) -> Plan:
-    """Return the plan for a request that `check` accepted.
+def make_message(request: VariationRequest, *, is_openai: bool) -> Message:
+    """Return the message of a request that `check` accepted.
 
     Raises
     ------
@@ -124,15 +152,36 @@ def make_plan(request: VariationRequest, *, is_openai: bool) -> Plan:
         If the image can't be read, or is too large to send.
     """
     route = choose_route(request, is_openai=is_openai)
-    plan = _edits(request, is_openai=is_openai) if route == "edits" else _classic(request)
+    message = _edits(request, is_openai=is_openai) if route == "edits" else _classic(request)
     if request.user is not None:
-        plan.body["user"] = request.user
+        message.body["user"] = request.user
     # The caller's own fields win over ours, as in PSOpenAI.
-    plan.body.update(request.extra_body)
-    return plan
+    message.body.update(request.extra_body)
+    return message
 
 
-def _classic(request: VariationRequest) -> Plan:
+def encoded(message: Message) -> Body:
+    """Return a message as the bytes to post.
+
+    Raises
+    ------
+    InvalidRequestError
+        If `extra_body` holds what JSON has no form for.
+    """
+    try:
+        if message.as_json:
+            body = {name: value for name, value in message.body.items() if value is not None}
+            return Body("application/json", json.dumps(body, allow_nan=False).encode())
+        return Body(*multipart(form_fields(message.body), message.files))
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidRequestError(
+            f"extra_body holds what JSON has no form for ({type(exc).__name__}); allowed: texts, numbers, true, "
+            "false, null, lists and dictionaries",
+            field="extra_body",
+        ) from exc
+
+
+def _classic(request: VariationRequest) -> Message:
     assert request.image is not None  # noqa: S101 - the engine has refused it
     data, note = _square_png(request)
     size = f"{request.size[0]}x{request.size[1]}"
@@ -146,9 +195,9 @@ def _classic(request: VariationRequest) -> Plan:
     parameters = {"route": "variations", "model": request.model, "size": size, "fit": request.fit}
     notes = [note] if note else []
     if request.strength != type(request)().strength:
-        notes.append("the strength was not sent: the route variations has none")
+        notes.append("the strength is not sent: the route variations has none")
     file = ("image", f"{request.image.stem}.png", data, "image/png")
-    return Plan("variations", body, [file], notes=notes, parameters=parameters)
+    return Message("variations", body, [file], notes=notes, parameters=parameters)
 
 
 def _square_png(request: VariationRequest) -> tuple[bytes, str | None]:
@@ -177,11 +226,11 @@ def _square_png(request: VariationRequest) -> tuple[bytes, str | None]:
         # Three quarters of the side have about half of the pixels, so a few rounds are enough.
         side = (side[0] * 3 // 4, side[1] * 3 // 4)
     sent = f"a PNG of {fitted.width}x{fitted.height}"
-    return data, f"{request.image.name} ({size[0]}x{size[1]}) was sent as {sent}: {done} by {request.fit}"
+    return data, f"{request.image.name} ({size[0]}x{size[1]}) is sent as {sent}: {done} by {request.fit}"
 
 
-def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
-    assert request.image is not None  # noqa: S101 - the engine has refused it
+def outline(request: VariationRequest, *, is_openai: bool) -> Message:
+    """Return the message of a request for the edits route without its pictures; its image is not read."""
     model = choose_model(request, is_openai=is_openai)
     is_own = _has_own_model(request, is_openai=is_openai)
     small = request.size in SMALL and not is_own
@@ -212,18 +261,24 @@ def _edits(request: VariationRequest, *, is_openai: bool) -> Plan:
     notes = []
     if small:
         notes.append(
-            f"{sent_size[0]}x{sent_size[1]} was asked for, the least this route makes, and reduced here"
+            f"{sent_size[0]}x{sent_size[1]} is asked for, the least this route makes, and reduced here"
         )
-    plan = Plan(
+    return Message(
         "edits",
         body,
-        _edits_files(request, is_own=is_own),
+        [],
         stream=stream,
         reduce_to=request.size if small else None,
         notes=notes,
         parameters=parameters,
     )
-    return _as_json(plan) if request.options.get("edits_json") else plan
+
+
+def _edits(request: VariationRequest, *, is_openai: bool) -> Message:
+    is_own = _has_own_model(request, is_openai=is_openai)
+    files = _edits_files(request, is_own=is_own)
+    message = replace(outline(request, is_openai=is_openai), files=files)
+    return _as_json(message) if request.options.get("edits_json") else message
 
 
 def _has_own_model(request: VariationRequest, *, is_openai: bool) -> bool:
@@ -273,20 +328,20 @@ def _edits_mask(request: VariationRequest) -> tuple[str, str, bytes, str]:
     return name, "mask.png", codec.encode_png(codec.opaque_where(keep), level=6), "image/png"
 
 
-def _as_json(plan: Plan) -> Plan:
-    """Return a plan with its pictures in the body as data: URLs, for servers that take no form."""
+def _as_json(message: Message) -> Message:
+    """Return a message with its pictures in the body as data: URLs, for servers that take no form."""
     urls = {
         name: {"image_url": f"data:{mime_type};base64,{base64.b64encode(data).decode('ascii')}"}
-        for name, _, data, mime_type in plan.files
+        for name, _, data, mime_type in message.files
     }
-    body = {**plan.body, "images": [urls.pop("image")], **urls}
-    return Plan(
-        plan.route,
+    body = {**message.body, "images": [urls.pop("image")], **urls}
+    return Message(
+        message.route,
         body,
         [],
         as_json=True,
-        stream=plan.stream,
-        reduce_to=plan.reduce_to,
-        notes=plan.notes,
-        parameters=plan.parameters,
+        stream=message.stream,
+        reduce_to=message.reduce_to,
+        notes=message.notes,
+        parameters=message.parameters,
     )

@@ -215,7 +215,12 @@ def test_a_run_without_workers_can_be_cancelled(dask, make_folder, tmp_path):
 
 def test_a_scheduler_that_ends_is_one_line(grown, make_photos, tmp_path, look, start_python):
     """Where the scheduler is killed midway, the command ends in one line; the same again elsewhere makes the rest."""
+    import distributed
+
     grown.add_worker("one")
+    # A run that finds no worker yet says that it waits, which would be a second line.
+    with distributed.Client(grown.address) as dask:
+        dask.wait_for_workers(1)
     folder, out = make_photos(12), tmp_path / "out"
     words = ["bulk", folder, "--out-dir", out, "-s", "64", "--quiet", "--scheduler"]
     process = start_python(COMMAND, *words, grown.address, stderr=subprocess.PIPE)

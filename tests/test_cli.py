@@ -147,6 +147,14 @@ def test_an_image_comes_from_standard_input_and_bytes_go_to_standard_output(phot
         (["create", "nothing.png"], "there is no file nothing.png"),
         (["create", "photo.png", "-n", "11"], "n is '11'; allowed: a whole number from 1 to 10"),
         (["create", "photo.png", "--sead", "1"], "did you mean --seed?"),
+        (
+            ["create", "photo.png", "--workers", "2"],
+            "is an option of %imagevariation and imgvar bulk; here, --help",
+        ),
+        (
+            ["create", "photo.png", "--api-key-file", "no.txt"],
+            "(No such file or directory); write the key alone into",
+        ),
         (["create", "photo.png", "-o", "x"], "there is no variable to bind here"),
         (["create", "photo.png", "--api-key", "sk-canary"], "use OPENAI_API_KEY or --api-key-file"),
         (["create", "{photo}"], "'{photo}' is an expression of a notebook"),

@@ -19,7 +19,7 @@ from ipy_imgvar.engines import OFFLINE
 from ipy_imgvar.errors import InvalidRequestError, shown
 from ipy_imgvar.line.arguments import arguments_of
 from ipy_imgvar.line.help import help_text
-from ipy_imgvar.line.options import OPTIONS, Option
+from ipy_imgvar.line.options import OPTIONS
 from ipy_imgvar.plain import plain
 
 if TYPE_CHECKING:
@@ -48,10 +48,6 @@ _EXAMPLES: Final = (
     "imgvar bulk photos --out-dir out --batch              by OpenAI's batches, at half price within a day",
     "imgvar bulk --out-dir out --batch --status            how far they are; --cancel ends them",
 )
-#: An option that only `bulk` has, beside those of the table.
-_SCHEDULER: Final = Option(
-    "scheduler", ("--scheduler",), "value", "URL", "What you get", "work on this Dask cluster"
-)
 #: The `dest` of options that only `create` has: a bulk run writes its pictures to `--out-dir`.
 _NOT_HERE: Final = ("response_format", "out_file", "stream", "sweep", "yes")
 #: Those of them that the parser knows, since `arguments` has a message for them.
@@ -67,18 +63,16 @@ def bulk(words: list[str]) -> int:
         for option in OPTIONS
         if "bulk" in option.places or ("cli" in option.places and option.dest not in _NOT_HERE)
     ]
-    options.append(_SCHEDULER)
     tokens = sorted_words(words, [*options, *(option for option in OPTIONS if option.dest in _REFUSED)])
     if "help" in tokens:
         text = help_text("imgvar bulk", _EXAMPLES, options, places=("bulk", "cli"), head=_HEAD)
         streams.write(text + help_of_engine(tokens))
         return OK
     reports = [dest for dest in _REPORTS if dest in tokens]
-    if (not tokens["image"] and not reports) or "out_dir" not in tokens:
-        raise InvalidRequestError(
-            f"usage: {_USAGE}",
-            field="out_dir" if tokens["image"] else "image",
-        )
+    if not tokens["image"] and not reports:
+        raise InvalidRequestError(f"no folder and no image was given; usage: {_USAGE}", field="image")
+    if "out_dir" not in tokens:
+        raise InvalidRequestError(f"no --out-dir was given; usage: {_USAGE}", field="out_dir")
     scheduler = tokens.pop("scheduler")[-1].text if "scheduler" in tokens else None
     arguments = arguments_of(tokens, TerminalReader())
     if reports:

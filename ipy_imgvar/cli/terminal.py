@@ -76,7 +76,10 @@ def _key_in(path: str) -> str:
     try:
         return Path(path).expanduser().read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigurationError(f"the key file {path} can't be read ({exc})") from exc
+        reason = getattr(exc, "strerror", None) or type(exc).__name__
+        raise ConfigurationError(
+            f"the key file {path} can't be read ({reason}); write the key alone into it, or set OPENAI_API_KEY"
+        ) from exc
 
 
 class TerminalReader:

@@ -7,16 +7,17 @@ own `Reader`. This module decides for both which options go together, and which 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ipy_imgvar.errors import InvalidRequestError
-from ipy_imgvar.line.options import OPTIONS, bindable, named_values
+from ipy_imgvar.errors import InvalidImageError, InvalidRequestError
+from ipy_imgvar.line.options import OPTIONS, bindable, named_values, quote
 from ipy_imgvar.line.sweeps import merged
 from ipy_imgvar.results.forms import form_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from ipy_imgvar.client import Client
     from ipy_imgvar.line.options import Option, Token
@@ -27,6 +28,8 @@ __all__ = ["Arguments", "Reader", "arguments_of"]
 _OPTIONS: Final[Mapping[str, Option]] = {option.dest: option for option in OPTIONS}
 #: Options that become arguments of `Client` itself, by `dest`.
 _CONNECTION: Final = ("api_key", "api_key_file", "api_base", "organization", "project")
+#: Words of a line that are looked at for one path that has spaces in its name.
+_MOST_WORDS: Final = 12
 #: Options that say how the result is shown, by `dest`.
 _DISPLAY: Final = ("columns", "quiet")
 #: Options that need another one, by `dest`: the others, of which one is enough.
@@ -217,7 +220,21 @@ def _images(words: Mapping[str, list[Token]], reader: Reader) -> list[Any]:
     """Return the images of the line; for a bulk run, the places where it finds them."""
     if "out_dir" in words:
         return [reader.many(token) for token in words["image"]]
-    return [each for token in words["image"] for each in reader.images(token)]
+    try:
+        return [each for token in words["image"] for each in reader.images(token)]
+    except InvalidImageError as exc:
+        if path := _path_in_pieces([token.text for token in words["image"]]):
+            raise InvalidImageError(f"{path} has a space in its name: write {quote(path)}") from exc
+        raise
+
+
+def _path_in_pieces(texts: Sequence[str]) -> str | None:
+    """Return the file that neighbouring words name together, the longest one; None if there is none."""
+    if len(texts) > _MOST_WORDS:
+        return None
+    ends = sorted(combinations(range(len(texts) + 1), 2), key=lambda each: each[0] - each[1])
+    joined = (" ".join(texts[start:end]) for start, end in ends if end - start > 1)
+    return next((path for path in joined if Path(path).expanduser().is_file()), None)
 
 
 def _take(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -240,6 +240,10 @@ OPTIONS: Final[tuple[Option, ...]] = (
         helps={"bulk": "images at a time; left out: what suits the engine"},
     ),
     Option(
+        "scheduler", ("--scheduler",), "value", "URL", _GET, "with --out-dir: work on this Dask cluster",
+        places=("bulk",), helps={"bulk": "work on this Dask cluster"},
+    ),
+    Option(
         "batch", ("--batch",), "flag", "", _GET,
         "with --out-dir: in batches, at half price within a day; the same line again goes on", places=("bulk",),
         helps={"bulk": "in a server's batches, within a day; OpenAI asks half its price; the same line again goes on"},

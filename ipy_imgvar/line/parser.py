@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ipy_imgvar.errors import InvalidRequestError, shown
-from ipy_imgvar.line.options import MAGIC_OPTIONS, Expression, Option, Token
+from ipy_imgvar.line.options import MAGIC_OPTIONS, OPTIONS, Expression, Option, Token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +24,8 @@ _IMAGE_SPELLINGS: Final = ("image", "file")
 _IMAGES_FOLLOW: Final = "--"
 #: The start of a negative number, which is a value and no option.
 _NUMBER: Final = re.compile(r"-\.?\d")
+#: The interfaces of `Option.places` as a person calls them.
+_COMMANDS: Final = {"magic": "%imagevariation", "cli": "imgvar create", "bulk": "imgvar bulk"}
 
 
 def _key(spelling: str) -> str:
@@ -119,6 +121,9 @@ def _after(token: Token, start: int) -> Token:
 
 
 def _unknown(written: str, spellings: dict[str, Option]) -> InvalidRequestError:
+    if option := spelling(written, OPTIONS):
+        commands = " and ".join(_COMMANDS[place] for place in option.places)
+        return InvalidRequestError(f"{written} is an option of {commands}; here, --help lists the options")
     # 0.5, below difflib's 0.6: the spellings have no dashes here, so short ones still match after one mistake.
     near = difflib.get_close_matches(_key(written), spellings, n=1, cutoff=0.5)
     hint = f"; did you mean {_spelled(near[0], spellings[near[0]])}?" if near else ""

@@ -8,7 +8,7 @@ import signal
 import socket
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ipy_imgvar import streams
 from ipy_imgvar.engines import OFFLINE
@@ -33,12 +33,19 @@ examples:
   IMGVAR_API_KEYS=k1,k2 imgvar serve --host 0.0.0.0
   curl http://127.0.0.1:8765/v1/images/variations -F image=@cat.png -F n=4 -F size=512x512
 """
-#: Exit codes: 2 is argparse's own for wrong arguments, 130 a shell's for SIGINT (128 + 2).
+#: Exit codes: 2 is for wrong arguments, as argparse has it, 130 a shell's for SIGINT (128 + 2).
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses a wrong line in one line, as the other commands do; argparse prints the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InvalidRequestError(f"{message}; see imgvar serve --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="imgvar serve",
         description="Answer OpenAI's images API: POST /v1/images/variations and /v1/images/edits, with any engine.",
         epilog=_EXAMPLES,
@@ -122,15 +129,18 @@ def serve(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 after SIGTERM, 1 if it can't start, 2 for wrong arguments, 130 after an interrupt; also if a
-        signal comes while the engine loads its models.
+        The exit code: 0 after SIGTERM, 1 if it can't start, 2 for wrong arguments or a missing package, 130 after an
+        interrupt; also if a signal comes while the engine loads its models.
     """
     streams.open_closed()
     try:
         options = _parser().parse_args(arguments)
-    except SystemExit as exc:
+    except SystemExit:  # after the help
         streams.flush()
-        return exc.code if isinstance(exc.code, int) else _USAGE
+        return 0
+    except InvalidRequestError as exc:
+        say(str(exc))
+        return _USAGE
     try:
         return _run(options)
     except (ImageVariationError, StoppedError, KeyboardInterrupt, ImportError, OSError) as exc:
@@ -146,7 +156,7 @@ def _ending(exc: BaseException, address: str) -> tuple[str, int]:
     if isinstance(exc, KeyboardInterrupt):
         return "interrupted before it was ready", _INTERRUPTED
     if isinstance(exc, ImportError):
-        return f"{exc}; install the server's packages: pip install 'ipy-imgvar[server]'", _FAILED
+        return f"{exc}; install the server's packages: pip install 'ipy-imgvar[server]'", _USAGE
     if isinstance(exc, OSError):
         return (
             f"can't listen at {address} ({exc.strerror or exc}); choose another --host or --port",

@@ -101,11 +101,14 @@ def test_a_failure_is_a_line_and_the_exit_code_tells(here, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["photos"], "usage: imgvar bulk"),
-        (["--out-dir", "out"], "usage: imgvar bulk"),
+        (["photos"], "no --out-dir was given; usage: imgvar bulk"),
+        (["--out-dir", "out"], "no folder and no image was given; usage: imgvar bulk"),
         (["nowhere", "--out-dir", "out"], "no file"),
         (["photos", "--out-dir", "out", "-n", "11"], "n is '11'"),
-        (["photos", "--out-dir", "out", "-f", "byte"], "-f"),
+        (
+            ["photos", "--out-dir", "out", "-f", "byte"],
+            "-f is an option of %imagevariation and imgvar create",
+        ),
         (["photos", "--out-dir", "photos/p000.png"], "can't be written"),
     ],
 )

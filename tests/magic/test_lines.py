@@ -75,6 +75,8 @@ BAD = {
     "three sides": ("photo.png -s 300x300x2", "size is '300x300x2'; allowed: 256, 512, 1024"),
     "too large for the engine": ("photo.png -s 4096", "size is 4096x4096; the engine patch makes"),
     "unknown option": ("photo.png --sead 3", "there is no option --sead; did you mean --seed?"),
+    "a bulk run's option": ("photo.png --batch", "--batch is an option of imgvar bulk; here, --help lists"),
+    "a path with spaces": ("my photo.png", "my photo.png has a space in its name: write 'my photo.png'"),
     "unclosed quote": ("'photo.png", "is never closed"),
     "unclosed brace": ("{picture", "has no closing }"),
     "no number in the file name": ("photo.png -n 2 --out-file x.png", "add {i}: x-{i}.png"),

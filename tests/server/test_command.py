@@ -18,12 +18,14 @@ ALL = "0.0.0.0"  # noqa: S104 - what is tested is that it is not bound without m
 @pytest.mark.parametrize(
     "arguments", [["--port", "x"], ["--port", "65536"], ["--runs", "0"], ["--nothing"], ["--po", "1"]]
 )
-def test_usage(arguments, capsys):
-    """A wrong argument is usage: exit code 2, and nothing on stdout."""
+def test_a_wrong_argument_is_one_line(arguments, capsys):
+    """A wrong argument ends with 2, one line on standard error that names it, and nothing on standard output."""
     assert serve(arguments) == 2
     shown = capsys.readouterr()
     assert not shown.out
-    assert "usage: imgvar serve" in shown.err
+    assert arguments[0] in shown.err
+    assert shown.err.endswith("; see imgvar serve --help\n")
+    assert shown.err.count("\n") == 1
 
 
 def test_help(capsys):
@@ -92,7 +94,7 @@ def test_loopback(host, expected):
 def test_without_the_extra(monkeypatch, capsys):
     """Without the packages of the extra it says which command installs them."""
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    assert serve([]) == 1
+    assert serve([]) == 2
     assert "pip install 'ipy-imgvar[server]'" in capsys.readouterr().err
 
 

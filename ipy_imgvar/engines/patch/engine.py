@@ -184,7 +184,7 @@ def _line_of_means(name: str, counts: Counter[str]) -> str:
     ]
     if not others:
         return ""
-    return plain(f"{name} bears no new arrangement that holds together, so {' and '.join(others)}")
+    return plain(f"nothing in {name} could be moved without visible breaks, so {' and '.join(others)}")
 
 
 def _may_ask_network(request: VariationRequest) -> bool:

@@ -95,22 +95,28 @@ def test_a_worker_that_is_killed_gives_the_task_on_its_pipe_to_the_next(tmp_path
 
 def test_a_worker_goes_on_while_its_parent_is_stopped(tmp_path, start_python):
     """A worker does the task on its pipe even while the parent is stopped, and no more than that."""
+    # The first task holds the worker until all are queued: only what is queued by then is sent ahead.
     code = (
-        "import os, sys, time; from pathlib import Path; from ipy_imgvar.bulk.processes import WorkerProcesses\n"
-        "pool = WorkerProcesses(1); pool.submit(len, '').result(); root = Path(sys.argv[1])\n"
-        "tasks = [pool.submit(time.sleep, 5)]\n"
+        "import sys, time; from pathlib import Path; from ipy_imgvar.bulk.processes import WorkerProcesses\n"
+        "root, hold, pool = Path(sys.argv[1]), sys.argv[2], WorkerProcesses(1)\n"
+        "def held(name):\n"
+        "    return pool.submit(exec, hold, {'begun': root / f'{name} begun', 'release': root / name})\n"
+        "tasks = [held('all are queued'), held('the parent is stopped')]\n"
         "tasks += [pool.submit(Path.touch, root / str(number)) for number in range(3)]\n"
-        "time.sleep(2); print('ready', flush=True); [each.result() for each in tasks]"
+        "(root / 'all are queued').touch()\n"
+        "while not tasks[2].running(): time.sleep(.01)\n"
+        "time.sleep(.5); print('sent', flush=True); [each.result() for each in tasks]"
     )
-    parent = start_python(code, tmp_path, stdout=subprocess.PIPE)
-    assert parent.stdout.readline() == b"ready\n"
+    parent = start_python(code, tmp_path, HOLD, stdout=subprocess.PIPE)
+    assert parent.stdout.readline() == b"sent\n"
     parent.send_signal(signal.SIGSTOP)
+    (tmp_path / "the parent is stopped").touch()
     wait_for(tmp_path / "0")
     time.sleep(0.5)
-    assert [path.name for path in tmp_path.iterdir()] == ["0"]
+    assert [path.name for path in tmp_path.glob("[0-9]")] == ["0"]
     parent.send_signal(signal.SIGCONT)
     assert parent.wait(200) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2"]
+    assert sorted(path.name for path in tmp_path.glob("[0-9]")) == ["0", "1", "2"]
 
 
 def test_no_task_waits_behind_another_while_a_worker_is_idle(pool, tmp_path):

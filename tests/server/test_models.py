@@ -308,7 +308,7 @@ def test_a_start_is_interruptible(launch, notes, number, code, wait_until):
 def test_a_second_signal_ends_an_engine_that_does_not_look(launch, wait_until, notes):
     """An engine that never asks its job whether to stop is interrupted by the second signal."""
     process = launch(*WEIGHTS, "--model", "deaf", ready=False)
-    wait_until(lambda: "loading" in process.log.read_text())
+    wait_until(lambda: notes("deaf"))  # its lines of progress look at the job
     process.process.send_signal(signal.SIGINT)
     time.sleep(0.5)  # two at once would be one
     assert process.process.poll() is None

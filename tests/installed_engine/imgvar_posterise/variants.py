@@ -90,8 +90,10 @@ class Weights(OneAtATime):
             while model == "endless" or (model == "slow" and not self.hurry):
                 job.check()
                 time.sleep(0.01)
-            while model == "deaf":
-                time.sleep(0.01)
+            if model == "deaf":
+                self.note("deaf", model)
+                while True:
+                    time.sleep(0.01)
             if model == "fading":
                 raise ConfigurationError("the weights of fading are gone")
             self.loaded.append(model)

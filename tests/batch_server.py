@@ -254,6 +254,7 @@ class Api:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else an answer's body waits 40 ms for the receipt of its head
 
     def do_GET(self):
         api = self.server.api

@@ -124,7 +124,8 @@ class FrontEnd:
         self.wait(lambda: self.section("run")["status"] == status, f"the status {status}", timeout_s)
 
     def made(self, timeout_s=300):
-        """Run, wait for the end, and return the new run's cards."""
+        """Run once the page's button can be pressed, wait for the end, and return the new run's cards."""
+        self.wait(lambda: self.section("run")["can_run"], "a source")
         newest = self._newest()
         assert not self.do("run")
         self.wait(lambda: self._newest() != newest, "a group")

@@ -127,6 +127,8 @@ class PanelActions(SettingsActions):
         state = self.state
         if state.busy:
             return
+        if state.loading:
+            raise InvalidImageError("the picture is still being read; run again once it is shown")
         if state.source is None:
             raise InvalidImageError(
                 "there is no source yet; upload a picture, type its path, or pick a variable"

@@ -13,6 +13,7 @@ from ipy_imgvar.errors import (
     ConfigurationError,
     EngineError,
     ImageVariationError,
+    InvalidImageError,
     InvalidRequestError,
 )
 from ipy_imgvar.images import codec
@@ -70,6 +71,16 @@ def test_several_clicks_start_one_run(make, photo):
     panel.do.use(photo)
     panel.do.run()
     assert len(panel.engine.requests) == 1
+
+
+def test_a_run_is_refused_while_its_source_is_read(make, photo):
+    """A click on Run before the source is there says so, and is not forgotten in silence."""
+    panel = make("red")
+    panel.do.use(photo)
+    panel.state.loading = True
+    with pytest.raises(InvalidImageError, match="the picture is still being read; run again"):
+        panel.do.run()
+    assert not panel.engine.requests
 
 
 def test_cancel_keeps_what_is_finished(make, photo):

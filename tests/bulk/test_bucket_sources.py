@@ -175,6 +175,7 @@ def test_a_run_in_one_bucket_looks_at_its_pictures_once(filled, fake_engine):
     assert engine.ended == 6
 
 
+@pytest.mark.slow
 def test_the_first_picture_is_made_before_the_listing_ends(bucket, fake_engine, tmp_path, make_folder):
     """With forty folders of one image each, listed slowly, the first picture is there while most are yet unlisted."""
     address, fs = bucket

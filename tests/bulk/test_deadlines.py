@@ -50,6 +50,7 @@ def test_a_stopped_worker_is_killed_and_replaced(make_pool):
     assert pool.submit(os.getpid).result(100) != pid
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_that_reads_nothing_is_killed(make_pool):
     """A task larger than a pipe, for a worker that is stopped, ends at the limit too."""
     pool, pid = make_pool(1.0)
@@ -57,6 +58,7 @@ def test_a_stopped_worker_that_reads_nothing_is_killed(make_pool):
     assert isinstance(pool.submit(len, bytes(8 << 20)).exception(100), WorkerTimeoutError)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_a_worker_that_is_stopped_as_it_starts_is_killed(monkeypatch):
     """A worker that never finishes starting is killed at the limit of its first task."""
@@ -175,6 +177,7 @@ class Stuck:
         """Do nothing."""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_a_stuck_thread_fails_its_own_item_only(make_folder, tmp_path, make_picture):
     """A thread that is stuck is given up at the timeout and the others go on, with an executor of the caller's too."""
@@ -190,6 +193,7 @@ def test_a_stuck_thread_fails_its_own_item_only(make_folder, tmp_path, make_pict
         engine.release.set()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_an_executor_with_no_free_worker_is_said(make_folder, tmp_path, make_picture, look):
     """Where every worker is stuck the run ends with a clear line, and what it did not begin is not on record."""

@@ -93,6 +93,7 @@ def test_a_flaky_server_loses_nothing(client, server, make_folder, tmp_path, loo
     assert len(look.pictures(tmp_path / "out")) == 100
 
 
+@pytest.mark.slow
 def test_a_429_slows_everybody(client, server, make_folder, tmp_path):
     """After a 429 nobody posts until the time that the server named has passed."""
     server.retry_after_s = 1.5

@@ -131,6 +131,7 @@ def test_no_task_waits_behind_another_while_a_worker_is_idle(pool, tmp_path):
     release.touch()
 
 
+@pytest.mark.slow
 def test_what_can_not_be_pickled_fails_alone():
     """A task whose arguments can't be pickled fails, and the tasks before and after it do not, wherever it stands."""
     executor = WorkerProcesses(1)
@@ -159,6 +160,7 @@ def test_a_worker_that_ends_at_its_start_is_waited_for(monkeypatch):
     executor.shutdown()
 
 
+@pytest.mark.slow
 def test_an_interrupt_does_not_reach_a_worker(pool):
     """A worker ignores SIGINT: what is under way is finished."""
     future = pool.submit(time.sleep, 1)
@@ -197,6 +199,7 @@ def test_workers_end_when_the_parent_is_killed(start_python):
     assert gone([pid])
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_guard(tmp_path, make_folder, start_python):
     """A script without `if __name__ == "__main__"` is run once, not again by every worker."""
     script = tmp_path / "script.py"

@@ -53,6 +53,7 @@ class Sleepers:
         return Outcome({"item": task, "status": "done"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["interrupt", "lock"])
 def test_a_stop_takes_back_what_no_process_was_sent(by):
     """Of three tasks for a process, the one under way ends, with the one on its pipe; the third is not begun."""

@@ -39,6 +39,7 @@ def test_a_home_that_can_not_be_written_costs_one_line(without_home, lines_of):
     assert [len(content["traceback"]) for kind, content in outputs if kind == "error"] == [1]
 
 
+@pytest.mark.slow
 def test_without_hard_links_locks_and_network(start_kernel, tmp_path, lines_of):
     """On a file system without hard links and locks, and without a network, runs are made and recorded as usual."""
     with start_kernel(tmp_path) as front:

@@ -155,6 +155,7 @@ looking = Looking()
 """
 
 
+@pytest.mark.slow
 def test_a_first_look_stays_until_the_picture_comes(kernel):
     """A preview stays beside the progress until its picture is there, and the bar never goes back."""
     (output,) = kernel.run(LOOKING).outputs
@@ -171,6 +172,7 @@ def test_a_first_look_stays_until_the_picture_comes(kernel):
     assert "A first look" not in output.data["text/html"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notice", ["", "the picture goes to example.invalid"])
 def test_a_run_that_made_nothing_leaves_no_bar(kernel, notice):
     """After an error without a picture, the output says where the picture went, and nothing else."""

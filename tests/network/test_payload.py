@@ -130,7 +130,7 @@ except Exception as exc:
     [
         slow("fetch", "InvalidImageError", 50),
         slow("answer", "BadResponseError", 68),
-        ("refusal", "APIStatusError", 1),
+        slow("refusal", "APIStatusError", 1),
     ],
 )
 def test_memory(api, monkeypatch, how, error, most_mib):

@@ -61,7 +61,7 @@ def test_port_in_use(capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "environment"), [slow(["--insecure"], {}), ([], {"IMGVAR_API_KEYS": "other, key-one"})]
+    ("options", "environment"), [slow(["--insecure"], {}), slow([], {"IMGVAR_API_KEYS": "other, key-one"})]
 )
 def test_other_addresses(launch, options, environment):
     """All addresses are served with keys, or where that was said to be wanted; strange names stay refused."""

@@ -264,6 +264,7 @@ def test_sigterm_under_load(launch, png):
         assert answer.headers["retry-after"]
 
 
+@pytest.mark.slow
 def test_second_signal(launch, png):
     """Told twice, it gives up what it was at, and an interrupt ends it with 130."""
     process = launch("--quiet")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from cases import slow
 from loopback import (
     CANARY,
     CLOSE,
@@ -365,6 +366,7 @@ def test_a_quota_that_is_used_up(api, client, photo, message, code):
     assert "retry" not in one_line(caught.value)
 
 
+@pytest.mark.slow
 def test_progress_stays_where_it_was(api, client, photo):
     """While the server is waited for, before and after a first look, the share that is done never goes back."""
     first, done = (
@@ -408,6 +410,7 @@ def test_a_retry_that_succeeds(api, client, photo):
     ]
 
 
+@pytest.mark.slow
 def test_a_date_to_come_back(api, client, photo):
     """A Retry-After with a date is obeyed."""
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
@@ -588,7 +591,7 @@ STALLS = {
 }
 
 
-@pytest.mark.parametrize("name", STALLS)
+@pytest.mark.parametrize("name", ["in the body", *map(slow, sorted(STALLS.keys() - {"in the body"}))])
 def test_timeouts(api, client, photo, name):
     """Past the timeout a stalled answer is an error, is not asked for again, and whole pictures are kept."""
     api.script(STALLS[name])

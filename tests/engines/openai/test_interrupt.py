@@ -67,13 +67,13 @@ def places(api):
 @pytest.mark.parametrize(
     "place",
     [
-        "connect",
+        slow("connect"),
         slow("handshake"),
-        "upload",
+        slow("upload"),
         slow("wait"),
         slow("after the headers"),
         "stalled body",
-        "retry wait",
+        slow("retry wait"),
         slow("fetch"),
     ],
 )

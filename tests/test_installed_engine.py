@@ -103,6 +103,7 @@ def test_command_line(photo_path, monkeypatch, capfd):
     assert "soft, hard" in text
 
 
+@pytest.mark.slow
 def test_bulk_in_processes(folder, tmp_path, processes):
     """CPU work goes to processes, which make what one thread makes."""
     with Client("posterise") as client:

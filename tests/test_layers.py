@@ -171,6 +171,7 @@ def test_every_room_is_in_a_ring():
     assert {top(module) for module in MODULES} == set(RINGS)
 
 
+@pytest.mark.slow
 def test_no_circles():
     """Neither modules nor rooms import each other in a circle; inside functions, too."""
     assert circles(all_arrows()) == []

@@ -38,6 +38,7 @@ def run(folder, *arguments, typed=None):
     )
 
 
+@pytest.mark.slow
 def test_a_script_prints_nothing_by_itself(with_photo):
     """A Python script that makes and saves pictures, singly and in bulk, writes nothing to its streams."""
     script = (
@@ -53,6 +54,7 @@ def test_a_script_prints_nothing_by_itself(with_photo):
     assert len(list((with_photo / "made").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_ipython_for_one_line(with_photo):
     """`ipython --ext ipy_imgvar -c` shows a table on standard output, and no progress where there is no terminal."""
     line = "%imagevariation photo.png -n 2 -s 64 --engine patch"

@@ -184,6 +184,7 @@ def profiled(mode, kind, turn=1):
     return encoded(image, kind, icc_profile=profile_of_swapped_channels(), exif=exif)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("most", "make"),
     [

@@ -102,6 +102,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.slow
 def test_where_a_key_comes_from(api, notebook):
     """A variable, $name, {expression}, a Secret, ask, a notebook variable and the environment all give the key."""
     cells = [
@@ -148,6 +149,7 @@ def test_a_literal_key_is_not_echoed(api, notebook):
         assert outputs, line
 
 
+@pytest.mark.slow
 def test_destination_is_in_the_cell(api, notebook):
     """Before a picture is sent, the cell's output says where it goes and to which model."""
     cell = (
@@ -173,6 +175,7 @@ def test_one_client_for_the_same_settings(api, notebook):
     assert api.connections == 1
 
 
+@pytest.mark.slow
 def test_an_error_is_one_line(api, notebook):
     """A server's refusal is one line in the cell, with the server's message and the way out."""
     api.script(refusal(404, "The model `x` does not exist", "model_not_found"))

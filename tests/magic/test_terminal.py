@@ -65,6 +65,7 @@ def test_the_extension_loads_without_a_word(terminal):
     assert [line for line in lines(terminal.loaded) if "load_ext" not in line] == []
 
 
+@pytest.mark.slow
 def test_a_run_is_a_table_once(terminal):
     """A run that ends the line shows its table once, without an Out prompt or a repr."""
     text = "\n".join(lines(run(terminal, "%imagevariation photo.png -n 2 -s 64 --engine patch")))

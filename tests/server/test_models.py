@@ -46,6 +46,7 @@ def ids(base):
     return [each["id"] for each in httpx.get(f"{base}/models").json()["data"]]
 
 
+@pytest.mark.slow
 def test_models_are_loaded_before_it_answers(launch, png, notes):
     """The models of the start are loaded once, in their order, with plain lines on stderr, and only then it answers."""
     process = launch(*WEIGHTS, "--model", "hard", "--model", "owner/other@1", "--model", "hard")

@@ -425,6 +425,7 @@ def test_cancel_keeps_what_was_finished(api, in_batches, client, make_folder, tm
     assert len(list(out.glob("*.png"))) == 4
 
 
+@pytest.mark.slow
 def test_polls_may_fail_for_a_while(api, in_batches, make_folder, tmp_path):
     """A server that is gone longer than a read is tried loses nothing; one that is gone for good ends the run."""
     api.fault("GET /batches/", *[503] * 15)

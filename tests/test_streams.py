@@ -155,6 +155,7 @@ def on_terminal(words, columns=60, **options):
     return process.returncode, out, shown.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("installed_engine", "here")
 def test_what_is_loaded_is_shown_on_a_terminal():
     """Announcements stand on lines of their own between the progress, and standard output has the paths alone."""

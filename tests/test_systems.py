@@ -279,6 +279,7 @@ def test_workers_of_a_program_without_a_console_write_nowhere(monkeypatch):
     assert started(monkeypatch)["stderr"] == subprocess.DEVNULL
 
 
+@pytest.mark.slow
 def test_every_signal_that_is_named_is_known_on_windows():
     """The package names SIGINT and SIGTERM only: SIGKILL, SIGHUP and others are missing on Windows."""
     named = {

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import slow
 from PIL import Image, ImageCms, PngImagePlugin
 
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError
@@ -189,11 +188,11 @@ def profiled(mode, kind, turn=1):
     ("most", "make"),
     [
         (4, lambda: encoded(Image.fromarray(np.full((4000, 5000), 999, np.uint16)))),
-        slow(4, lambda: profiled("RGB", "PNG")),
-        slow(4, lambda: profiled("RGBA", "PNG")),
-        slow(5, lambda: profiled("L", "PNG")),
-        slow(8, lambda: profiled("LA", "PNG")),
-        slow(8, lambda: profiled("RGB", "JPEG", turn=6)),
+        (4, lambda: profiled("RGB", "PNG")),
+        (4, lambda: profiled("RGBA", "PNG")),
+        (5, lambda: profiled("L", "PNG")),
+        (8, lambda: profiled("LA", "PNG")),
+        (8, lambda: profiled("RGB", "JPEG", turn=6)),
     ],
     ids=["16 bits", "RGB", "RGBA", "L", "LA", "turned"],
 )

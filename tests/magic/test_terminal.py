@@ -83,6 +83,7 @@ def test_bytes_are_not_echoed(terminal):
     assert "b'\\x89PNG'" in run(terminal, "_[:4]")
 
 
+@pytest.mark.slow
 def test_silence(terminal):
     """A semicolon and --quiet leave nothing on the screen."""
     for silent in (";", " --quiet"):

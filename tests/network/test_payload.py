@@ -8,7 +8,6 @@ import zlib
 
 import httpx
 import pytest
-from cases import slow
 from loopback import PICTURES, answer_of, response
 
 from ipy_imgvar.errors import BadResponseError, ConnectionFailedError
@@ -124,13 +123,14 @@ except Exception as exc:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is read from /proc")
 @pytest.mark.parametrize(
     ("how", "error", "most_mib"),
     [
-        slow("fetch", "InvalidImageError", 50),
-        slow("answer", "BadResponseError", 68),
-        slow("refusal", "APIStatusError", 1),
+        ("fetch", "InvalidImageError", 50),
+        ("answer", "BadResponseError", 68),
+        ("refusal", "APIStatusError", 1),
     ],
 )
 def test_memory(api, monkeypatch, how, error, most_mib):

@@ -5,7 +5,6 @@ import sys
 
 import httpx
 import pytest
-from cases import slow
 
 from ipy_imgvar import Client
 from ipy_imgvar.results import history
@@ -60,8 +59,9 @@ def test_port_in_use(capsys):
     assert f"127.0.0.1:{port}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "environment"), [slow(["--insecure"], {}), slow([], {"IMGVAR_API_KEYS": "other, key-one"})]
+    ("options", "environment"), [(["--insecure"], {}), ([], {"IMGVAR_API_KEYS": "other, key-one"})]
 )
 def test_other_addresses(launch, options, environment):
     """All addresses are served with keys, or where that was said to be wanted; strange names stay refused."""

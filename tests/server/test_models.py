@@ -306,6 +306,7 @@ def test_a_start_is_interruptible(launch, notes, number, code, wait_until):
     assert notes("closed")
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_an_engine_that_does_not_look(launch, wait_until, notes):
     """An engine that never asks its job whether to stop is interrupted by the second signal."""
     process = launch(*WEIGHTS, "--model", "deaf", ready=False)

@@ -1,5 +1,6 @@
-"""A bucket that is slow to list, and the part of a bulk run that plans and records, without its work."""
+"""A slow bucket, another run's lock, and the part of a bulk run that plans and records, without its work."""
 
+import threading
 import time
 from typing import ClassVar
 
@@ -7,6 +8,7 @@ import fsspec
 
 from ipy_imgvar.bulk.agenda import Agenda
 from ipy_imgvar.bulk.ledger import Ledger
+from ipy_imgvar.bulk.lock import LOCK
 from ipy_imgvar.bulk.work import Outcome
 from ipy_imgvar.request import VariationRequest
 from ipy_imgvar.storage.folder import open_folder
@@ -42,6 +44,13 @@ class Slow(fsspec.AbstractFileSystem):
 def install():
     """Open addresses of `slowlist://` by this class; the collector of doctests imports this file a second time."""
     fsspec.register_implementation("slowlist", Slow, clobber=True)
+
+
+def take_lock(store, out):
+    """Write another run's lock until this process's run has seen it: a beat that was under way replaces the first."""
+    while any(each.name == "imgvar-lock" for each in threading.enumerate()):
+        store.pipe(f"{out}/{LOCK}", b'{"id":"other"}')
+        time.sleep(0.03)
 
 
 def agenda_of(engine, out, *, resume=True):

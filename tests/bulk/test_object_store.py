@@ -3,11 +3,11 @@
 import json
 import re
 import secrets
-import time
 from concurrent.futures import ProcessPoolExecutor
 from urllib.parse import unquote
 
 import pytest
+from objects import take_lock
 from painter import Painter
 
 from ipy_imgvar import Client
@@ -149,11 +149,8 @@ def test_a_run_that_lost_its_lock_begins_no_further_item(make_folder, fake_engin
     """It finishes and records what is under way, leaves ledger and page to the other run, and says so in one line."""
     monkeypatch.setattr(lock, "_BEAT_S", 0.02)
 
-    def lose(_):
-        store.pipe(f"{out}/{lock.LOCK}", b'{"id":"other"}')
-        time.sleep(0.2)
-
-    folder, engine = make_folder(20), fake_engine(["red"], [lose, "red"], *[["red"]] * 18)
+    folder = make_folder(20)
+    engine = fake_engine(["red"], [lambda _: take_lock(store, out), "red"], *[["red"]] * 18)
     with pytest.raises(
         EngineError, match=f"^another run took over {out} after this one was silent for 0 s; "
     ) as caught:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from loopback import CANARY
+from objects import take_lock
 from PIL import Image
 
 from ipy_imgvar import Client
@@ -208,8 +209,7 @@ def test_a_run_that_lost_its_lock_asks_for_nothing_more(api, in_batches, make_fo
 
     def lose(call):
         if call == "POST /batches":
-            store.pipe(f"{out}/{lock.LOCK}", b'{"id":"other"}')
-            time.sleep(0.3)
+            take_lock(store, out)
 
     api.on_call = lose
     try:

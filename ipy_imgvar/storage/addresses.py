@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 __all__ = [
     "BUCKETS",
@@ -101,6 +100,9 @@ def local_path(text: str) -> str:
     ('/data/my cat.png', '/data/cat.png', 'cat.png')
     """
     if text[:7].lower() == "file://":
+        # With it come http.client, ssl and email, which `%load_ext` does without.
+        from urllib.request import url2pathname
+
         parts = urlsplit(text.replace("?", "%3F").replace("#", "%23"))
         host = "" if parts.netloc in ("", "localhost") else f"//{parts.netloc}"
         return url2pathname(host + parts.path)

@@ -243,7 +243,7 @@ def test_file_addresses_of_windows_are_paths(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from nturl2path import url2pathname
-    monkeypatch.setattr(addresses, "url2pathname", url2pathname)
+    monkeypatch.setattr("urllib.request.url2pathname", url2pathname)
     assert addresses.local_path("file:///C:/my%20photos/cat.png") == r"C:\my photos\cat.png"
     assert addresses.local_path("file://server/share/cat.png") == r"\\server\share\cat.png"
 

@@ -32,6 +32,7 @@ __all__ = [
     "hub_cache",
     "hub_endpoint",
     "hub_offline",
+    "keys_in",
     "server_keys",
     "store_max_bytes",
     "store_problem",
@@ -291,6 +292,32 @@ def server_keys() -> list[Secret]:
     """Return the keys that `imgvar serve` accepts: `IMGVAR_API_KEYS`, with commas between them."""
     keys = os.environ.get("IMGVAR_API_KEYS", "").split(",")
     return [Secret(key) for key in keys if key.strip()]
+
+
+def keys_in(path: str | Path, write: str) -> list[Secret]:
+    """Return the keys of a file, at least one: its lines that are neither empty nor comments.
+
+    Parameters
+    ----------
+    path
+        The file's.
+    write
+        What to write into it, for messages.
+
+    Raises
+    ------
+    ConfigurationError
+        If it can't be read or has no key.
+    """
+    try:
+        lines = Path(path).expanduser().read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError, RuntimeError) as exc:  # RuntimeError: there is no home of "~nobody".
+        reason = getattr(exc, "strerror", None) or type(exc).__name__
+        raise ConfigurationError(f"the key file {path} can't be read ({reason}); {write}") from exc
+    keys = [Secret(line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not keys:
+        raise ConfigurationError(f"the key file {path} has no key; {write}")
+    return keys
 
 
 def hub_cache() -> Path:

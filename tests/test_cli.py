@@ -140,6 +140,13 @@ def test_an_image_comes_from_standard_input_and_bytes_go_to_standard_output(phot
     assert out.startswith(PNG)
 
 
+def test_a_key_file_of_two_keys_is_refused(here, capfd):
+    """Which of them is meant is not guessed, and neither is shown; a comment is no key."""
+    (here / "keys").write_text("# mine\nsk-canary\nsk-other\n")
+    assert cli.main(["create", "photo.png", "--api-key-file", "keys"]) == 2
+    assert capfd.readouterr().err == "imgvar: the key file keys has 2 keys; a server is asked with one\n"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -155,6 +162,11 @@ def test_an_image_comes_from_standard_input_and_bytes_go_to_standard_output(phot
             ["create", "photo.png", "--api-key-file", "no.txt"],
             "(No such file or directory); write the key alone into",
         ),
+        (
+            ["create", "photo.png", "--api-key-file", "~nobody-here/k"],
+            "can't be read (RuntimeError); write the key",
+        ),
+        (["create", "photo.png", "--api-key-file", os.devnull], "has no key; write the key alone into it"),
         (["create", "photo.png", "-o", "x"], "there is no variable to bind here"),
         (["create", "photo.png", "--api-key", "sk-canary"], "use OPENAI_API_KEY or --api-key-file"),
         (["create", "{photo}"], "'{photo}' is an expression of a notebook"),

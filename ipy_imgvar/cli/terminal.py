@@ -13,7 +13,7 @@ from ipy_imgvar.line.help import engine_help
 from ipy_imgvar.line.options import Option, Token
 from ipy_imgvar.line.parser import parse
 from ipy_imgvar.line.sweeps import axes_of
-from ipy_imgvar.settings import connection
+from ipy_imgvar.settings import Secret, connection, keys_in
 from ipy_imgvar.storage.addresses import is_address
 
 if TYPE_CHECKING:
@@ -71,15 +71,14 @@ def client_of(arguments: Arguments) -> Client:
     return Client(arguments.engine, **connection)
 
 
-def _key_in(path: str) -> str:
-    """Return the key that a file holds, without the line break at its end."""
-    try:
-        return Path(path).expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = getattr(exc, "strerror", None) or type(exc).__name__
+def _key_in(path: str) -> Secret:
+    """Return the one key that a file holds."""
+    key, *others = keys_in(path, "write the key alone into it, or set OPENAI_API_KEY")
+    if others:
         raise ConfigurationError(
-            f"the key file {path} can't be read ({reason}); write the key alone into it, or set OPENAI_API_KEY"
-        ) from exc
+            f"the key file {path} has {len(others) + 1} keys; a server is asked with one"
+        )
+    return key
 
 
 class TerminalReader:

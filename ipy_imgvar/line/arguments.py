@@ -6,9 +6,9 @@ own `Reader`. This module decides for both which options go together, and which 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ipy_imgvar.errors import InvalidImageError, InvalidRequestError
@@ -18,6 +18,7 @@ from ipy_imgvar.results.forms import form_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from ipy_imgvar.client import Client
     from ipy_imgvar.line.options import Option, Token
@@ -234,7 +235,8 @@ def _path_in_pieces(texts: Sequence[str]) -> str | None:
         return None
     ends = sorted(combinations(range(len(texts) + 1), 2), key=lambda each: each[0] - each[1])
     joined = (" ".join(texts[start:end]) for start, end in ends if end - start > 1)
-    return next((path for path in joined if Path(path).expanduser().is_file()), None)
+    # `os.path` answers no for a name that is too long, and for a user who is not there; `Path` would raise.
+    return next((path for path in joined if os.path.isfile(os.path.expanduser(path))), None)  # noqa: PTH111, PTH113
 
 
 def _take(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class ImageVariationMagics(Magics):
         try:
             _check_default(name, value)
         except ImageVariationError as exc:
-            raise TraitError(f"{exc}; kept: {getattr(self, name)!r}") from exc
+            raise TraitError(f"{exc}; the earlier value stays") from exc
         return value
 
     @observe("store", "store_bytes")
@@ -304,8 +304,21 @@ def _check_default(name: str, value: Any) -> None:
         whole_number(name, value, 0, 10)
     elif name == "store_bytes":
         whole_number(name, value, 0, 2**63)
-    elif name == "store" and not value.strip():
-        raise InvalidRequestError(f"store is empty; allowed: a folder, or {settings.STORE_OFF}", field=name)
+    elif name == "store":
+        _check_store(value)
+
+
+def _check_store(value: str) -> None:
+    """Raise `InvalidRequestError` for a folder that can't be named, as that of a user who is not there."""
+    reason = "" if value.strip() else " empty"
+    try:
+        Path(value).expanduser()
+    except RuntimeError as exc:
+        reason = f" {value!r}: {exc}"
+    if reason:
+        raise InvalidRequestError(
+            f"store is{reason}; allowed: a folder, or {settings.STORE_OFF}", field="store"
+        )
 
 
 def _saved(paths: Sequence[Path]) -> list[str]:

@@ -17,7 +17,7 @@ from ipy_imgvar.line.options import named_values
 from ipy_imgvar.server.guard import Policy, is_loopback
 from ipy_imgvar.server.limits import Limits
 from ipy_imgvar.server.preparation import StoppedError, prepare, say
-from ipy_imgvar.settings import Secret, server_keys
+from ipy_imgvar.settings import keys_in, server_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,7 +214,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _policy(options: argparse.Namespace) -> Policy:
-    keys = [*server_keys(), *(_keys_of(options.api_key_file) if options.api_key_file else [])]
+    keys = [
+        *server_keys(),
+        *(keys_in(options.api_key_file, "write a key a line") if options.api_key_file else []),
+    ]
     if not keys and not options.insecure and not is_loopback(options.host):
         raise ConfigurationError(
             f"host is {options.host}, which other machines can reach: give keys in --api-key-file or IMGVAR_API_KEYS, "
@@ -225,18 +228,6 @@ def _policy(options: argparse.Namespace) -> Policy:
         # Other machines may call the server by this machine's name.
         names |= {socket.gethostname(), socket.getfqdn()}
     return Policy(tuple(keys), frozenset(name.lower().rstrip(".") for name in names))
-
-
-def _keys_of(path: Path) -> list[Secret]:
-    try:
-        lines = path.expanduser().read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError, RuntimeError) as exc:
-        reason = getattr(exc, "strerror", None) or type(exc).__name__
-        raise ConfigurationError(f"the key file {path} can't be read ({reason}); write a key a line") from exc
-    keys = [Secret(line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not keys:
-        raise ConfigurationError(f"the key file {path} has no key; write a key a line")
-    return keys
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -50,6 +50,16 @@ def test_config_without_a_value_lists_the_defaults(shell):
     assert "Pictures for each image, 1 to 10." in out
 
 
+def test_a_store_in_the_home_of_nobody_is_refused(shell, caplog):
+    """A folder that can't be named is refused with what is allowed, and the store stays where it was."""
+    before = history.store().root
+    shell.run("%config ImageVariationMagics.store = '~nobody-here/s'")
+    (line,) = caplog.messages
+    assert line.startswith("store is '~nobody-here/s': ")
+    assert line.endswith("; allowed: a folder, or off; the earlier value stays")
+    assert history.store().root == before
+
+
 def test_the_store_moves_and_comes_back(shell, tmp_path):
     """The store can be moved and switched off, and is where it was after %unload_ext."""
     before = history.store()

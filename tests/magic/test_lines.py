@@ -77,6 +77,8 @@ BAD = {
     "unknown option": ("photo.png --sead 3", "there is no option --sead; did you mean --seed?"),
     "a bulk run's option": ("photo.png --batch", "--batch is an option of imgvar bulk; here, --help lists"),
     "a path with spaces": ("my photo.png", "my photo.png has a space in its name: write 'my photo.png'"),
+    "a home in pieces that is not there": ("~nobody-here/a b.png", "~nobody-here/a"),
+    "a word that is too long, and another": (f"{'x' * 300} b.png", "File name too long"),
     "unclosed quote": ("'photo.png", "is never closed"),
     "unclosed brace": ("{picture", "has no closing }"),
     "no number in the file name": ("photo.png -n 2 --out-file x.png", "add {i}: x-{i}.png"),

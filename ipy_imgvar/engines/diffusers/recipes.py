@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -130,7 +131,7 @@ def _named_adapter(options: Mapping[str, Any]) -> Path | str | None:
     named = options["adapter"]
     if named is None or named.strip().lower() == "none":
         return named and "none"
-    return Path(named).expanduser().absolute()
+    return Path(os.path.expanduser(named)).absolute()  # noqa: PTH111 - "~nobody" is a folder's name
 
 
 def checked_adapter(options: Mapping[str, Any]) -> Path | str | None:

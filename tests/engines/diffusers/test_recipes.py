@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from ipy_imgvar import Client
-from ipy_imgvar.engines.diffusers.recipes import name_of
+from ipy_imgvar.engines.diffusers.recipes import checked_adapter, name_of
 from ipy_imgvar.engines.diffusers.weights.presets import PRESETS
 from ipy_imgvar.engines.diffusers.weights.reference import Reference, reference
+from ipy_imgvar.errors import InvalidRequestError
 from ipy_imgvar.request import VariationRequest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -39,3 +40,11 @@ def test_no_model_named_is_the_machines_default():
     """Which model that is needs torch, so a description says so without loading it."""
     with Client("diffusers") as client:
         assert client.engine.model(VariationRequest()) == "the machine's default"
+
+
+def test_an_adapter_in_the_home_of_nobody_is_no_file():
+    """A path whose user is not there is refused as any file that is missing."""
+    with pytest.raises(
+        InvalidRequestError, match="adapter is '~nobody-here/a', which is no file"
+    ):
+        checked_adapter({"adapter": "~nobody-here/a"})

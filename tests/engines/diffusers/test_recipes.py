@@ -44,7 +44,5 @@ def test_no_model_named_is_the_machines_default():
 
 def test_an_adapter_in_the_home_of_nobody_is_no_file():
     """A path whose user is not there is refused as any file that is missing."""
-    with pytest.raises(
-        InvalidRequestError, match="adapter is '~nobody-here/a', which is no file"
-    ):
+    with pytest.raises(InvalidRequestError, match="adapter is '~nobody-here/a', which is no file"):
         checked_adapter({"adapter": "~nobody-here/a"})
